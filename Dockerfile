@@ -1,0 +1,33 @@
+# Two images from one build: `--target api` without QEMU, `--target worker` with it.
+
+FROM node:20-bookworm-slim AS build
+WORKDIR /app
+COPY package.json package-lock.json ./
+RUN npm ci --ignore-scripts
+COPY .swcrc tsconfig.json ./
+COPY apps apps
+COPY libs libs
+COPY migrations migrations
+RUN npx swc apps libs migrations -d dist && npm prune --omit=dev --ignore-scripts
+
+FROM node:20-bookworm-slim AS base
+ENV NODE_ENV=production DATA_DIR=/data
+WORKDIR /app
+COPY --from=build /app/package.json ./
+COPY --from=build /app/node_modules node_modules
+COPY --from=build /app/dist dist
+RUN ln -s /app/dist/apps/cli/main.js /usr/local/bin/dormouse && chmod +x dist/apps/cli/main.js \
+  && install -d -m 0700 -o node -g node /data
+VOLUME /data
+
+FROM base AS api
+USER node
+EXPOSE 7077
+CMD ["node", "--enable-source-maps", "dist/apps/api/main.js"]
+
+# Runs as root inside its container, and needs CAP_SYS_PTRACE for userfaultfd: see docker-compose.yml.
+FROM base AS worker
+RUN apt-get update \
+  && apt-get install --yes --no-install-recommends qemu-system-x86 qemu-utils util-linux \
+  && rm -rf /var/lib/apt/lists/*
+CMD ["node", "--enable-source-maps", "dist/apps/worker/main.js"]

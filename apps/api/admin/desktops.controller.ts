@@ -1,0 +1,157 @@
+import type { DesktopView, OperationView, Page, RequestCommand, SessionLedger } from '@dormouse/ledger';
+import {
+  Body,
+  Controller,
+  Delete,
+  Get,
+  HttpCode,
+  Inject,
+  Param,
+  Post,
+  Put,
+  Query,
+  Res,
+  UseGuards,
+  UseInterceptors,
+} from '@nestjs/common';
+import { ApiBearerAuth, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
+import type { FastifyReply } from 'fastify';
+import { Actor, AdminKeyGuard, ChangeInterceptor, Changes } from '../access';
+import { tokens } from '../dependencies';
+import { DesktopBody, DesktopPageBody, OperationBody, OperationListBody, ProblemBody } from '../openapi';
+import { RegisterDesktopUsecase } from './register-desktop.usecase';
+import { IdentifierPipe, PageQuery, PutDesktopRequest, ReasonRequest, PutAwayRequest } from './requests';
+
+/** What a command may be refused with by the decision about it. */
+const decided = ['DESKTOP_BUSY', 'USER_PRESENT', 'PRESENCE_UNKNOWN', 'CHECKPOINT_UNKNOWN'] as const;
+
+@ApiTags('desktops')
+@ApiBearerAuth()
+@ApiResponse({ status: 'default', description: 'A problem', type: ProblemBody })
+@Controller('/v1/desktops')
+@UseGuards(AdminKeyGuard)
+@UseInterceptors(ChangeInterceptor)
+export class DesktopsController {
+  constructor(
+    @Inject(tokens.ledger) private readonly ledger: SessionLedger,
+    @Inject(RegisterDesktopUsecase) private readonly registerDesktop: RegisterDesktopUsecase,
+  ) {}
+
+  @Get()
+  @ApiResponse({ status: 200, type: DesktopPageBody })
+  list(@Query() { cursor, limit }: PageQuery): Promise<Page<DesktopView>> {
+    return this.ledger.listDesktops({ cursor: cursor ?? null, limit });
+  }
+
+  @Get(':id')
+  @ApiResponse({ status: 200, type: DesktopBody })
+  show(@Param('id', IdentifierPipe) id: string): Promise<DesktopView> {
+    return this.ledger.viewDesktop(id);
+  }
+
+  @Get(':id/operations')
+  @ApiOperation({ summary: 'Newest first, also of a desktop that is gone' })
+  @ApiResponse({ status: 200, type: OperationListBody })
+  async operations(@Param('id', IdentifierPipe) id: string): Promise<{ items: readonly OperationView[] }> {
+    return { items: await this.ledger.listOperations(id) };
+  }
+
+  @Put(':id')
+  @Changes('desktop.register')
+  @ApiOperation({ summary: 'Registers a desktop, or changes the launch spec of one that is off' })
+  @ApiResponse({
+    status: 201,
+    description: 'Registered: its launch spec was examined and can be saved',
+    type: DesktopBody,
+  })
+  @ApiResponse({ status: 200, description: 'It existed', type: DesktopBody })
+  @ApiResponse({ status: 202, description: 'The examination takes its time, see Location', type: OperationBody })
+  async put(
+    @Param('id', IdentifierPipe) id: string,
+    @Body() { poolId, launchSpec }: PutDesktopRequest,
+    @Actor() actor: string,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<DesktopView | OperationView> {
+    const answer = await this.registerDesktop.execute({ id, poolId, launchSpec, actor });
+    switch (answer.kind) {
+      case 'registered':
+        void reply.status(answer.created ? 201 : 200);
+        return answer.desktop;
+      case 'pending':
+        void reply.status(202).header('location', operationPath(answer.operation));
+        return answer.operation;
+    }
+  }
+
+  @Delete(':id')
+  @HttpCode(204)
+  @Changes('desktop.delete')
+  @ApiOperation({ summary: 'Forgets a desktop that is off, saved or blocked, with its disks and checkpoints' })
+  @ApiResponse({ status: 204 })
+  async delete(@Param('id', IdentifierPipe) id: string, @Actor() actor: string): Promise<void> {
+    await this.ledger.deleteDesktop(id, actor);
+  }
+
+  @Post(':id/start')
+  @HttpCode(202)
+  @Changes('desktop.boot', decided)
+  @ApiResponse({ status: 202, type: OperationBody })
+  start(
+    @Param('id', IdentifierPipe) id: string,
+    @Body() { reason }: ReasonRequest,
+    @Actor() requestedBy: string,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<OperationView> {
+    return this.request(id, { kind: 'boot', reason, requestedBy }, reply);
+  }
+
+  @Post(':id/save')
+  @HttpCode(202)
+  @Changes('desktop.save', decided)
+  @ApiResponse({ status: 202, type: OperationBody })
+  save(
+    @Param('id', IdentifierPipe) id: string,
+    @Body() { reason, force }: PutAwayRequest,
+    @Actor() requestedBy: string,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<OperationView> {
+    return this.request(id, { kind: 'save', reason, requestedBy, ...(force ? { force } : {}) }, reply);
+  }
+
+  @Post(':id/restore')
+  @HttpCode(202)
+  @Changes('desktop.restore', decided)
+  @ApiResponse({ status: 202, type: OperationBody })
+  restore(
+    @Param('id', IdentifierPipe) id: string,
+    @Body() { reason }: ReasonRequest,
+    @Actor() requestedBy: string,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<OperationView> {
+    return this.request(id, { kind: 'restore', reason, requestedBy }, reply);
+  }
+
+  @Post(':id/stop')
+  @HttpCode(202)
+  @Changes('desktop.stop', decided)
+  @ApiOperation({ summary: 'Powers a running desktop off: what is only in its memory is lost' })
+  @ApiResponse({ status: 202, type: OperationBody })
+  stop(
+    @Param('id', IdentifierPipe) id: string,
+    @Body() { reason, force }: PutAwayRequest,
+    @Actor() requestedBy: string,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<OperationView> {
+    return this.request(id, { kind: 'stop', reason, requestedBy, ...(force ? { force } : {}) }, reply);
+  }
+
+  private async request(id: string, command: RequestCommand, reply: FastifyReply): Promise<OperationView> {
+    const { operation } = await this.ledger.request(id, command);
+    void reply.header('location', operationPath(operation));
+    return operation;
+  }
+}
+
+function operationPath({ id }: OperationView): string {
+  return `/v1/operations/${id}`;
+}

@@ -1,0 +1,98 @@
+import { DormouseError } from '@dormouse/errors';
+import { identifierPattern, isIdentifier } from '@dormouse/session';
+import { Injectable, type PipeTransform } from '@nestjs/common';
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { Type } from 'class-transformer';
+import { IsBoolean, IsInt, IsObject, IsOptional, Length, Matches, Max, Min } from 'class-validator';
+
+export const defaultPool = 'default';
+const longestReason = 500;
+
+export class PutDesktopRequest {
+  @ApiPropertyOptional({ default: defaultPool })
+  @IsOptional()
+  @Matches(identifierPattern)
+  poolId: string = defaultPool;
+
+  @ApiProperty({
+    type: 'object',
+    additionalProperties: true,
+    description: 'Versioned machine type, named CPU model, memory, CPUs, disks, NICs, display, extra arguments',
+    example: {
+      machine: 'pc-q35-7.2',
+      cpuModel: 'qemu64',
+      memoryMiB: 1024,
+      cpus: 1,
+      disks: [{ image: '/srv/images/desktop.qcow2' }],
+      nics: [{ model: 'virtio-net-pci' }],
+      display: 'vnc',
+      readiness: 'agent',
+      extraArguments: [],
+    },
+  })
+  @IsObject()
+  launchSpec!: Record<string, unknown>;
+}
+
+export class ReasonRequest {
+  @ApiProperty({ example: 'maintenance of the host', description: 'Goes into the audit log' })
+  @Length(1, longestReason)
+  @Matches(/^[^\p{Cc}]*$/u, { message: 'reason must not hold control characters' })
+  reason!: string;
+}
+
+/** Save and stop put a desktop away; nobody is to be there, unless it is forced. */
+export class PutAwayRequest extends ReasonRequest {
+  @ApiPropertyOptional({ description: 'Also when a user is connected', default: false })
+  @IsOptional()
+  @IsBoolean()
+  force?: boolean;
+}
+
+export class PutPoolRequest {
+  @ApiProperty({
+    type: 'object',
+    additionalProperties: true,
+    example: { graceMs: 60_000, keepCheckpoints: 2 },
+  })
+  @IsObject()
+  policy!: Record<string, unknown>;
+}
+
+export class PageQuery {
+  @ApiPropertyOptional({ description: '`nextCursor` of the page before' })
+  @IsOptional()
+  @Matches(identifierPattern)
+  cursor?: string;
+
+  @ApiPropertyOptional({ default: 100, minimum: 1, maximum: 500 })
+  @IsOptional()
+  @Type(() => Number)
+  @IsInt()
+  @Min(1)
+  @Max(500)
+  limit: number = 100;
+}
+
+/** Ids in addresses become file names and queue names: nothing else gets through. */
+@Injectable()
+export class IdentifierPipe implements PipeTransform<string, string> {
+  transform(id: string): string {
+    if (isIdentifier(id)) return id;
+    throw new DormouseError(
+      'REQUEST_INVALID',
+      'an id is 1 to 63 lower-case letters, digits and hyphens, beginning with a letter or digit',
+      { pattern: identifierPattern.source },
+    );
+  }
+}
+
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+@Injectable()
+export class OperationIdPipe implements PipeTransform<string, string> {
+  transform(id: string): string {
+    if (uuid.test(id)) return id;
+    throw new DormouseError('OPERATION_UNKNOWN', 'no operation has this id; operation ids are UUIDs');
+  }
+}

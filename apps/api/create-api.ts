@@ -1,0 +1,69 @@
+import 'reflect-metadata';
+import { DormouseError } from '@dormouse/errors';
+import { ValidationPipe, type ValidationError } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { Logger as NestLogger, PinoLogger } from 'nestjs-pino';
+import { ApiModule } from './api.module';
+import { useBodyParsers } from './body-parser';
+import type { ApiDependencies } from './dependencies';
+import { serveOpenApi } from './openapi';
+import { ProblemFilter } from './problems';
+import { requestIdHeader, requestIdOf } from './request-id';
+
+/** The HTTP application on what it is given to work with. It does not listen yet. */
+export async function createApi(dependencies: ApiDependencies): Promise<NestFastifyApplication> {
+  const { logger } = dependencies;
+  const problems = new ProblemFilter(logger);
+  const adapter = new FastifyAdapter({
+    genReqId: requestIdOf,
+    // What Fastify refuses before a route is found (a broken address) never reaches Nest's filters.
+    frameworkErrors: (error: unknown, request: FastifyRequest, reply: FastifyReply) => {
+      problems.answer(error, request, reply);
+    },
+    forceCloseConnections: 'idle',
+  });
+  const app = await NestFactory.create<NestFastifyApplication>(ApiModule.with(dependencies), adapter, {
+    logger: new NestLogger(new PinoLogger({ pinoHttp: { logger: logger.child({}, { level: 'warn' }) } }), {}),
+    abortOnError: false,
+  });
+  adapter.getInstance().addHook('onRequest', (request, reply, done) => {
+    void reply.header(requestIdHeader, request.id);
+    done();
+  });
+  adapter.getInstance().addHook('onResponse', (request, reply, done) => {
+    logger.debug(
+      {
+        requestId: request.id,
+        method: request.method,
+        url: request.url,
+        status: reply.statusCode,
+        ms: reply.elapsedTime,
+      },
+      'answered',
+    );
+    done();
+  });
+  useBodyParsers(app);
+  app.useGlobalFilters(problems);
+  app.useGlobalPipes(
+    new ValidationPipe({
+      whitelist: true,
+      forbidNonWhitelisted: true,
+      transform: true,
+      exceptionFactory: (errors) => {
+        const problemList = errors.flatMap((error) => sentences(error));
+        return new DormouseError('REQUEST_INVALID', problemList.join('; '), { problems: problemList });
+      },
+    }),
+  );
+  serveOpenApi(app);
+  await app.init();
+  return app;
+}
+
+function sentences({ constraints, children, property }: ValidationError): string[] {
+  const nested = (children ?? []).flatMap((child) => sentences(child).map((sentence) => `${property}.${sentence}`));
+  return [...Object.values(constraints ?? {}), ...nested];
+}

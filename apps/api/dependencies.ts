@@ -1,0 +1,25 @@
+import type { Keys } from '@dormouse/config';
+import type { SessionLedger } from '@dormouse/ledger';
+import type { Logger, Metrics } from '@dormouse/observability';
+import type { DataSource } from 'typeorm';
+
+/** What the api is given to work with. */
+export interface ApiDependencies {
+  readonly ledger: SessionLedger;
+  readonly dataSource: DataSource;
+  /** Resolves when Redis answers and keeps what it is given. */
+  readonly pingRedis: () => Promise<void>;
+  readonly keys: Keys;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+/** The token under which each dependency is injected. */
+export const tokens = {
+  ledger: Symbol('ledger'),
+  dataSource: Symbol('dataSource'),
+  pingRedis: Symbol('pingRedis'),
+  keys: Symbol('keys'),
+  logger: Symbol('logger'),
+  metrics: Symbol('metrics'),
+} as const satisfies Record<keyof ApiDependencies, symbol>;

@@ -1,0 +1,46 @@
+import type { Metrics } from '@dormouse/observability';
+import { Controller, Get, Header, Inject, Res } from '@nestjs/common';
+import { ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
+import type { FastifyReply } from 'fastify';
+import type { DataSource } from 'typeorm';
+import { tokens, type ApiDependencies } from '../dependencies';
+import { outboxLagSeconds } from './outbox-lag';
+import { readiness, type Readiness } from './readiness';
+
+const patienceMs = 1_000;
+
+@ApiTags('health')
+@Controller()
+export class HealthController {
+  constructor(
+    @Inject(tokens.dataSource) private readonly dataSource: DataSource,
+    @Inject(tokens.pingRedis) private readonly pingRedis: ApiDependencies['pingRedis'],
+    @Inject(tokens.metrics) private readonly metrics: Metrics,
+  ) {}
+
+  @Get('healthz')
+  @ApiOperation({ summary: 'The process is alive' })
+  alive(): { status: 'alive' } {
+    return { status: 'alive' };
+  }
+
+  @Get('readyz')
+  @ApiOperation({ summary: 'The process can do its work: every service it needs, by name' })
+  @ApiResponse({ status: 503, description: 'A service does not answer' })
+  async ready(@Res({ passthrough: true }) reply: FastifyReply): Promise<Readiness> {
+    const answer = await readiness(
+      { postgres: () => this.dataSource.query('select 1'), redis: this.pingRedis },
+      patienceMs,
+    );
+    if (answer.status !== 'ready') void reply.status(503);
+    return answer;
+  }
+
+  @Get('metrics')
+  @Header('content-type', 'text/plain; version=0.0.4; charset=utf-8')
+  @ApiOperation({ summary: 'Prometheus metrics' })
+  async metricsText(): Promise<string> {
+    this.metrics.outboxLagSeconds.set(await outboxLagSeconds(this.dataSource));
+    return this.metrics.registry.metrics();
+  }
+}

@@ -1,0 +1,34 @@
+import { mkdirSync } from 'node:fs';
+import { loadConfig, loadKeys, requireServices } from '@dormouse/config';
+import { isDormouseError } from '@dormouse/errors';
+import { EventLoopMonitor, collectProcessMetrics, createLogger, createMetrics } from '@dormouse/observability';
+import { stopPatienceMs, untilStopped } from '@dormouse/process';
+import { startApi } from './start-api';
+
+async function main(): Promise<void> {
+  const stopped = untilStopped();
+  const config = requireServices(loadConfig());
+  mkdirSync(config.dataDir, { recursive: true, mode: 0o700 });
+  const logger = createLogger('api', config);
+  const metrics = createMetrics('api');
+  collectProcessMetrics(metrics);
+  const api = await startApi(config, { keys: await loadKeys(config), logger, metrics });
+  const monitor = new EventLoopMonitor({ logger, metrics });
+  logger.info({ url: api.url }, 'the api listens');
+  process.send?.({ ready: true, url: api.url });
+
+  const why = await stopped;
+  logger.info({ why }, 'the api stops');
+  monitor.stop();
+  setTimeout(() => process.exit(1), stopPatienceMs(why)).unref();
+  await api.close();
+}
+
+main().then(
+  () => process.exit(0),
+  (error: unknown) => {
+    // Before there is a logger, and for people: the sentence is enough when the error is one of ours.
+    process.stderr.write(`api: ${isDormouseError(error) ? error.message : (error as Error).stack}\n`);
+    process.exit(1);
+  },
+);

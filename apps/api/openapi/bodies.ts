@@ -1,0 +1,121 @@
+import { errorCodes } from '@dormouse/errors';
+import { machineStateNames, operationKindNames } from '@dormouse/session';
+import { ApiProperty } from '@nestjs/swagger';
+
+/** Shapes of answers, for the OpenAPI document only: the values themselves are the ledger's views. */
+const time = { format: 'date-time', type: String } as const;
+const optionalTime = { ...time, nullable: true } as const;
+const anyObject = { type: 'object', additionalProperties: true } as const;
+
+export class ProblemBody {
+  @ApiProperty({ example: 'urn:dormouse:problem:desktop-unknown' }) type!: string;
+  @ApiProperty() title!: string;
+  @ApiProperty() status!: number;
+  @ApiProperty({ description: 'What happened, and where there is one, what to do next' }) detail!: string;
+  @ApiProperty({ enum: Object.keys(errorCodes), description: 'Stable: match on it' }) code!: string;
+  @ApiProperty({ example: '/v1/desktops/desk-1' }) instance!: string;
+  @ApiProperty() requestId!: string;
+}
+
+class AcknowledgedDesktop {
+  @ApiProperty() id!: string;
+  @ApiProperty({ enum: machineStateNames }) machineState!: string;
+  @ApiProperty({ type: Number, nullable: true, description: 'Until it answers, in ms; null when that is not known' })
+  etaMs!: number | null;
+}
+
+export class AcknowledgementBody {
+  @ApiProperty({ enum: [true] }) accepted!: true;
+  @ApiProperty({ description: 'Seen before under this webhook-id: nothing was done' }) duplicate!: boolean;
+  @ApiProperty({ enum: ['applied', 'ignored', 'stale', 'duplicate'] }) outcome!: string;
+  @ApiProperty({ type: AcknowledgedDesktop, nullable: true }) desktop!: AcknowledgedDesktop | null;
+}
+
+class ErrorBody {
+  @ApiProperty() code!: string;
+  @ApiProperty() message!: string;
+  @ApiProperty(anyObject) details!: object;
+}
+
+export class OperationBody {
+  @ApiProperty({ format: 'uuid' }) id!: string;
+  @ApiProperty() desktopId!: string;
+  @ApiProperty({ enum: operationKindNames }) kind!: string;
+  @ApiProperty() phase!: string;
+  @ApiProperty({ enum: ['pending', 'active', 'succeeded', 'failed', 'cancelled', 'superseded'] }) status!: string;
+  @ApiProperty() reason!: string;
+  @ApiProperty() requestedBy!: string;
+  @ApiProperty({ type: String, nullable: true }) hostId!: string | null;
+  @ApiProperty() attempt!: number;
+  @ApiProperty(optionalTime) cancelRequestedAt!: string | null;
+  @ApiProperty(anyObject) progress!: object;
+  @ApiProperty({ ...anyObject, nullable: true }) result!: object | null;
+  @ApiProperty({ type: ErrorBody, nullable: true }) error!: ErrorBody | null;
+  @ApiProperty(time) createdAt!: string;
+  @ApiProperty(optionalTime) startedAt!: string | null;
+  @ApiProperty(time) phaseSince!: string;
+  @ApiProperty(optionalTime) endedAt!: string | null;
+}
+
+class PresenceBody {
+  @ApiProperty({ enum: ['present', 'empty', 'unknown'] }) occupancy!: string;
+  @ApiProperty({ type: [String] }) connections!: string[];
+  @ApiProperty({ type: String, nullable: true }) brokerEpoch!: string | null;
+  @ApiProperty({ type: Number, nullable: true }) sequence!: number | null;
+}
+
+export class DesktopBody {
+  @ApiProperty() id!: string;
+  @ApiProperty() poolId!: string;
+  @ApiProperty({ type: String, nullable: true }) hostId!: string | null;
+  @ApiProperty(anyObject) launchSpec!: object;
+  @ApiProperty({ ...anyObject, nullable: true }) fingerprint!: object | null;
+  @ApiProperty({ enum: machineStateNames }) state!: string;
+  @ApiProperty(time) stateSince!: string;
+  @ApiProperty() generation!: number;
+  @ApiProperty() presence!: PresenceBody;
+  @ApiProperty(optionalTime) graceDeadline!: string | null;
+  @ApiProperty({ type: OperationBody, nullable: true }) operation!: OperationBody | null;
+  @ApiProperty({ type: String, format: 'uuid', nullable: true }) checkpointId!: string | null;
+  @ApiProperty({ type: String, format: 'uuid', nullable: true }) diskGeneration!: string | null;
+  @ApiProperty() restoreFailures!: number;
+  @ApiProperty({ type: ErrorBody, nullable: true }) lastError!: ErrorBody | null;
+  @ApiProperty(time) createdAt!: string;
+  @ApiProperty(time) updatedAt!: string;
+}
+
+export class DesktopPageBody {
+  @ApiProperty({ type: [DesktopBody] }) items!: DesktopBody[];
+  @ApiProperty({ type: String, nullable: true, description: 'Pass as `cursor` for the next page' })
+  nextCursor!: string | null;
+}
+
+class PolicyBody {
+  @ApiProperty({ description: 'How long a desktop waits for its user before it is saved' }) graceMs!: number;
+  @ApiProperty({ description: 'Durable checkpoints that are kept, the current one among them' })
+  keepCheckpoints!: number;
+  @ApiProperty({ required: false }) minResidencyMs?: number;
+}
+
+export class PoolBody {
+  @ApiProperty() id!: string;
+  @ApiProperty() policy!: PolicyBody;
+  @ApiProperty(time) createdAt!: string;
+  @ApiProperty(time) updatedAt!: string;
+}
+
+export class HostBody {
+  @ApiProperty() id!: string;
+  @ApiProperty(anyObject) capabilities!: object;
+  @ApiProperty(time) startedAt!: string;
+  @ApiProperty(time) seenAt!: string;
+  @ApiProperty({ description: 'Heard from lately enough to be given work' }) alive!: boolean;
+}
+
+export class HostListBody {
+  @ApiProperty({ type: [HostBody] }) items!: HostBody[];
+}
+
+export class OperationListBody {
+  @ApiProperty({ type: [OperationBody] }) items!: OperationBody[];
+}

@@ -1,0 +1,13 @@
+/** The API's own description: the shapes of its answers, and the document at /openapi.json and /docs. */
+export {
+  AcknowledgementBody,
+  DesktopBody,
+  DesktopPageBody,
+  HostBody,
+  HostListBody,
+  OperationBody,
+  OperationListBody,
+  PoolBody,
+  ProblemBody,
+} from './bodies';
+export { serveOpenApi } from './document';

@@ -1,0 +1,79 @@
+import type { Keys } from '@dormouse/config';
+import { DormouseError, isDormouseError } from '@dormouse/errors';
+import type { DesktopView, Receipt, SessionLedger } from '@dormouse/ledger';
+import type { Metrics } from '@dormouse/observability';
+import { machineStates, parseBrokerEvent, type BrokerEvent, type MachineState } from '@dormouse/session';
+import { Inject, Injectable } from '@nestjs/common';
+import { parseJson } from '../body-parser';
+import { tokens } from '../dependencies';
+import { verifySignature, type SignedDelivery } from './verify-signature';
+
+export interface Acknowledgement {
+  readonly accepted: true;
+  /** Seen before under this webhook-id: nothing was done. */
+  readonly duplicate: boolean;
+  readonly outcome: Receipt['outcome'];
+  /** Null for events that speak of the broker and of no desktop. */
+  readonly desktop: {
+    readonly id: string;
+    readonly machineState: MachineState;
+    /** Until the desktop answers, in ms: 0 when it does, null when that cannot be told. */
+    readonly etaMs: number | null;
+  } | null;
+}
+
+/**
+ * Verifies, stores with what follows from it in one transaction, and answers: nothing here waits for a queue or a machine.
+ * `onVerified` learns who sent it, as soon as that is certain.
+ */
+@Injectable()
+export class ReceiveWebhook {
+  constructor(
+    @Inject(tokens.ledger) private readonly ledger: SessionLedger,
+    @Inject(tokens.keys) private readonly keys: Keys,
+    @Inject(tokens.metrics) private readonly metrics: Metrics,
+  ) {}
+
+  /** @throws SIGNATURE_INVALID, SIGNATURE_STALE, EVENT_MALFORMED, DESKTOP_UNKNOWN */
+  async execute(delivery: SignedDelivery, onVerified: (source: string) => void): Promise<Acknowledgement> {
+    try {
+      const webhookId = verifySignature(delivery, this.keys.webhookSecrets, Date.now());
+      onVerified('broker');
+      const event = readEvent(delivery.body);
+      onVerified(`broker:${event.source}`);
+      const { outcome, desktop } = await this.ledger.receiveEvent({ webhookId, event });
+      this.metrics.webhooks.inc({ outcome });
+      if (outcome !== 'duplicate') this.metrics.decisions.inc({ trigger: event.type, outcome });
+      return {
+        accepted: true,
+        duplicate: outcome === 'duplicate',
+        outcome,
+        desktop: desktop && { id: desktop.id, machineState: desktop.state, etaMs: await this.etaMs(desktop) },
+      };
+    } catch (error) {
+      this.metrics.webhooks.inc({ outcome: isDormouseError(error) ? error.code : 'INTERNAL' });
+      throw error;
+    }
+  }
+
+  /** As long as its last wake took: the head start of a client that shows a progress bar. */
+  private async etaMs({ id, state }: DesktopView): Promise<number | null> {
+    if (machineStates[state].machine === 'live') return 0;
+    if (state !== 'restoring') return null;
+    const earlier = await this.ledger.listOperations(id, 10);
+    const last = earlier.find(({ kind, status }) => kind === 'restore' && status === 'succeeded');
+    const ttrMs = last?.result?.['ttrMs'];
+    return typeof ttrMs === 'number' ? Math.round(ttrMs) : null;
+  }
+}
+
+function readEvent(body: Buffer): BrokerEvent {
+  let parsed: unknown;
+  try {
+    parsed = parseJson(body);
+  } catch (cause) {
+    if (!isDormouseError(cause)) throw cause;
+    throw new DormouseError('EVENT_MALFORMED', cause.message, { field: 'event' }, { cause });
+  }
+  return parseBrokerEvent(parsed);
+}

@@ -1,0 +1,42 @@
+import { Controller, HttpCode, Inject, Post, Req, UseInterceptors } from '@nestjs/common';
+import { ApiBody, ApiHeader, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
+import type { FastifyRequest } from 'fastify';
+import { ChangeInterceptor, Changes, setActor } from '../access';
+import { webhookPath } from '../body-parser';
+import { AcknowledgementBody, ProblemBody } from '../openapi';
+import { ReceiveWebhook, type Acknowledgement } from './receive-webhook.usecase';
+
+@ApiTags('webhooks')
+@Controller(webhookPath)
+@UseInterceptors(ChangeInterceptor)
+export class WebhooksController {
+  constructor(@Inject(ReceiveWebhook) private readonly receiveWebhook: ReceiveWebhook) {}
+
+  @Post()
+  @HttpCode(202)
+  @Changes('webhook')
+  @ApiOperation({ summary: 'An event of a broker: CloudEvents 1.0 JSON, signed as in Standard Webhooks' })
+  @ApiHeader({ name: 'webhook-id', required: true, description: 'The same id twice has no second effect' })
+  @ApiHeader({
+    name: 'webhook-timestamp',
+    required: true,
+    description: 'Seconds since 1970, at most 5 minutes from now',
+  })
+  @ApiHeader({
+    name: 'webhook-signature',
+    required: true,
+    description: '`v1,` and the HMAC; several, separated by spaces',
+  })
+  @ApiBody({ schema: { type: 'object', description: 'A CloudEvents 1.0 event' } })
+  @ApiResponse({ status: 202, description: 'Stored; what follows from it happens after', type: AcknowledgementBody })
+  @ApiResponse({ status: 400, description: 'EVENT_MALFORMED', type: ProblemBody })
+  @ApiResponse({ status: 401, description: 'SIGNATURE_INVALID, SIGNATURE_STALE', type: ProblemBody })
+  @ApiResponse({ status: 404, description: 'DESKTOP_UNKNOWN', type: ProblemBody })
+  receive(@Req() request: FastifyRequest): Promise<Acknowledgement> {
+    // Without a body Fastify runs no parser: what was signed is then nothing.
+    const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
+    return this.receiveWebhook.execute({ headers: request.headers, body }, (source) => {
+      setActor(request, source);
+    });
+  }
+}

@@ -1,0 +1,17 @@
+#!/usr/bin/env node
+import { describeError } from '@dormouse/errors';
+import { openAccess } from './access';
+import { buildProgram } from './program';
+
+const program = buildProgram({
+  openAccess: () => openAccess(process.env),
+  print: (text) => process.stdout.write(`${text}\n`),
+  now: () => new Date(),
+});
+
+program.parseAsync().catch((error: unknown) => {
+  const { code, message, details } = describeError(error);
+  const { json } = program.opts<{ json?: boolean }>();
+  process.stderr.write(json ? `${JSON.stringify({ code, message, details })}\n` : `dormouse: ${message} (${code})\n`);
+  process.exitCode = 1;
+});

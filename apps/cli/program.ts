@@ -1,0 +1,183 @@
+import { readFile } from 'node:fs/promises';
+import { sendWebhook, type DesktopCommand } from '@dormouse/api-client';
+import { DormouseError } from '@dormouse/errors';
+import { brokerEventTypes, disconnectReasons, type BrokerEventType, type JsonObject } from '@dormouse/session';
+import { Argument, Command, Option } from 'commander';
+import type { Access } from './access';
+import { showAnswer, showDesktop, showDesktops, showHosts, showOperation, showOperations, showPool } from './show';
+
+export interface ProgramContext {
+  readonly openAccess: () => Promise<Access>;
+  readonly print: (text: string) => void;
+  readonly now: () => Date;
+}
+
+interface Answer {
+  /** What `--json` prints. */
+  readonly value: unknown;
+  /** What a person reads. */
+  readonly text: string;
+}
+
+const commands: Readonly<Record<DesktopCommand, string>> = {
+  start: 'boot a desktop that is off',
+  save: 'put a desktop to sleep now',
+  restore: 'wake a desktop that sleeps',
+  stop: 'power a desktop off; what is only in its memory is lost',
+};
+
+/** The whole command line. Errors of the api are thrown by `parseAsync`. */
+export function buildProgram(context: ProgramContext): Command {
+  const { openAccess, print, now } = context;
+  const program = new Command('dormouse')
+    .description('Puts virtual desktops to sleep when their users leave and wakes them when they return')
+    .option('--json', 'print JSON')
+    .addHelpText('after', '\nFinds the api by the data directory (DATA_DIR), or by DORMOUSE_URL and DORMOUSE_KEY.');
+
+  const answer = async (work: (access: Access) => Promise<Answer>) => {
+    const { value, text } = await work(await openAccess());
+    print(program.opts<{ json?: boolean }>().json ? JSON.stringify(value) : text);
+  };
+
+  const desktop = program.command('desktop').description('desktops: list, register, put to sleep, wake');
+  desktop
+    .command('list')
+    .description('every desktop and its state')
+    .action(() =>
+      answer(async ({ client }) => {
+        const desktops = [];
+        for await (const one of client.desktops()) desktops.push(one);
+        return { value: desktops, text: showDesktops(desktops, now()) };
+      }),
+    );
+  desktop
+    .command('show <id>')
+    .description('one desktop')
+    .action((id: string) =>
+      answer(async ({ client }) => {
+        const value = await client.desktop(id);
+        return { value, text: showDesktop(value, now()) };
+      }),
+    );
+  desktop
+    .command('put <id> <spec.json>')
+    .description('register a desktop, or change one that is off')
+    .option('--pool <id>', 'its pool', 'default')
+    .action((id: string, file: string, { pool }: { pool: string }) =>
+      answer(async ({ client }) => {
+        const value = await client.putDesktop(id, { poolId: pool, launchSpec: await readJsonFile(file) });
+        const text = 'desktopId' in value ? showOperation(value, now()) : showDesktop(value, now());
+        return { value, text };
+      }),
+    );
+  for (const [command, description] of Object.entries(commands) as [DesktopCommand, string][]) {
+    const line = desktop
+      .command(`${command} <id>`)
+      .description(description)
+      .option('--reason <text>', 'goes into the audit log', 'asked for on the command line');
+    if (command === 'save' || command === 'stop') line.option('--force', 'also when a user is connected');
+    line.action((id: string, options: { reason: string; force?: boolean }) =>
+      answer(async ({ client }) => {
+        const value = await client.command(id, command, options);
+        return { value, text: showOperation(value, now()) };
+      }),
+    );
+  }
+  desktop
+    .command('delete <id>')
+    .description('forget a desktop that is off or saved, with its disks and checkpoints')
+    .action((id: string) =>
+      answer(async ({ client }) => {
+        await client.deleteDesktop(id);
+        return { value: { deleted: id }, text: `${id} is deleted` };
+      }),
+    );
+
+  const operation = program.command('operation').description('what is being done, and what came of it');
+  operation
+    .command('show <id>')
+    .description('one operation')
+    .action((id: string) =>
+      answer(async ({ client }) => {
+        const value = await client.operation(id);
+        return { value, text: showOperation(value, now()) };
+      }),
+    );
+  operation
+    .command('list <desktopId>')
+    .description('the operations of a desktop, newest first')
+    .action((id: string) =>
+      answer(async ({ client }) => {
+        const value = await client.operationsOf(id);
+        return { value, text: showOperations(value, now()) };
+      }),
+    );
+
+  const pool = program.command('pool').description('pools and their policies');
+  pool
+    .command('show <id>')
+    .description('one pool')
+    .action((id: string) =>
+      answer(async ({ client }) => {
+        const value = await client.pool(id);
+        return { value, text: showPool(value) };
+      }),
+    );
+  pool
+    .command('put <id> <policy.json>')
+    .description('make a pool or change its policy')
+    .action((id: string, file: string) =>
+      answer(async ({ client }) => {
+        const value = await client.putPool(id, await readJsonFile(file));
+        return { value, text: showPool(value) };
+      }),
+    );
+
+  program
+    .command('host')
+    .description('hosts and their workers')
+    .command('list')
+    .description('every host that was ever announced')
+    .action(() =>
+      answer(async ({ client }) => {
+        const value = await client.hosts();
+        return { value, text: showHosts(value, now()) };
+      }),
+    );
+
+  program
+    .command('event')
+    .description('speak as a broker does, for trying things out')
+    .command('send')
+    .description('send a signed webhook')
+    .addArgument(new Argument('<type>', 'the event, `vdc.session.` may be left out').argParser(eventType))
+    .argument('<desktopId>')
+    .option('--connection <id>', 'the connection it is about', 'cli')
+    .addOption(new Option('--reason <reason>', 'why the user was disconnected').choices(disconnectReasons))
+    .action((type: BrokerEventType, desktopId: string, options: { connection: string; reason?: string }) =>
+      answer(async ({ url, webhookSecret }) => {
+        const { connection, reason } = options;
+        const data = { desktopId, connectionId: connection, ...(reason === undefined ? {} : { reason }) };
+        const value = await sendWebhook({ url, secret: await webhookSecret() }, { type, source: 'dormouse-cli', data });
+        return { value, text: showAnswer(value) };
+      }),
+    );
+  return program;
+}
+
+function eventType(text: string): BrokerEventType {
+  const known = brokerEventTypes.find((type) => type === text || type === `vdc.session.${text}`);
+  if (known !== undefined) return known;
+  throw new DormouseError('REQUEST_INVALID', `there is no event ${text}; there are ${brokerEventTypes.join(', ')}`);
+}
+
+/** @throws REQUEST_INVALID when there is no such file, or no JSON object in it. */
+async function readJsonFile(file: string): Promise<JsonObject> {
+  try {
+    const value: unknown = JSON.parse(await readFile(file, 'utf8'));
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as JsonObject;
+  } catch (cause) {
+    throw new DormouseError('REQUEST_INVALID', `${file} cannot be read: ${(cause as Error).message}`, {}, { cause });
+  }
+  throw new DormouseError('REQUEST_INVALID', `${file} must hold a JSON object`);
+}

@@ -1,0 +1,105 @@
+import type { WebhookAnswer } from '@dormouse/api-client';
+import type { DesktopView, HostView, OperationView, PoolView } from '@dormouse/ledger';
+import { facts, table } from './table';
+
+/** What the views look like to a person. */
+export function showDesktops(desktops: readonly DesktopView[], now: Date): string {
+  return table(
+    desktops,
+    [
+      { title: 'DESKTOP', text: ({ id }) => id },
+      { title: 'STATE', text: ({ state }) => state },
+      { title: 'FOR', text: ({ stateSince }) => ago(stateSince, now) },
+      { title: 'USER', text: ({ presence }) => presence.occupancy },
+      { title: 'POOL', text: ({ poolId }) => poolId },
+      { title: 'HOST', text: ({ hostId }) => hostId ?? '-' },
+      { title: 'UNDER WAY', text: ({ operation }) => (operation ? `${operation.kind}: ${operation.phase}` : '-') },
+    ],
+    'no desktops yet: `dormouse desktop put <id> <spec.json>` registers one',
+  );
+}
+
+export function showDesktop(desktop: DesktopView, now: Date): string {
+  const { presence, operation, lastError } = desktop;
+  return facts([
+    ['desktop', desktop.id],
+    ['state', `${desktop.state}, for ${ago(desktop.stateSince, now)}`],
+    ['user', [presence.occupancy, ...presence.connections].join(' ')],
+    ['grace until', desktop.graceDeadline],
+    [
+      'under way',
+      operation && `${operation.kind}: ${operation.phase} (${operation.status}), operation ${operation.id}`,
+    ],
+    ['last error', lastError && `${lastError.code}: ${lastError.message}`],
+    ['pool', desktop.poolId],
+    ['host', desktop.hostId],
+    ['checkpoint', desktop.checkpointId],
+    ['launch spec', JSON.stringify(desktop.launchSpec)],
+  ]);
+}
+
+export function showOperation(operation: OperationView, now: Date): string {
+  return facts([
+    ['operation', operation.id],
+    ['desktop', operation.desktopId],
+    ['kind', operation.kind],
+    ['status', operation.status],
+    ['phase', `${operation.phase}, since ${ago(operation.phaseSince, now)}`],
+    ['reason', operation.reason],
+    ['asked by', operation.requestedBy],
+    ['cancel asked', operation.cancelRequestedAt],
+    ['took', operation.startedAt && operation.endedAt ? took(operation.startedAt, operation.endedAt) : null],
+    ['progress', Object.keys(operation.progress).length > 0 ? JSON.stringify(operation.progress) : null],
+    ['result', operation.result && JSON.stringify(operation.result)],
+    ['error', operation.error && `${operation.error.code}: ${operation.error.message}`],
+  ]);
+}
+
+export function showOperations(operations: readonly OperationView[], now: Date): string {
+  return table(
+    operations,
+    [
+      { title: 'OPERATION', text: ({ id }) => id },
+      { title: 'KIND', text: ({ kind }) => kind },
+      { title: 'STATUS', text: ({ status }) => status },
+      { title: 'PHASE', text: ({ phase }) => phase },
+      { title: 'AGE', text: ({ createdAt }) => ago(createdAt, now) },
+      { title: 'REASON', text: ({ reason }) => reason },
+    ],
+    'no operations yet',
+  );
+}
+
+export function showPool({ id, policy }: PoolView): string {
+  return facts([['pool', id], ...Object.entries(policy).map(([name, value]) => [name, String(value)] as const)]);
+}
+
+export function showHosts(hosts: readonly HostView[], now: Date): string {
+  return table(
+    hosts,
+    [
+      { title: 'HOST', text: ({ id }) => id },
+      { title: 'ALIVE', text: ({ alive }) => (alive ? 'yes' : 'no') },
+      { title: 'HEARD FROM', text: ({ seenAt }) => `${ago(seenAt, now)} ago` },
+      { title: 'CAPABILITIES', text: ({ capabilities }) => JSON.stringify(capabilities) },
+    ],
+    'no host yet: a worker announces its host when it starts',
+  );
+}
+
+export function showAnswer({ outcome, desktop }: WebhookAnswer): string {
+  const eta = desktop?.etaMs ? `, answers in about ${desktop.etaMs} ms` : '';
+  return desktop === null ? outcome : `${outcome}; ${desktop.id} is ${desktop.machineState}${eta}`;
+}
+
+function took(from: string, to: string): string {
+  return `${(Date.parse(to) - Date.parse(from)) / 1000} s`;
+}
+
+function ago(since: string, now: Date): string {
+  const seconds = Math.max(0, Math.round((now.getTime() - Date.parse(since)) / 1000));
+  if (seconds < 120) return `${seconds} s`;
+  if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 172_800) return `${Math.round(seconds / 3600)} h`;
+  return `${Math.round(seconds / 86_400)} d`;
+}

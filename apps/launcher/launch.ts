@@ -1,0 +1,118 @@
+import { mkdir } from 'node:fs/promises';
+import { join, relative } from 'node:path';
+import { ApiClient, findApi } from '@dormouse/api-client';
+import { dataPaths, loadKeys, type DormouseConfig, type Keys, type ServiceConfig } from '@dormouse/config';
+import { describeError, type DormouseError } from '@dormouse/errors';
+import { prettyLines, type Logger } from '@dormouse/observability';
+import { Child } from './child';
+import { startServices, type Services } from './services';
+import { settleDesktops } from './settle-desktops';
+
+/** How long api and worker may take to stop. */
+const childPatienceMs = 10_000;
+
+export interface Launched {
+  readonly url: string;
+  /** Resolves with what happened when a service of ours ends by itself: nothing can go on then. */
+  readonly lost: Promise<DormouseError>;
+  /** Puts desktops to sleep when their database goes with us, then ends everything. `hurry` cuts the waiting short. */
+  stop(hurry: AbortSignal): Promise<void>;
+}
+
+/**
+ * Starts services, api and worker, and resolves when they are ready.
+ * @throws what a service or a child could not be started for; nothing is left running then.
+ */
+export async function launch(config: DormouseConfig, logger: Logger, stopped: AbortSignal): Promise<Launched> {
+  await mkdir(config.dataDir, { recursive: true, mode: 0o700 });
+  const services = await startServices(config, logger);
+  const children: Child[] = [];
+  const stopAll = async () => {
+    await Promise.all(children.map((child) => child.stop(childPatienceMs)));
+    await services.stop();
+  };
+  try {
+    const keys = await loadKeys(config);
+    const environment = childEnvironment(services.config);
+    // The api brings the schema up to date: the worker comes after it.
+    for (const name of ['api', 'worker']) {
+      if (stopped.aborted) break;
+      const script = join(__dirname, '..', name, 'main.js');
+      const child = new Child({ name, script, environment, logger, onLine: lineWriter(config, name) });
+      children.push(child);
+      await Promise.race([child.ready, aborted(stopped)]);
+    }
+    const url = stopped.aborted ? '' : await findApi(config);
+    return {
+      url,
+      lost: services.lost,
+      stop: async (hurry) => {
+        await settle(services, { url, keys, logger, hurry });
+        await stopAll();
+      },
+    };
+  } catch (error) {
+    await stopAll();
+    throw error;
+  }
+}
+
+/** Children read the same configuration, with the services' addresses filled in; their lines are formatted here. */
+function childEnvironment({ dataDir, databaseUrl, redisUrl }: ServiceConfig): NodeJS.ProcessEnv {
+  return {
+    ...process.env,
+    DATA_DIR: dataDir,
+    DATABASE_URL: databaseUrl,
+    REDIS_URL: redisUrl,
+    LOG_FORMAT: 'json',
+  };
+}
+
+function lineWriter({ logFormat }: DormouseConfig, name: string): (line: string) => void {
+  const out = { write: (text: string) => void process.stdout.write(text) };
+  const lines = logFormat === 'pretty' ? prettyLines(out) : out;
+  // What is no log line (a crash of Node itself) is told whose it is.
+  return (line) => lines.write(line.startsWith('{') ? `${line}\n` : `${name}| ${line}\n`);
+}
+
+async function settle(
+  { embedded }: Services,
+  { url, keys, logger, hurry }: { url: string; keys: Keys; logger: Logger; hurry: AbortSignal },
+): Promise<void> {
+  if (url === '') return;
+  if (!embedded.postgres) {
+    logger.info('desktops are left running: their database is not ours, and the next worker of this host finds them');
+    return;
+  }
+  try {
+    const client = new ApiClient({ url, adminKey: keys.adminKey });
+    const left = await settleDesktops({ client, logger, hurry });
+    if (left.length > 0) logger.error(`still running: ${left.join(', ')}; the next start finds them`);
+  } catch (error) {
+    // Whatever it was, the rest has to be stopped all the same.
+    logger.error({ err: error }, `desktops could not be put to sleep: ${describeError(error).message}`);
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}
+
+/** For a person: where it is, where the key is, what to try. */
+export function welcome(url: string, { dataDir }: DormouseConfig): string {
+  const { adminKeyFile } = dataPaths(dataDir);
+  return [
+    '',
+    '  Dormouse is up',
+    `    api        ${url}   (its description: ${url}/docs)`,
+    `    admin key  ${relative(process.cwd(), adminKeyFile) || adminKeyFile}`,
+    '    try        npx dormouse host list',
+    '               npx dormouse --help',
+    '    stop       Ctrl-C',
+    '',
+    '',
+  ].join('\n');
+}

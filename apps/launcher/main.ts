@@ -1,0 +1,48 @@
+import { loadConfig } from '@dormouse/config';
+import { isDormouseError } from '@dormouse/errors';
+import { createLogger } from '@dormouse/observability';
+import { launch, welcome } from './launch';
+
+async function main(): Promise<number> {
+  const { stopped, hurry } = signals();
+  const config = loadConfig();
+  const logger = createLogger('launcher', config);
+  const launched = await launch(config, logger, stopped);
+  if (!stopped.aborted) {
+    if (config.logFormat === 'pretty') process.stdout.write(welcome(launched.url, config));
+    else logger.info({ url: launched.url }, 'Dormouse is up');
+  }
+
+  const lost = await Promise.race([launched.lost, whenAborted(stopped)]);
+  if (lost !== undefined) logger.error({ err: lost }, `${lost.message}; stopping`);
+  else logger.info('stopping; the second Ctrl-C does not wait for desktops to fall asleep');
+  // Without its database nothing can be asked of the api.
+  await launched.stop(lost === undefined ? hurry : AbortSignal.abort());
+  logger.info('stopped');
+  return lost === undefined ? 0 : 1;
+}
+
+/** The first SIGINT or SIGTERM stops, the second one hurries. Started by a program, it also stops when that is gone. */
+function signals(): { stopped: AbortSignal; hurry: AbortSignal } {
+  const [stop, hurry] = [new AbortController(), new AbortController()];
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(signal, () => (stop.signal.aborted ? hurry : stop).abort());
+  }
+  process.once('disconnect', () => stop.abort());
+  return { stopped: stop.signal, hurry: hurry.signal };
+}
+
+function whenAborted(signal: AbortSignal): Promise<undefined> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve(undefined);
+    signal.addEventListener('abort', () => resolve(undefined), { once: true });
+  });
+}
+
+main().then(
+  (code) => process.exit(code),
+  (error: unknown) => {
+    process.stderr.write(`dormouse: ${isDormouseError(error) ? error.message : (error as Error).stack}\n`);
+    process.exit(1);
+  },
+);

@@ -1,0 +1,170 @@
+import { EventEmitter, once } from 'node:events';
+import { rmSync } from 'node:fs';
+import { createServer, type Server, type Socket } from 'node:net';
+import { CheckpointWriter, pageBytes, type SealedCheckpoint } from '@dormouse/checkpoint';
+import { describeError, DormouseError } from '@dormouse/errors';
+import { MigrationStreamReader, type RamBlock } from '@dormouse/migration-stream';
+import {
+  ControlServer,
+  pagerSockets,
+  type CaptureJob,
+  type CaptureStatus,
+  type PagerCommand,
+} from '@dormouse/pager-control';
+import { openBlobStore, type BlobStore } from '@dormouse/storage';
+import { thawAlone } from './thaw-alone';
+
+const progressEveryBytes = 16 * 1024 * 1024;
+/** A worker that started us and never called has died. */
+const workerPatienceMs = 15_000;
+
+/** Runs a save from QEMU's first byte to the manifest, or to an abort that leaves nothing behind. */
+export async function capture(job: CaptureJob): Promise<void> {
+  const store = await openBlobStore(job.storageUrl);
+  try {
+    await new Capture(job, store).run();
+  } finally {
+    await store.close();
+  }
+}
+
+class Capture {
+  private readonly control: ControlServer<CaptureStatus>;
+  private writer: CheckpointWriter | null = null;
+  private readonly commands = new EventEmitter();
+  private readonly abort = new AbortController();
+  private workerSeen = false;
+
+  constructor(
+    private readonly job: CaptureJob,
+    private readonly store: BlobStore,
+  ) {
+    const status: CaptureStatus = {
+      mode: 'capture',
+      operationId: job.operationId,
+      state: 'listening',
+      error: null,
+      peakRssBytes: 0,
+      streamBytes: 0,
+      ramBytes: 0,
+      storedBytes: 0,
+      pages: null,
+    };
+    this.control = new ControlServer(
+      status,
+      (command) => this.obey(command),
+      // The worker is gone. Before the commit the guest must not stay frozen for a save nobody leads any more;
+      // after it the checkpoint exists and whoever comes next finds the manifest.
+      () => {
+        this.obey('abort');
+        this.obey('leave');
+      },
+    );
+  }
+
+  async run(): Promise<void> {
+    const server = await listen(pagerSockets.capture);
+    const connection = once(server, 'connection') as Promise<[Socket]>;
+    await this.control.listen(pagerSockets.control);
+    setTimeout(() => this.workerSeen || this.obey('abort'), workerPatienceMs).unref();
+    try {
+      const sealed = await this.untilAborted(connection.then(([socket]) => this.receive(socket)));
+      const commit = once(this.commands, 'commit', { signal: this.abort.signal });
+      this.update({ state: 'sealed', storedBytes: sealed.storedBytes, pages: sealed.manifest.pages });
+      await commit;
+      // From here on an abort comes too late: the manifest may already stand.
+      const leave = once(this.commands, 'leave');
+      await this.writer!.commit(sealed);
+      this.update({ state: 'committed' });
+      await leave;
+    } catch (error) {
+      await this.giveUp(this.abort.signal.aborted ? this.abort.signal.reason : error);
+    }
+    server.close();
+    await this.control.close();
+  }
+
+  /** Reads QEMU's stream to its end and makes it durable. */
+  private async receive(socket: Socket): Promise<SealedCheckpoint> {
+    const firstPage: number[] = [];
+    const stream = new MigrationStreamReader({
+      blocks: (blocks) => {
+        firstPage.push(...firstPages(blocks));
+        this.writer = new CheckpointWriter(this.store, identityOf(this.job), blocks.slice());
+        this.update({ state: 'receiving', ramBytes: blocks.reduce((sum, block) => sum + block.bytes, 0) });
+      },
+      page: (block, index, source, offset) => this.writer!.addPage(firstPage[block]! + index, source, offset),
+      zeroPage: (block, index) => this.writer!.addZeroPage(firstPage[block]! + index),
+    });
+    let reported = 0;
+    for await (const chunk of socket as AsyncIterable<Buffer>) {
+      stream.push(chunk);
+      if (this.writer?.saturated === true) await this.writer.drained();
+      if (stream.bytesRead - reported >= progressEveryBytes) {
+        reported = stream.bytesRead;
+        this.update({ streamBytes: reported });
+      }
+    }
+    const { configuration, deviceState } = stream.finish();
+    this.update({ streamBytes: stream.bytesRead });
+    return this.writer!.seal(
+      { configuration, deviceState },
+      {
+        fingerprint: this.job.fingerprint,
+        diskGeneration: this.job.diskGeneration,
+        createdAt: new Date().toISOString(),
+      },
+    );
+  }
+
+  /** Leaves the guest running and the store as it was, and says why. */
+  private async giveUp(error: unknown): Promise<void> {
+    const wanted = error instanceof DormouseError && error.code === 'CANCELLED';
+    if (!wanted) process.stderr.write(`capture given up: ${error instanceof Error ? error.stack : String(error)}\n`);
+    try {
+      if (this.control.alone) await thawAlone();
+    } finally {
+      await this.writer?.abort();
+    }
+    this.update({ state: wanted ? 'aborted' : 'failed', error: describeError(error) });
+  }
+
+  private obey(command: PagerCommand['command']): void {
+    this.workerSeen = true;
+    if (command === 'abort') this.abort.abort(new DormouseError('CANCELLED', 'the save was given up'));
+    else this.commands.emit(command);
+  }
+
+  /** @throws CANCELLED as soon as an abort is asked for */
+  private async untilAborted<T>(work: Promise<T>): Promise<T> {
+    work.catch(() => undefined); // when the abort comes first nobody waits for its outcome
+    const { signal } = this.abort;
+    return Promise.race([work, once(signal, 'abort').then(() => Promise.reject(signal.reason as DormouseError))]);
+  }
+
+  private update(change: Partial<CaptureStatus>): void {
+    this.control.update({ ...change, peakRssBytes: process.resourceUsage().maxRSS * 1024 });
+  }
+}
+
+async function listen(path: string): Promise<Server> {
+  rmSync(path, { force: true });
+  const server = createServer();
+  server.listen(path);
+  await once(server, 'listening');
+  return server;
+}
+
+function identityOf({ desktopId, checkpointId }: CaptureJob): { desktopId: string; checkpointId: string } {
+  return { desktopId, checkpointId };
+}
+
+/** Number of the first page of each block when pages are numbered through all blocks. */
+function firstPages(blocks: readonly RamBlock[]): number[] {
+  let next = 0;
+  return blocks.map((block) => {
+    const first = next;
+    next += block.bytes / pageBytes;
+    return first;
+  });
+}

@@ -1,0 +1,9 @@
+import { appendFileSync } from 'node:fs';
+
+/** From now on what is written to standard error goes to `pager.log` in the working directory, with its time. */
+export function logToRunDirectory(): void {
+  process.stderr.write = (text: string | Uint8Array): boolean => {
+    appendFileSync('pager.log', `${new Date().toISOString()} ${Buffer.from(text).toString()}`);
+    return true;
+  };
+}

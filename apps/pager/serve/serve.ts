@@ -1,0 +1,74 @@
+import { connect, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CheckpointReader } from '@dormouse/checkpoint';
+import { describeError, DormouseError } from '@dormouse/errors';
+import { ControlServer, pagerSockets, type ServeJob, type ServeStatus } from '@dormouse/pager-control';
+import { openBlobStore } from '@dormouse/storage';
+import { PostcopySource } from './postcopy-source';
+
+/** QEMU and the pager start together; how long the one waits for the other. */
+const qemuPatienceMs = 20_000;
+/** After the end, how long to stay for a worker that wants to read the last status. */
+const farewellMs = 2_000;
+
+/** Wakes a machine from a checkpoint and stays until all of its memory is there. */
+export async function serve(job: ServeJob): Promise<void> {
+  const status: ServeStatus = {
+    mode: 'serve',
+    operationId: job.operationId,
+    state: 'opening',
+    error: null,
+    peakRssBytes: 0,
+    totalPages: 0,
+    sentPages: 0,
+    pageRequests: 0,
+    hydratedMs: null,
+    waitingForStorage: null,
+  };
+  let leave = (): void => undefined;
+  const left = new Promise<void>((resolve) => (leave = resolve));
+  // A worker that goes away changes nothing: the guest needs its pages, and the successor finds us by the socket.
+  // For the same reason no command ends the work before it is done; whoever gives the guest up ends its QEMU, and us.
+  const control = new ControlServer(
+    status,
+    (command) => {
+      if (command === 'leave' && ['hydrated', 'failed'].includes(control.current.state)) leave();
+    },
+    () => undefined,
+  );
+  const update = (change: Partial<ServeStatus>): void =>
+    control.update({ ...change, peakRssBytes: process.resourceUsage().maxRSS * 1024 });
+  await control.listen(pagerSockets.control);
+  try {
+    const connecting = connectToQemu(); // at the same time as the checkpoint is read
+    connecting.catch(() => undefined); // looked at below, unless the checkpoint fails first
+    const store = await openBlobStore(job.storageUrl);
+    const checkpoint = await CheckpointReader.open(store, job.desktopId, job.checkpointId);
+    update({ state: 'connecting', totalPages: checkpoint.map.pages });
+    const socket = await connecting;
+    await new PostcopySource(checkpoint, socket, update).run();
+    await store.close();
+  } catch (error) {
+    process.stderr.write(`serve failed: ${error instanceof Error ? error.stack : String(error)}\n`);
+    update({ state: 'failed', error: describeError(error) });
+  }
+  await Promise.race([left, sleep(farewellMs)]);
+  await control.close();
+}
+
+async function connectToQemu(): Promise<Socket> {
+  const deadline = Date.now() + qemuPatienceMs;
+  for (;;) {
+    const socket = await new Promise<Socket | null>((resolve) => {
+      const attempt = connect(pagerSockets.incoming);
+      attempt.once('connect', () => {
+        attempt.removeAllListeners('error');
+        resolve(attempt);
+      });
+      attempt.once('error', () => resolve(null)); // QEMU does not listen yet
+    });
+    if (socket !== null) return socket;
+    if (Date.now() >= deadline) throw new DormouseError('MIGRATION_FAILED', 'QEMU never listened for its memory');
+    await sleep(2);
+  }
+}

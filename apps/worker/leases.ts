@@ -1,0 +1,54 @@
+import type { SessionLedger } from '@dormouse/ledger';
+import type { Logger } from '@dormouse/observability';
+
+/** A worker that dies is followed after this long. Renewed often enough that two renewals may fail. */
+export const leaseMs = 12_000;
+const renewEveryMs = 4_000;
+
+/** The operations this worker holds. A lease that was lost aborts its operation's signal: another worker has it. */
+export class Leases {
+  private readonly held = new Map<string, AbortController>();
+  private timer: NodeJS.Timeout | null = null;
+
+  constructor(
+    private readonly ledger: Pick<SessionLedger, 'renew'>,
+    private readonly workerId: string,
+    private readonly logger: Logger,
+  ) {}
+
+  start(): void {
+    this.timer = setInterval(() => void this.renew(), renewEveryMs);
+  }
+
+  stop(): void {
+    if (this.timer !== null) clearInterval(this.timer);
+  }
+
+  holds(operationId: string): boolean {
+    return this.held.has(operationId);
+  }
+
+  /** Holds the lease while `work` runs. */
+  async during<T>(operationId: string, work: (lost: AbortSignal) => Promise<T>): Promise<T> {
+    const controller = new AbortController();
+    this.held.set(operationId, controller);
+    try {
+      return await work(controller.signal);
+    } finally {
+      this.held.delete(operationId);
+    }
+  }
+
+  private async renew(): Promise<void> {
+    if (this.held.size === 0) return;
+    try {
+      for (const operationId of await this.ledger.renew([...this.held.keys()], this.workerId, leaseMs)) {
+        this.logger.warn({ operationId }, 'another worker has taken the operation; this one lets go of it');
+        this.held.get(operationId)?.abort();
+      }
+    } catch (error) {
+      // The work goes on: the guest must not suffer from a database that is away. Every write is fenced.
+      this.logger.warn({ err: error }, 'leases could not be renewed; tried again shortly');
+    }
+  }
+}

@@ -1,0 +1,110 @@
+import { randomUUID } from 'node:crypto';
+import { objectKeys } from '@dormouse/checkpoint';
+import { isDormouseError } from '@dormouse/errors';
+import type { Capture, CaptureProgress } from '@dormouse/hypervisor';
+import type { JsonObject } from '@dormouse/session';
+import { cancelled, whyNot } from '../giving-way';
+import type { OperationOutcome, OperationRun } from '../run-operation';
+import { watchCancellation } from '../watch-cancellation';
+import type { WorkerContext } from '../worker-context';
+
+/**
+ * Capture (the guest runs) → switchover (it is frozen) → commit (durable) → release (it is gone). The phases follow
+ * each other in one job: from the switchover on a queue in between would be time the guest stands still. Before each
+ * step that cannot be taken back the ledger reads the user's presence again.
+ */
+export async function save(context: WorkerContext, run: OperationRun): Promise<OperationOutcome> {
+  const { ledger } = context;
+  const { claimed } = run;
+  let result: JsonObject;
+  if (claimed.desktop.state === 'resident') {
+    result = await takeOverResident(context, run);
+  } else {
+    if (claimed.takenOver) await takeBack(context, run);
+    result = await capture(context, run);
+  }
+  // Killed from here on, a successor finds the desktop resident and goes on with the release.
+  if (!(await ledger.beginRelease(claimed.fence))) {
+    const why = await whyNot(ledger, claimed.fence);
+    if (why.code === 'CANCELLED') await context.hypervisor.thaw(run.machine.desktopId);
+    throw why;
+  }
+  await release(context, run);
+  return { result };
+}
+
+/** A worker died before its checkpoint was committed: its pager has thawed the guest or does so now. */
+async function takeBack({ hypervisor, ledger }: WorkerContext, { claimed, machine }: OperationRun): Promise<void> {
+  await hypervisor.thaw(machine.desktopId);
+  if (!(await ledger.advance(claimed.fence, 'capture'))) throw await whyNot(ledger, claimed.fence);
+}
+
+/**
+ * A worker died after its checkpoint was committed.
+ * @throws CANCELLED when it had still thawed the guest: the machine has gone on since, and ending it now would lose that
+ */
+async function takeOverResident(
+  { hypervisor }: WorkerContext,
+  { claimed, machine }: OperationRun,
+): Promise<JsonObject> {
+  if ((await hypervisor.condition(machine.desktopId)) === 'running') throw cancelled();
+  const { checkpoint, operation } = claimed;
+  return { checkpointId: checkpoint?.id ?? null, ...checkpoint?.facts, ...operation.progress };
+}
+
+/** From the running guest to a committed checkpoint with the guest frozen. Whatever fails leaves the guest running. */
+async function capture(context: WorkerContext, { claimed, machine, logger, leave }: OperationRun): Promise<JsonObject> {
+  const { ledger, hypervisor } = context;
+  const { fence, operation } = claimed;
+  const checkpointId = randomUUID();
+  const fingerprint = await hypervisor.fingerprint(machine.launchSpec);
+  const storagePrefix = objectKeys(machine.desktopId, checkpointId).prefix;
+  if (!(await ledger.beginCheckpoint(fence, { id: checkpointId, storagePrefix }))) throw await whyNot(ledger, fence);
+
+  const startedMs = performance.now();
+  let progress: CaptureProgress = { streamBytes: 0, ramBytes: 0 };
+  const watch = watchCancellation(ledger, fence, () => ({ ...progress }), logger);
+  let taken: Capture;
+  try {
+    taken = await hypervisor.capture(
+      machine,
+      { operationId: operation.id, checkpointId },
+      {
+        signal: AbortSignal.any([watch.signal, leave]),
+        onProgress: (news) => (progress = news),
+      },
+    );
+  } finally {
+    watch.stop();
+  }
+  const captureMs = Math.round(performance.now() - startedMs);
+  try {
+    if (!(await ledger.authorizeSwitchover(fence))) throw await whyNot(ledger, fence);
+    await taken.switchOver();
+    if (!(await ledger.advance(fence, 'commit'))) throw await whyNot(ledger, fence);
+    const facts = { captureMs, ...(await taken.commit()) };
+    const { ramBytes, storedBytes } = facts;
+    const { diskGeneration } = machine;
+    const about = { ...facts, fingerprint };
+    const checkpoint = { id: checkpointId, storagePrefix, diskGeneration, ramBytes, storedBytes, facts: about };
+    if (!(await ledger.commitCheckpoint(fence, checkpoint))) throw await whyNot(ledger, fence);
+    taken.close();
+    const result = { checkpointId, frozenMs: Math.round(Date.now() - taken.frozenAtMs), ...facts };
+    await ledger.progress(fence, result);
+    return result;
+  } catch (error) {
+    if (isDormouseError(error, 'SUPERSEDED')) taken.close();
+    else await taken.abandon();
+    throw error;
+  }
+}
+
+/** Ends the machine and gives its memory back. Once it is gone nothing may make a failure of the save any more. */
+async function release({ hypervisor }: WorkerContext, { machine, logger }: OperationRun): Promise<void> {
+  await hypervisor.release(machine.desktopId);
+  try {
+    await hypervisor.prepareWake(machine, machine.diskGeneration);
+  } catch (error) {
+    logger.warn({ err: error }, 'the disk layer of the next wake could not be made ahead; the wake makes it');
+  }
+}

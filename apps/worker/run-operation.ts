@@ -1,0 +1,65 @@
+import { describeError, isDormouseError } from '@dormouse/errors';
+import type { JobContext, JobPayload } from '@dormouse/jobs';
+import type { ClaimedOperation, FinishOutcome } from '@dormouse/ledger';
+import { logAbout, type Logger } from '@dormouse/observability';
+import { parseLaunchSpec } from '@dormouse/qemu';
+import type { Machine } from '@dormouse/hypervisor';
+import { leaseMs } from './leases';
+import type { WorkerContext } from './worker-context';
+
+/** An operation in this worker's hands. */
+export interface OperationRun {
+  readonly claimed: ClaimedOperation;
+  readonly machine: Machine;
+  readonly logger: Logger;
+  /** Aborted when the worker stops or has lost the operation: leave everything so that a successor can go on. */
+  readonly leave: AbortSignal;
+}
+
+/** What the operation came to; null when it is left to a successor. */
+export type OperationOutcome = Pick<FinishOutcome, 'result' | 'desktop'> | null;
+
+/**
+ * Claims the operation of a job, works, and reports its end. A job that finds nothing to claim ends quietly. What the
+ * work throws is the operation's failure; what the ledger throws is not, and goes back to the queue.
+ */
+export async function runOperation(
+  context: WorkerContext,
+  { operationId, generation }: JobPayload<'save'>,
+  { signal }: JobContext,
+  work: (run: OperationRun) => Promise<OperationOutcome>,
+): Promise<void> {
+  // Redis, away for long, has given the job out again while we are at it: we still are.
+  if (context.leases.holds(operationId)) return;
+  const claimed = await context.ledger.claim(operationId, generation, context.workerId, leaseMs);
+  if (claimed === null) return;
+  const { desktop, operation, fence } = claimed;
+  const logger = logAbout(context.logger, { operationId, desktopId: desktop.id });
+  logger.info({ takenOver: claimed.takenOver, attempt: operation.attempt }, `${operation.kind} begins`);
+  const startedMs = performance.now();
+  const outcome = await context.leases.during(operationId, async (lost) => {
+    const leave = AbortSignal.any([signal, lost]);
+    try {
+      const launchSpec = parseLaunchSpec(claimed.launchSpec);
+      const machine = { desktopId: desktop.id, launchSpec, diskGeneration: desktop.diskGeneration };
+      return conclude(await work({ claimed, machine, logger, leave }));
+    } catch (error) {
+      if (leave.aborted || isDormouseError(error, 'SUPERSEDED')) return null;
+      if (isDormouseError(error, 'CANCELLED')) return { status: 'cancelled' } as const;
+      logger.error({ err: error }, `${operation.kind} failed`);
+      return { status: 'failed', error: describeError(error) } as const;
+    }
+  });
+  if (outcome === null) {
+    logger.info(`${operation.kind} is left to the next worker`);
+    return;
+  }
+  await context.ledger.finish(fence, outcome);
+  const seconds = (performance.now() - startedMs) / 1000;
+  context.metrics.operations.inc({ kind: operation.kind, outcome: outcome.status });
+  logger.info({ seconds, ...outcome.result }, `${operation.kind} ${outcome.status}`);
+}
+
+function conclude(outcome: OperationOutcome): FinishOutcome | null {
+  return outcome === null ? null : { status: 'succeeded', ...outcome };
+}

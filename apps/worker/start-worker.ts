@@ -1,0 +1,123 @@
+import { randomUUID } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { ServiceConfig } from '@dormouse/config';
+import { QemuHypervisor } from '@dormouse/hypervisor';
+import {
+  checkEvictionPolicy,
+  connectRedis,
+  hostQueue,
+  JobConsumer,
+  OutboxDispatcher,
+  Reconciler,
+  sessionQueue,
+} from '@dormouse/jobs';
+import { SessionLedger } from '@dormouse/ledger';
+import type { Logger, Metrics } from '@dormouse/observability';
+import { createDataSource, runMigrations } from '@dormouse/persistence';
+import { openBlobStore } from '@dormouse/storage';
+import { HostAnnouncer } from './host/host-announcer';
+import { MachineCensus } from './host/machine-census';
+import { Leases } from './leases';
+import { hostHandlers, sessionHandlers } from './processors';
+import type { WorkerContext } from './worker-context';
+
+/** Operations at the same time; each mostly waits for a QEMU and a pager of its own. */
+const hostConcurrency = 8;
+const sessionConcurrency = 16;
+/** Short steps may finish; then long ones are left to the next worker. */
+const shutdownPatienceMs = 2_000;
+
+const pagerProgram = join(__dirname, '..', 'pager', 'main.js');
+
+export interface RunningWorker {
+  stop(): Promise<void>;
+}
+
+/**
+ * Looks at the host, connects, and takes jobs.
+ * @throws QEMU_MISSING, QEMU_TOO_OLD, USERFAULTFD_DENIED: better no worker than one that fails at nine in the morning
+ */
+export async function startWorker(config: ServiceConfig, logger: Logger, metrics: Metrics): Promise<RunningWorker> {
+  const runRoot = join(config.dataDir, 'run');
+  await mkdir(runRoot, { recursive: true, mode: 0o700 });
+  const hypervisor = new QemuHypervisor({
+    qemu: config.qemuBinary,
+    qemuImg: 'qemu-img',
+    accelerator: config.accelerator,
+    runRoot,
+    diskRoot: join(config.dataDir, 'disks'),
+    storageUrl: config.storageUrl,
+    pagerProgram,
+  });
+  const found = await hypervisor.probe();
+  const capabilities = { ...found, memoryMiB: config.hostMemoryMiB ?? found.memoryMiB };
+  logger.info({ hostId: config.hostId, ...capabilities }, `this host runs guests with ${capabilities.accelerator}`);
+
+  const stops: (() => Promise<unknown>)[] = [() => Promise.resolve(hypervisor.close())];
+  const stop = async (): Promise<void> => {
+    for (let step = stops.pop(); step !== undefined; step = stops.pop()) await step();
+  };
+  try {
+    const store = await openBlobStore(config.storageUrl);
+    stops.push(() => store.close());
+    const dataSource = await createDataSource(config.databaseUrl, { applicationName: 'dormouse-worker' }).initialize();
+    stops.push(() => dataSource.destroy());
+    await runMigrations(dataSource);
+
+    const redis = connectRedis(config.redisUrl, logger);
+    stops.push(() => Promise.resolve(redis.disconnect()));
+    const dispatcher = new OutboxDispatcher({ dataSource, redis: config.redisUrl, log: logger });
+    const ledger = new SessionLedger(dataSource, { onOutbox: () => dispatcher.nudge() });
+    dispatcher.start();
+    stops.push(() => dispatcher.stop());
+    const reconciler = new Reconciler({ ledger, log: logger });
+    reconciler.start();
+    stops.push(() => reconciler.stop());
+
+    const workerId = `${config.hostId}/${process.pid}/${randomUUID().slice(0, 8)}`;
+    const leases = new Leases(ledger, workerId, logger);
+    leases.start();
+    stops.push(() => Promise.resolve(leases.stop()));
+    const context: WorkerContext = {
+      hostId: config.hostId,
+      workerId,
+      ledger,
+      hypervisor,
+      store,
+      leases,
+      logger,
+      metrics,
+    };
+
+    const announcer = new HostAnnouncer(ledger, { id: config.hostId, capabilities: { ...capabilities } }, logger);
+    await announcer.start();
+    stops.push(() => Promise.resolve(announcer.stop()));
+    const census = new MachineCensus(context);
+    await census.start();
+    stops.push(() => census.stop());
+
+    const common = { redis: config.redisUrl, log: logger };
+    const consumers = [
+      new JobConsumer({
+        ...common,
+        queue: hostQueue(config.hostId),
+        handlers: hostHandlers(context),
+        concurrency: hostConcurrency,
+      }),
+      new JobConsumer({
+        ...common,
+        queue: sessionQueue,
+        handlers: sessionHandlers(context),
+        concurrency: sessionConcurrency,
+      }),
+    ];
+    for (const consumer of consumers) consumer.start();
+    stops.push(() => Promise.all(consumers.map((consumer) => consumer.close({ patienceMs: shutdownPatienceMs }))));
+    await checkEvictionPolicy(redis);
+    return { stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}

@@ -1,0 +1,18 @@
+import type { SessionLedger } from '@dormouse/ledger';
+import type { Hypervisor } from '@dormouse/hypervisor';
+import type { Logger, Metrics } from '@dormouse/observability';
+import type { BlobStore } from '@dormouse/storage';
+import type { Leases } from './leases';
+
+/** What the processors work with. */
+export interface WorkerContext {
+  readonly hostId: string;
+  /** Unique for the life of this process. */
+  readonly workerId: string;
+  readonly ledger: SessionLedger;
+  readonly hypervisor: Hypervisor;
+  readonly store: BlobStore;
+  readonly leases: Leases;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}

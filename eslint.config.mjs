@@ -1,0 +1,139 @@
+import { dirname, relative, resolve } from 'node:path';
+import js from '@eslint/js';
+import tseslint from 'typescript-eslint';
+
+const root = import.meta.dirname;
+
+/** Packages that do I/O for a process. A room that is pure knows none of them, so it can be read, tested and reused alone. */
+const frameworks = /^(@nestjs\/|nestjs-|typeorm$|bullmq$|ioredis$|pg$|fastify$|@fastify\/|pino|prom-client$)/;
+const inputOutput = /^node:(fs|net|http|https|child_process|dgram|os|timers|worker_threads|readline)(\/|$)/;
+
+/** Which room may look into which: imports point one way. `never` lists packages a room must not know. `folders` are those outside of all rooms that it may look into. */
+const rooms = {
+  'libs/errors': { libs: [], never: [frameworks, inputOutput] },
+  'libs/process': { libs: ['errors'], never: [frameworks] },
+  'libs/session': { libs: ['errors'], never: [frameworks, inputOutput] },
+  'libs/migration-stream': { libs: ['errors'], never: [frameworks] },
+  'libs/qemu': { libs: ['errors', 'process', 'migration-stream'], never: [frameworks] },
+  'libs/working-set': { libs: ['errors'], never: [frameworks] },
+  'libs/storage': { libs: ['errors', 'process'], never: [frameworks] },
+  'libs/checkpoint': { libs: ['errors', 'storage'], never: [frameworks] },
+  'libs/pager-control': { libs: ['errors', 'process'], never: [/^(@nestjs\/|nestjs-|typeorm$|bullmq$|ioredis$)/] },
+  'libs/hypervisor': {
+    libs: ['errors', 'process', 'qemu', 'migration-stream', 'pager-control', 'checkpoint', 'storage'],
+    never: [/^(@nestjs\/|nestjs-|typeorm$|bullmq$|ioredis$)/],
+  },
+  'libs/config': { libs: ['errors'], never: [frameworks] },
+  'libs/observability': { libs: ['errors', 'config'], never: [] },
+  'libs/embedded': { libs: ['errors', 'process'], never: [/^(@nestjs\/|nestjs-|typeorm$|bullmq$)/] },
+  'libs/persistence': { libs: ['errors', 'session', 'config'], folders: ['migrations'], never: [] },
+  'libs/ledger': { libs: ['errors', 'session', 'persistence'], never: [] },
+  'libs/jobs': { libs: ['errors', 'session', 'persistence', 'ledger', 'config', 'observability'], never: [] },
+  'libs/api-client': { libs: ['errors', 'config', 'session', 'ledger'], never: [frameworks] },
+  // The data path of a VM: nothing that could make a page wait.
+  'apps/pager': { libs: 'all', never: [/^(@nestjs\/|nestjs-|typeorm$|bullmq$|ioredis$|pg$)/] },
+  'apps/*': { libs: 'all', never: [] },
+};
+
+const oneWayImports = {
+  meta: { type: 'problem', schema: [], messages: { crossed: '{{why}}' } },
+  create(context) {
+    const from = roomOf(context.filename);
+    if (from === null) return {};
+    const check = (source) => {
+      if (typeof source?.value !== 'string') return;
+      const why = whyForbidden(from, source.value, context.filename);
+      if (why !== null) context.report({ node: source, messageId: 'crossed', data: { why } });
+    };
+    return {
+      ImportDeclaration: ({ source }) => check(source),
+      ImportExpression: ({ source }) => check(source),
+      ExportNamedDeclaration: ({ source }) => check(source),
+      ExportAllDeclaration: ({ source }) => check(source),
+    };
+  },
+};
+
+/** `libs/session` for a file in it, null outside of all rooms. */
+function roomOf(file) {
+  const [kind, name, ...rest] = relative(root, file).split('/');
+  return (kind === 'libs' || kind === 'apps') && rest.length > 0 ? `${kind}/${name}` : null;
+}
+
+function whyForbidden(from, source, file) {
+  const room = rooms[from] ?? (from.startsWith('apps/') ? rooms['apps/*'] : null);
+  if (room === null)
+    return `${from} has no row in the table of rooms (eslint.config.mjs): say there what it may import`;
+  if (source.startsWith('.')) {
+    const to = roomOf(resolve(dirname(file), source, 'x'));
+    if (to === from) return null;
+    if (to === null && room.folders?.includes(relative(root, resolve(dirname(file), source)).split('/')[0]))
+      return null;
+    return to?.startsWith('libs/')
+      ? `import ${to} by its name: '@dormouse/${to.slice('libs/'.length)}'`
+      : `${from} must not import from outside of its folder by path`;
+  }
+  if (source.startsWith('@dormouse/')) {
+    const [, lib, ...deeper] = source.split('/');
+    if (deeper.length > 0) return `import '@dormouse/${lib}', not a file inside of it`;
+    if (`libs/${lib}` === from && !file.endsWith('.spec.ts')) return `inside of ${from}, import the file itself`;
+    if (`libs/${lib}` !== from && room.libs !== 'all' && !room.libs.includes(lib)) {
+      return `imports point one way: ${from} may import ${room.libs.join(', ') || 'no other room'}, not ${lib}`;
+    }
+    return null;
+  }
+  return room.never.some((pattern) => pattern.test(source)) ? `${from} must not know '${source}'` : null;
+}
+
+export default tseslint.config(
+  { ignores: ['dist/', 'node_modules/', 'coverage/', '.dormouse/', '**/*.generated.*'] },
+  js.configs.recommended,
+  {
+    files: ['**/*.ts'],
+    extends: [tseslint.configs.recommendedTypeChecked],
+    languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: root } },
+    plugins: { rooms: { rules: { 'one-way-imports': oneWayImports } } },
+    rules: {
+      'rooms/one-way-imports': 'error',
+      eqeqeq: 'error',
+      'no-console': 'error',
+      '@typescript-eslint/no-floating-promises': 'error',
+      '@typescript-eslint/no-explicit-any': 'error',
+      '@typescript-eslint/switch-exhaustiveness-check': [
+        'error',
+        { considerDefaultExhaustiveForUnions: true, requireDefaultForNonUnion: true },
+      ],
+      '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^_' }],
+      // `while (performance.now() < until);` and template literals with numbers are clear as they are.
+      '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true, allowBoolean: true }],
+      // A failure that was kept for later is thrown as it came.
+      '@typescript-eslint/only-throw-error': ['error', { allowThrowingUnknown: true }],
+      // An async method that awaits nothing still turns a throw into a rejection, which ports rely on.
+      '@typescript-eslint/require-await': 'off',
+    },
+  },
+  {
+    files: ['**/*.spec.ts', 'test/**/*.ts'],
+    rules: {
+      'no-console': 'off',
+      // Jest's matchers and rows of ad-hoc queries are `any` by their types; an assertion follows at once.
+      '@typescript-eslint/no-unsafe-argument': 'off',
+      '@typescript-eslint/no-unsafe-assignment': 'off',
+      '@typescript-eslint/no-unsafe-call': 'off',
+      '@typescript-eslint/no-unsafe-member-access': 'off',
+      '@typescript-eslint/no-unsafe-return': 'off',
+    },
+  },
+  {
+    files: ['**/*.{js,cjs,mjs}'],
+    languageOptions: {
+      globals: {
+        process: 'readonly',
+        console: 'readonly',
+        module: 'writable',
+        require: 'readonly',
+        __dirname: 'readonly',
+      },
+    },
+  },
+);

@@ -1,0 +1,86 @@
+import type { DesktopView, HostView, OperationView, Page, PoolView } from '@dormouse/ledger';
+import type { JsonObject } from '@dormouse/session';
+import { errorOf, reach } from './problem';
+
+export interface ApiAccess {
+  /** Without a slash at the end. */
+  readonly url: string;
+  readonly adminKey: string;
+}
+
+export type DesktopCommand = 'start' | 'save' | 'restore' | 'stop';
+
+/** The admin API. Every method throws the error that the api answered with, or SERVICE_UNAVAILABLE when none did. */
+export class ApiClient {
+  constructor(private readonly access: ApiAccess) {}
+
+  /** Every desktop, page by page. */
+  async *desktops(): AsyncGenerator<DesktopView> {
+    let cursor: string | null = null;
+    do {
+      const query: string = cursor === null ? '' : `?cursor=${encodeURIComponent(cursor)}`;
+      const page: Page<DesktopView> = await this.call('GET', `/v1/desktops${query}`);
+      yield* page.items;
+      cursor = page.nextCursor;
+    } while (cursor !== null);
+  }
+
+  desktop(id: string): Promise<DesktopView> {
+    return this.call('GET', desktopPath(id));
+  }
+
+  /** Answers the operation instead when the examination of the launch spec takes its time. */
+  putDesktop(id: string, desktop: { poolId?: string; launchSpec: JsonObject }): Promise<DesktopView | OperationView> {
+    return this.call('PUT', desktopPath(id), desktop);
+  }
+
+  async deleteDesktop(id: string): Promise<void> {
+    await this.call('DELETE', desktopPath(id));
+  }
+
+  command(id: string, command: DesktopCommand, body: { reason: string; force?: boolean }): Promise<OperationView> {
+    return this.call('POST', `${desktopPath(id)}/${command}`, body);
+  }
+
+  operation(id: string): Promise<OperationView> {
+    return this.call('GET', `/v1/operations/${encodeURIComponent(id)}`);
+  }
+
+  /** Newest first. */
+  async operationsOf(desktopId: string): Promise<readonly OperationView[]> {
+    const { items } = await this.call<{ items: readonly OperationView[] }>(
+      'GET',
+      `${desktopPath(desktopId)}/operations`,
+    );
+    return items;
+  }
+
+  pool(id: string): Promise<PoolView> {
+    return this.call('GET', `/v1/pools/${encodeURIComponent(id)}`);
+  }
+
+  putPool(id: string, policy: JsonObject): Promise<PoolView> {
+    return this.call('PUT', `/v1/pools/${encodeURIComponent(id)}`, { policy });
+  }
+
+  async hosts(): Promise<readonly HostView[]> {
+    return (await this.call<{ items: readonly HostView[] }>('GET', '/v1/hosts')).items;
+  }
+
+  private async call<T>(method: string, path: string, body?: object): Promise<T> {
+    const response = await reach(this.access.url + path, {
+      method,
+      headers: {
+        authorization: `Bearer ${this.access.adminKey}`,
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    if (!response.ok) throw await errorOf(response);
+    return (response.status === 204 ? undefined : await response.json()) as T;
+  }
+}
+
+function desktopPath(id: string): string {
+  return `/v1/desktops/${encodeURIComponent(id)}`;
+}

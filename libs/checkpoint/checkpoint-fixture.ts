@@ -1,0 +1,160 @@
+import { createCipheriv } from 'node:crypto';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { openBlobStore, type BlobStore, type BlobWriter } from '@dormouse/storage';
+import type { CheckpointReader } from './checkpoint-reader';
+import { CheckpointWriter } from './checkpoint-writer';
+import { pageBytes, pageKind } from './layout';
+
+/** Checkpoints in a real file store in a directory of their own. For tests only. */
+
+export const identity = { desktopId: 'desk-1', checkpointId: '0b0e1c1a-0000-4000-8000-000000000001' };
+export const machine = {
+  fingerprint: { machine: 'pc-q35-7.2', cpuModel: 'qemu64' },
+  diskGeneration: 'generation-7',
+  createdAt: '2026-01-02T03:04:05.678Z',
+};
+export const wakePack = { configuration: Buffer.from('machine name and more'), deviceState: Buffer.alloc(300, 0xde) };
+
+/** Two blocks of `pages` pages together. */
+export function blocksOf(pages: number): { name: string; bytes: number }[] {
+  const second = Math.floor(pages / 3);
+  return [
+    { name: 'pc.ram', bytes: (pages - second) * pageBytes },
+    { name: 'vga.vram', bytes: second * pageBytes },
+  ].filter(({ bytes }) => bytes > 0);
+}
+
+/** A page that compresses to next to nothing. */
+export const dull = (seed: number): Buffer => Buffer.alloc(pageBytes, `${seed}·`);
+
+/** A page that does not compress at all, the same one for the same seed. */
+export function wild(seed: number): Buffer {
+  const key = Buffer.alloc(16);
+  key.writeUInt32LE(seed);
+  return createCipheriv('aes-128-ctr', key, Buffer.alloc(16)).update(Buffer.alloc(pageBytes));
+}
+
+export class TestStore {
+  private readonly opened: BlobStore[] = [];
+
+  private constructor(private readonly directory: string) {}
+
+  static async create(): Promise<TestStore> {
+    return new TestStore(await mkdtemp(join(tmpdir(), 'dormouse-checkpoint-')));
+  }
+
+  /** A store that has read nothing yet. */
+  async open(): Promise<BlobStore> {
+    const store = await openBlobStore(`file://${this.directory}/store`);
+    this.opened.push(store);
+    return store;
+  }
+
+  async keys(): Promise<string[]> {
+    const keys: string[] = [];
+    for await (const { key } of (await this.open()).list('')) keys.push(key);
+    return keys.sort();
+  }
+
+  /** Reads and changes an object behind the store's back. */
+  content(key: string): Promise<Buffer> {
+    return readFile(this.file(key));
+  }
+
+  change(key: string, content: Buffer): Promise<void> {
+    return writeFile(this.file(key), content);
+  }
+
+  removeObject(key: string): Promise<void> {
+    return rm(this.file(key));
+  }
+
+  async remove(): Promise<void> {
+    await Promise.all(this.opened.map((store) => store.close()));
+    await rm(this.directory, { recursive: true, force: true });
+  }
+
+  private file(key: string): string {
+    return join(this.directory, 'store', key);
+  }
+}
+
+/** The store with some of its methods replaced. */
+export function bend(store: BlobStore, changes: Partial<BlobStore>): BlobStore {
+  return Object.assign(Object.create(store) as BlobStore, changes);
+}
+
+/** The store with something done to each writer it hands out. */
+export function bendWriters(
+  store: BlobStore,
+  changes: (writer: BlobWriter, key: string) => Partial<BlobWriter>,
+): BlobStore {
+  return bend(store, {
+    create: async (key) => {
+      const writer = await store.create(key);
+      return Object.assign(Object.create(writer) as BlobWriter, changes(writer, key));
+    },
+  });
+}
+
+/** Writes a checkpoint whose page n is `pages[n]`; null is a page of zeros. */
+export async function write(
+  store: BlobStore,
+  pages: readonly (Buffer | null)[],
+  { desktopId, checkpointId } = identity,
+  waking = wakePack,
+): Promise<void> {
+  const writer = new CheckpointWriter(store, { desktopId, checkpointId }, blocksOf(pages.length));
+  for (const [page, content] of pages.entries()) {
+    if (content === null) writer.addZeroPage(page);
+    else writer.addPage(page, content, 0);
+    if (writer.saturated) await writer.drained();
+  }
+  await writer.commit(await writer.seal(waking, machine));
+}
+
+/** Every page of a checkpoint, read frame by frame; null is a page of zeros. */
+export async function readPages(reader: CheckpointReader): Promise<(Buffer | null)[]> {
+  const frames = await Promise.all(
+    Array.from({ length: reader.frames.length }, (_, frame) => readFrame(reader, frame)),
+  );
+  return pagesIn(reader, frames);
+}
+
+/** Every page of a checkpoint, read in runs of frames. */
+export async function readPagesInRuns(reader: CheckpointReader, most: number): Promise<(Buffer | null)[]> {
+  const frames: Buffer[] = [];
+  while (frames.length < reader.frames.length) {
+    frames.push(...(await readFrames(reader, frames.length, reader.runLength(frames.length, most))));
+  }
+  return pagesIn(reader, frames);
+}
+
+function pagesIn({ map }: CheckpointReader, frames: readonly Buffer[]): (Buffer | null)[] {
+  return Array.from({ length: map.pages }, (_, page) => {
+    if (map.kindOf(page) === pageKind.zero) return null;
+    const at = map.slotOf(page) * pageBytes;
+    return frames[map.frameOf(page)]!.subarray(at, at + pageBytes);
+  });
+}
+
+/** Jest's own comparison takes a second for a thousand pages. */
+export function samePages(read: readonly (Buffer | null)[], expected: readonly (Buffer | null)[]): boolean {
+  return (
+    read.length === expected.length &&
+    read.every((page, n) => (page === null ? expected[n] === null : expected[n]?.equals(page) === true))
+  );
+}
+
+/** One frame the way a guest that waits gets it. */
+export async function readFrame(reader: CheckpointReader, frame: number): Promise<Buffer> {
+  return (await reader.readRun(frame, 1)).decodeNow(frame);
+}
+
+/** Frames the way the background fill gets them. */
+export async function readFrames(reader: CheckpointReader, first: number, count: number): Promise<Buffer[]> {
+  const run = await reader.readRun(first, count);
+  return Promise.all(Array.from({ length: count }, (_, n) => run.decode(first + n)));
+}

@@ -1,0 +1,20 @@
+/** Where the objects of one checkpoint lie in the store. */
+export interface CheckpointKeys {
+  /** Common beginning of all of them, with its closing slash. */
+  readonly prefix: string;
+  readonly manifest: string;
+  readonly pageMap: string;
+  readonly wakePack: string;
+  readonly pack: (number: number) => string;
+}
+
+export function objectKeys(desktopId: string, checkpointId: string): CheckpointKeys {
+  const prefix = `desktops/${desktopId}/checkpoints/${checkpointId}/`;
+  return {
+    prefix,
+    manifest: `${prefix}manifest`,
+    pageMap: `${prefix}page-map`,
+    wakePack: `${prefix}wake-pack`,
+    pack: (number) => `${prefix}pack-${String(number).padStart(5, '0')}`,
+  };
+}

@@ -1,0 +1,12 @@
+import { join } from 'node:path';
+
+/** Where the things that several processes look for lie in the data directory. */
+export function dataPaths(dataDir: string) {
+  return {
+    /** Address of the running api, see `ApiAddress`. */
+    apiFile: join(dataDir, 'api.json'),
+    keysDir: join(dataDir, 'keys'),
+    adminKeyFile: join(dataDir, 'keys', 'admin.key'),
+    webhookSecretFile: join(dataDir, 'keys', 'webhook.secret'),
+  } as const;
+}

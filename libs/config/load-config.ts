@@ -1,0 +1,114 @@
+import { hostname } from 'node:os';
+import { join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { DormouseError } from '@dormouse/errors';
+import { settingRows, settings, type Values, type Variable } from './settings';
+
+/** Everything that the environment decides, read once. `null`: not set, and what then happens is in the table. */
+export interface DormouseConfig {
+  /** Absolute. */
+  readonly dataDir: string;
+  readonly databaseUrl: string | null;
+  /** A URL or the absolute path of a unix socket. */
+  readonly redisUrl: string | null;
+  /** `file:` or `s3:`. */
+  readonly storageUrl: string;
+  readonly hostId: string;
+  readonly hostMemoryMiB: number | null;
+  readonly apiHost: string;
+  readonly apiPort: number | null;
+  readonly adminKey: string | null;
+  readonly webhookSecrets: readonly string[] | null;
+  readonly accelerator: 'auto' | 'kvm' | 'tcg';
+  readonly qemuBinary: string;
+  readonly logLevel: LogLevel;
+  readonly logFormat: 'pretty' | 'json';
+}
+
+export type LogLevel = NonNullable<Values['LOG_LEVEL']>;
+
+/** The configuration of a process that talks to Postgres and Redis and does not start its own. */
+export interface ServiceConfig extends DormouseConfig {
+  readonly databaseUrl: string;
+  readonly redisUrl: string;
+}
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * Reads and validates the environment. A variable set to nothing counts as not set.
+ * @throws CONFIG_INVALID naming every variable that is wrong, what it was and what it should be.
+ */
+export function loadConfig(environment: Environment = process.env): DormouseConfig {
+  const values = readValues(environment);
+  const dataDir = resolve(values.DATA_DIR ?? '.dormouse');
+  return Object.freeze({
+    dataDir,
+    databaseUrl: values.DATABASE_URL,
+    redisUrl: values.REDIS_URL,
+    storageUrl: values.STORAGE_URL ?? pathToFileURL(join(dataDir, 'storage')).href,
+    hostId: values.HOST_ID ?? hostIdFrom(hostname()),
+    hostMemoryMiB: values.HOST_MEMORY_MIB,
+    apiHost: values.API_HOST ?? '127.0.0.1',
+    apiPort: values.API_PORT,
+    adminKey: values.ADMIN_KEY,
+    webhookSecrets: values.WEBHOOK_SECRETS && Object.freeze(values.WEBHOOK_SECRETS),
+    accelerator: values.ACCEL ?? 'auto',
+    qemuBinary: values.QEMU_BINARY ?? 'qemu-system-x86_64',
+    logLevel: values.LOG_LEVEL ?? 'info',
+    logFormat: values.LOG_FORMAT ?? (process.stdout.isTTY ? 'pretty' : 'json'),
+  });
+}
+
+/**
+ * For the api and the worker, which do not start services of their own.
+ * @throws CONFIG_INVALID when DATABASE_URL or REDIS_URL is missing.
+ */
+export function requireServices(config: DormouseConfig): ServiceConfig {
+  const { databaseUrl, redisUrl } = config;
+  if (databaseUrl === null || redisUrl === null) {
+    const missing = databaseUrl === null ? 'DATABASE_URL' : 'REDIS_URL';
+    throw new DormouseError(
+      'CONFIG_INVALID',
+      `${missing} is not set. Set it, or use \`npm start\`, which brings its own Postgres and Redis.`,
+      { variables: [missing] },
+    );
+  }
+  return Object.freeze({ ...config, databaseUrl, redisUrl });
+}
+
+/** Queue names and addresses are made of host ids: what a host name may hold besides is replaced by hyphens. */
+export function hostIdFrom(name: string): string {
+  const safe = name
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, '-')
+    .replace(/^-+/, '')
+    .slice(0, 63)
+    .replace(/-+$/, '');
+  return safe === '' ? 'localhost' : safe;
+}
+
+function readValues(environment: Environment): Values {
+  const values: Partial<Record<Variable, unknown>> = {};
+  const problems: { variable: Variable; sentence: string }[] = [];
+  for (const { variable, shape, secret } of settingRows) {
+    const text = environment[variable];
+    if (text === undefined || text.trim() === '') {
+      values[variable] = null;
+      continue;
+    }
+    const parsed = settings[variable].schema.safeParse(text);
+    if (parsed.success) {
+      values[variable] = parsed.data;
+      continue;
+    }
+    const was = secret ? 'has a value that cannot be used' : `is ${JSON.stringify(text)}`;
+    problems.push({ variable, sentence: `${variable} ${was}; it should be ${shape}` });
+  }
+  if (problems.length > 0) {
+    throw new DormouseError('CONFIG_INVALID', problems.map(({ sentence }) => sentence).join('\n'), {
+      variables: problems.map(({ variable }) => variable),
+    });
+  }
+  return values as Values;
+}

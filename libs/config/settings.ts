@@ -1,0 +1,144 @@
+import { isAbsolute } from 'node:path';
+import { z } from 'zod';
+
+/** One environment variable: how it is read and how it is described to people. */
+interface Setting {
+  /** What the value must be; the end of the sentence "it should be …". */
+  readonly shape: string;
+  /** What is used when it is not set, in words; null when there is nothing to use. */
+  readonly fallback: string | null;
+  readonly meaning: string;
+  /** The value is never shown, in errors neither. */
+  readonly secret?: true;
+  readonly schema: z.ZodType<unknown, string>;
+}
+
+const hasScheme = (...schemes: readonly string[]) =>
+  z.string().refine((text) => URL.canParse(text) && schemes.includes(new URL(text).protocol));
+
+const wholeNumber = (least: number, most: number) =>
+  z
+    .string()
+    .regex(/^\d+$/)
+    .transform(Number)
+    .refine((value) => value >= least && value <= most);
+
+const list = (item: z.ZodType<string, string>) =>
+  z
+    .string()
+    .transform((text) => text.split(',').map((entry) => entry.trim()))
+    .pipe(z.array(item));
+
+/** Standard Webhooks: `whsec_` and the base64 of 24 to 64 random bytes. */
+const webhookSecret = z
+  .string()
+  .regex(/^whsec_[A-Za-z0-9+/]+={0,2}$/)
+  .refine((text) => {
+    const bytes = Buffer.from(text.slice('whsec_'.length), 'base64').length;
+    return bytes >= 24 && bytes <= 64;
+  });
+
+/** The environment, as far as it is ours; the AWS SDK reads its own. The README's configuration table says the same. */
+export const settings = {
+  DATA_DIR: {
+    shape: 'a directory',
+    fallback: '`.dormouse` in the working directory',
+    meaning: 'Where everything that Dormouse keeps on this machine lives: keys, embedded services, storage, sockets',
+    schema: z.string(),
+  },
+  DATABASE_URL: {
+    shape: 'a URL such as postgres://user:password@host:5432/dormouse',
+    fallback: 'a private Postgres in the data directory',
+    meaning: 'The Postgres that holds the truth',
+    secret: true,
+    schema: hasScheme('postgres:', 'postgresql:'),
+  },
+  REDIS_URL: {
+    shape: 'a URL such as redis://host:6379, or the absolute path of a unix socket',
+    fallback: 'a private redis-server in the data directory',
+    meaning: 'The Redis or Valkey that carries the work; its `maxmemory-policy` must be `noeviction`',
+    secret: true,
+    schema: z.union([hasScheme('redis:', 'rediss:'), z.string().refine((text) => isAbsolute(text))]),
+  },
+  STORAGE_URL: {
+    shape: 'a URL such as file:///srv/dormouse or s3://bucket/prefix',
+    fallback: '`storage` in the data directory',
+    meaning: 'Where checkpoints are stored',
+    secret: true,
+    schema: hasScheme('file:', 's3:'),
+  },
+  HOST_ID: {
+    shape: 'lower-case letters, digits and hyphens, at most 63, a letter or digit first',
+    fallback: "the machine's host name",
+    meaning: 'The name of this host: its worker serves the queue of that name',
+    schema: z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/),
+  },
+  HOST_MEMORY_MIB: {
+    shape: 'a whole number of MiB, at least 64',
+    fallback: 'all memory of the machine',
+    meaning: 'How much memory the desktops of this host may use together',
+    schema: wholeNumber(64, 2 ** 40),
+  },
+  API_HOST: {
+    shape: 'an address or host name to listen on',
+    fallback: '`127.0.0.1`',
+    meaning: 'Where the api listens',
+    schema: z.string(),
+  },
+  API_PORT: {
+    shape: 'a port number, 0 to 65535 (0: any free one)',
+    fallback: '`7077` when it is free, else any free one',
+    meaning: 'The port of the api; the address in use is in `api.json` of the data directory',
+    schema: wholeNumber(0, 65_535),
+  },
+  ADMIN_KEY: {
+    shape: 'at least 16 characters without spaces',
+    fallback: 'made on the first start, in `keys/admin.key` of the data directory',
+    meaning: 'The bearer key of admin calls',
+    secret: true,
+    schema: z.string().regex(/^\S{16,}$/),
+  },
+  WEBHOOK_SECRETS: {
+    shape: 'a comma-separated list of Standard Webhooks secrets (whsec_ and 24 to 64 bytes in base64)',
+    fallback: 'made on the first start, in `keys/webhook.secret` of the data directory',
+    meaning: 'What brokers sign their webhooks with; several while one is being replaced, the first signs',
+    secret: true,
+    schema: list(webhookSecret),
+  },
+  ACCEL: {
+    shape: 'auto, kvm or tcg',
+    fallback: '`auto`: KVM when a probe shows that it works, else TCG',
+    meaning: 'The accelerator of the desktops',
+    schema: z.enum(['auto', 'kvm', 'tcg']),
+  },
+  QEMU_BINARY: {
+    shape: 'a program name or path',
+    fallback: '`qemu-system-x86_64`',
+    meaning: 'The QEMU that runs the desktops',
+    schema: z.string(),
+  },
+  LOG_LEVEL: {
+    shape: 'fatal, error, warn, info, debug, trace or silent',
+    fallback: '`info`',
+    meaning: 'The least severe log lines that are written',
+    schema: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
+  },
+  LOG_FORMAT: {
+    shape: 'pretty or json',
+    fallback: '`pretty` on a terminal, else `json`',
+    meaning: 'How log lines are written',
+    schema: z.enum(['pretty', 'json']),
+  },
+} as const satisfies Record<string, Setting>;
+
+export type Variable = keyof typeof settings;
+
+/** What each variable holds once it is read; null when it is not set. */
+export type Values = {
+  readonly [Name in Variable]: z.output<(typeof settings)[Name]['schema']> | null;
+};
+
+/** The table's rows, for those who describe them. */
+export const settingRows: readonly (Omit<Setting, 'schema'> & { readonly variable: Variable })[] = Object.entries(
+  settings as Record<Variable, Setting>,
+).map(([variable, { schema: _schema, ...row }]) => ({ variable: variable as Variable, ...row }));

@@ -1,0 +1,92 @@
+import { execFile } from 'node:child_process';
+import { mkdir, rename, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { DormouseError } from '@dormouse/errors';
+import type { DiskSpec, LaunchSpec } from '@dormouse/qemu';
+
+const run = promisify(execFile);
+
+/**
+ * The layers (qcow2 overlays) of a desktop's disks: `<root>/<desktop>/<generation>.<disk>.qcow2`. Each wake writes to a
+ * layer of its own on top of the one sealed with its checkpoint, so a wake that fails costs nothing and the same
+ * checkpoint can be woken again with the disk of its own instant.
+ */
+export class DiskLayers {
+  constructor(
+    private readonly root: string,
+    private readonly qemuImg: string,
+  ) {}
+
+  /** The files of a generation, one for each writable disk. */
+  files(desktopId: string, launchSpec: LaunchSpec, generation: string | null): string[] {
+    return writableDisks(launchSpec).map((_, disk) => this.file(desktopId, generation ?? '', disk));
+  }
+
+  /** Makes a generation on top of `parent`, or of the golden images. Layers that are there already stay as they are. */
+  async create(desktopId: string, launchSpec: LaunchSpec, generation: string, parent: string | null): Promise<void> {
+    await mkdir(join(this.root, desktopId), { recursive: true, mode: 0o700 });
+    for (const [disk, { image, format }] of writableDisks(launchSpec).entries()) {
+      const file = this.file(desktopId, generation, disk);
+      if (await exists(file)) continue;
+      if (parent !== null && (await renamed(this.file(desktopId, preparedOn(parent), disk), file))) continue;
+      const backing = parent === null ? { name: image, format } : { name: fileName(parent, disk), format: 'qcow2' };
+      await this.createOverlay(file, backing);
+    }
+  }
+
+  /** Makes the next layer while nobody waits. */
+  async prepare(desktopId: string, launchSpec: LaunchSpec, parent: string): Promise<void> {
+    await this.remove(desktopId, launchSpec, preparedOn(parent));
+    await this.create(desktopId, launchSpec, preparedOn(parent), parent);
+  }
+
+  async remove(desktopId: string, launchSpec: LaunchSpec, generation: string): Promise<void> {
+    for (const file of this.files(desktopId, launchSpec, generation)) await rm(file, { force: true });
+  }
+
+  async removeAll(desktopId: string): Promise<void> {
+    await rm(join(this.root, desktopId), { recursive: true, force: true });
+  }
+
+  private async createOverlay(file: string, backing: { name: string; format: string }): Promise<void> {
+    const unfinished = `${file}.new`; // killed half way, a layer must not look like one
+    try {
+      await run(this.qemuImg, ['create', '-q', '-f', 'qcow2', '-b', backing.name, '-F', backing.format, unfinished]);
+    } catch (cause) {
+      const reason = (cause as { stderr?: string }).stderr?.trim() ?? String(cause);
+      throw new DormouseError('LAUNCH_SPEC_INVALID', `no disk layer on ${backing.name}: ${reason}`, {}, { cause });
+    }
+    await rename(unfinished, file);
+  }
+
+  private file(desktopId: string, generation: string, disk: number): string {
+    return join(this.root, desktopId, fileName(generation, disk));
+  }
+}
+
+export function writableDisks(launchSpec: LaunchSpec): DiskSpec[] {
+  return launchSpec.disks.filter((disk) => !disk.readOnly);
+}
+
+function fileName(generation: string, disk: number): string {
+  return `${generation}.${disk}.qcow2`;
+}
+
+function preparedOn(parent: string): string {
+  return `${parent}.next`;
+}
+
+async function exists(file: string): Promise<boolean> {
+  return stat(file).then(
+    () => true,
+    (error: NodeJS.ErrnoException) => (error.code === 'ENOENT' ? false : Promise.reject(error)),
+  );
+}
+
+async function renamed(from: string, to: string): Promise<boolean> {
+  return rename(from, to).then(
+    () => true,
+    (error: NodeJS.ErrnoException) => (error.code === 'ENOENT' ? false : Promise.reject(error)),
+  );
+}

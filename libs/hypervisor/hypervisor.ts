@@ -1,0 +1,136 @@
+import type { HostCapabilities, LaunchSpec } from '@dormouse/qemu';
+import type { Fingerprint } from './fingerprint';
+
+/** A desktop's machine as the driver needs it. */
+export interface Machine {
+  readonly desktopId: string;
+  readonly launchSpec: LaunchSpec;
+  /** The layer of the disk the guest writes to; null for a machine without writable disks. */
+  readonly diskGeneration: string | null;
+}
+
+/** Which checkpoint, on behalf of which operation. */
+export interface CheckpointTarget {
+  readonly operationId: string;
+  readonly checkpointId: string;
+}
+
+/**
+ * What is really there. `stopped`: QEMU lives, its guest does not run (frozen by a save, or paused).
+ * `waking`: QEMU lives and has not all of its memory yet.
+ */
+export type MachineCondition = 'absent' | 'running' | 'stopped' | 'waking';
+
+/** The driver port. Methods that name a machine may only be called by the holder of its operation. */
+export interface Hypervisor {
+  /** What this host can do, found by trying. @throws QEMU_MISSING, QEMU_TOO_OLD, USERFAULTFD_DENIED */
+  probe(): Promise<HostCapabilities>;
+
+  /**
+   * Builds the machine without running it and asks what would keep it from being saved and woken. Clears away what an
+   * examination of the same desktop that was killed has left behind.
+   * @returns the machine's fingerprint
+   * @throws LAUNCH_SPEC_INVALID, DESKTOP_NOT_MIGRATABLE, each with QEMU's own reason
+   */
+  examine(machine: Pick<Machine, 'desktopId' | 'launchSpec'>): Promise<Fingerprint>;
+
+  /** What this host would build of the spec: equal to a checkpoint's, or it cannot wake here. */
+  fingerprint(launchSpec: LaunchSpec): Promise<Fingerprint>;
+
+  /** Starts the machine from its disk; resolves when it runs. @throws MACHINE_START_FAILED */
+  boot(machine: Machine): Promise<void>;
+
+  /** Resolves when the guest answers, after at most `patienceMs`. @throws GUEST_UNRESPONSIVE, also when aborted */
+  awaitGuest(machine: Machine, patienceMs: number, signal: AbortSignal): Promise<void>;
+
+  /**
+   * Starts to store a running machine's memory and resolves at the moment the guest is frozen with almost all of it
+   * stored. Whatever fails before that leaves the guest running.
+   */
+  capture(
+    machine: Machine,
+    target: CheckpointTarget,
+    options: { signal: AbortSignal; onProgress: (progress: CaptureProgress) => void },
+  ): Promise<Capture>;
+
+  /**
+   * Starts a machine from a checkpoint and resolves when its guest runs, long before its memory is there.
+   * A wake that fails leaves no machine behind and the checkpoint as it was.
+   * @param machine its `diskGeneration` is the one to write to, made here on top of `sealedGeneration`
+   */
+  wake(machine: Machine, target: CheckpointTarget, sealedGeneration: string | null): Promise<Wake>;
+
+  /** Finds a wake that goes on after its worker died. @throws PAGER_FAILED when its pager is gone too */
+  rejoinWake(machine: Machine): Promise<Wake>;
+
+  /** Makes ready, while nobody waits, the disk layer that waking from `sealedGeneration` will need. */
+  prepareWake(machine: Machine, sealedGeneration: string | null): Promise<void>;
+
+  /** Brings a machine back to running from wherever a save left it, and ends the save's pager. */
+  thaw(desktopId: string): Promise<void>;
+
+  /** Ends a machine and frees its memory; resolves when it is gone. Nothing happens when there is none. */
+  release(desktopId: string): Promise<void>;
+
+  condition(desktopId: string): Promise<MachineCondition>;
+
+  /** Whether the machine's QEMU lives on this host. Asks it nothing, so it answers whatever that is waiting for. */
+  isAlive(desktopId: string): Promise<boolean>;
+
+  /** Removes the disk layer that a wake which failed was writing to. */
+  discardGeneration(machine: Machine, generation: string): Promise<void>;
+
+  /** Removes all that the host keeps of a desktop: run directory and disks. */
+  forget(desktopId: string): Promise<void>;
+
+  /** Lets go of what was only kept ready. Machines and their pagers go on. */
+  close(): void;
+}
+
+export interface CaptureProgress {
+  readonly streamBytes: number;
+  readonly ramBytes: number;
+}
+
+/** A save whose guest is frozen. Ends by `commit` and the machine's release, or by `abandon`. */
+export interface Capture {
+  /** QEMU's own stamp of the freeze, milliseconds since the epoch. */
+  readonly frozenAtMs: number;
+  /** Takes in the rest and makes all but the manifest durable. @throws with the guest still frozen: abandon it */
+  switchOver(): Promise<void>;
+  /** Writes the manifest: from here on the checkpoint exists. */
+  commit(): Promise<CaptureFacts>;
+  /** Thaws the guest in place and removes what was stored, unless it was committed. */
+  abandon(): Promise<void>;
+  /** Lets go of the pager after a commit. */
+  close(): void;
+}
+
+export interface CaptureFacts {
+  readonly ramBytes: number;
+  /** Bytes of the checkpoint in the store. */
+  readonly storedBytes: number;
+  /** Bytes QEMU sent for it. */
+  readonly streamBytes: number;
+  readonly zeroPages: number;
+  readonly storedPages: number;
+  readonly pagerPeakRssBytes: number;
+}
+
+/** A machine that runs and whose memory is still coming. */
+export interface Wake {
+  /** Announces the machine to the network, sets the guest's clock, and resolves when the guest answers. */
+  awaitReady(patienceMs: number): Promise<void>;
+  /** Resolves when all memory is there. @throws the pager's error */
+  hydrated(onProgress: (progress: WakeProgress) => void): Promise<WakeProgress>;
+}
+
+export interface WakeProgress {
+  readonly totalPages: number;
+  readonly sentPages: number;
+  readonly pageRequests: number;
+  /** From the guest's running to the last page being there; null before that. */
+  readonly hydratedMs: number | null;
+  readonly waitingForStorage: string | null;
+  readonly pagerPeakRssBytes: number;
+}

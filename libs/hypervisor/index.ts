@@ -1,0 +1,18 @@
+/**
+ * Machines on one host: the driver port the worker speaks to and its implementation on QEMU and pagers.
+ * Does not know users, queues or the database: it does to a machine what it is told, and says what is really there.
+ */
+export { differences, type Fingerprint } from './fingerprint';
+export type {
+  Capture,
+  CaptureFacts,
+  CaptureProgress,
+  CheckpointTarget,
+  Hypervisor,
+  Machine,
+  MachineCondition,
+  Wake,
+  WakeProgress,
+} from './hypervisor';
+export { QemuHypervisor, type QemuHypervisorOptions } from './qemu-hypervisor';
+export { RunDirectory } from './run-directory';

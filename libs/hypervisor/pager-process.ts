@@ -1,0 +1,98 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { closeSync, openSync } from 'node:fs';
+import { once } from 'node:events';
+import { DormouseError } from '@dormouse/errors';
+import { identifyProcess } from '@dormouse/process';
+import {
+  PagerClient,
+  pagerSockets,
+  type PagerAssignment,
+  type PagerJob,
+  type PagerStatus,
+} from '@dormouse/pager-control';
+import type { RunDirectory } from './run-directory';
+
+const startPatienceMs = 20_000;
+/** A new pager is made ready when the machine just served no longer needs the processors so badly. */
+const nextSpareMs = 5_000;
+
+/**
+ * Memory whatever the size of the guest. The heap is small because pages live outside of it; many malloc arenas would
+ * keep what each thread once needed. The thread pool compresses, hashes and waits for the disk.
+ */
+const nodeFlags = ['--enable-source-maps', '--max-old-space-size=128', '--max-semi-space-size=4'];
+const environment = { MALLOC_ARENA_MAX: '2', UV_THREADPOOL_SIZE: '6' };
+
+/**
+ * Starts pagers, and keeps one in waiting: loading a program takes longer than waking a guest, and its user waits for
+ * both. A pager is detached and outlives us once it has its work; one in waiting ends with us, when its input closes.
+ */
+export class PagerStarter {
+  private spare: ChildProcess | null = null;
+  private timer: NodeJS.Timeout | null = null;
+
+  /** @param logFile for what a pager says before it has a run directory */
+  constructor(
+    private readonly program: string,
+    private readonly logFile: string,
+  ) {}
+
+  /** Makes a pager ready for `start`. */
+  prepare(): void {
+    if (this.spare === null || !isWaiting(this.spare)) this.spare = this.spawn();
+  }
+
+  /** Puts a pager to work in the run directory of the machine it serves. @throws PAGER_FAILED */
+  async start<Status extends PagerStatus>(directory: RunDirectory, job: PagerJob): Promise<PagerClient<Status>> {
+    this.prepare();
+    const pager = this.spare!;
+    this.spare = null;
+    this.timer ??= setTimeout(() => {
+      this.timer = null;
+      this.prepare();
+    }, nextSpareMs).unref();
+    if (pager.pid === undefined) await once(pager, 'spawn').catch(failed);
+    const identity = identifyProcess(pager.pid!);
+    if (identity === null) throw new DormouseError('PAGER_FAILED', `the pager ended at once; ${this.logFile} says why`);
+    // Before it gets its work: a pager that works must be known to whoever comes after us.
+    await directory.recordProcess('pager', identity);
+    pager.stdin!.end(JSON.stringify({ directory: directory.path, job } satisfies PagerAssignment));
+    return connectPager<Status>(directory, startPatienceMs);
+  }
+
+  close(): void {
+    if (this.timer !== null) clearTimeout(this.timer);
+    this.spare?.stdin!.end();
+    this.spare = null;
+  }
+
+  private spawn(): ChildProcess {
+    const log = openSync(this.logFile, 'a', 0o600);
+    const child = spawn(process.execPath, [...nodeFlags, this.program], {
+      detached: true,
+      stdio: ['pipe', log, log],
+      env: { ...process.env, ...environment },
+    });
+    closeSync(log);
+    child.on('error', () => undefined); // met by `start`: it then has no process id
+    child.stdin!.on('error', () => undefined); // it died before it read: connecting to it fails and says so
+    child.unref();
+    (child.stdin as unknown as { unref(): void }).unref();
+    return child;
+  }
+}
+
+export function connectPager<Status extends PagerStatus>(
+  directory: RunDirectory,
+  patienceMs: number,
+): Promise<PagerClient<Status>> {
+  return PagerClient.connect<Status>(directory.socket(pagerSockets.control), patienceMs);
+}
+
+function isWaiting(child: ChildProcess): boolean {
+  return child.exitCode === null && child.signalCode === null;
+}
+
+function failed(cause: unknown): never {
+  throw new DormouseError('PAGER_FAILED', `no pager can be started: ${(cause as Error).message}`, {}, { cause });
+}

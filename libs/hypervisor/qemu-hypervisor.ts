@@ -1,0 +1,286 @@
+import { mkdir } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { join } from 'node:path';
+import { DormouseError, isDormouseError } from '@dormouse/errors';
+import { pagerSockets, type CaptureStatus, type PagerClient, type ServeStatus } from '@dormouse/pager-control';
+import { processEnded, stopProcess, type ProcessIdentity } from '@dormouse/process';
+import {
+  GuestAgent,
+  launchArguments,
+  probeHost,
+  socketNames,
+  thawMachine,
+  type AcceleratorChoice,
+  type HostCapabilities,
+  type LaunchSpec,
+  type QmpClient,
+} from '@dormouse/qemu';
+import { DiskLayers } from './disk-layers';
+import { fingerprintOf, type Fingerprint } from './fingerprint';
+import type {
+  Capture,
+  CaptureProgress,
+  CheckpointTarget,
+  Hypervisor,
+  Machine,
+  MachineCondition,
+  Wake,
+} from './hypervisor';
+import { connectPager, PagerStarter } from './pager-process';
+import { QemuCapture } from './qemu-capture';
+import { connectQemu, startQemu, withQemu } from './qemu-process';
+import { QemuWake } from './qemu-wake';
+import { RunDirectory } from './run-directory';
+
+export interface QemuHypervisorOptions {
+  readonly qemu: string;
+  readonly qemuImg: string;
+  readonly accelerator: AcceleratorChoice;
+  /** Run directories, one for each running machine. */
+  readonly runRoot: string;
+  /** Disk layers, one directory for each desktop. */
+  readonly diskRoot: string;
+  readonly storageUrl: string;
+  /** The compiled pager. */
+  readonly pagerProgram: string;
+}
+
+const quitPatienceMs = 5_000;
+const rejoinPatienceMs = 1_000;
+const deafAfterMs = 5_000;
+
+/** The driver port on stock QEMU. Keeps nothing in memory that a restart would lose: what is there is in the run directories. */
+export class QemuHypervisor implements Hypervisor {
+  private readonly layers: DiskLayers;
+  private readonly pagers: PagerStarter;
+  private capabilities: Promise<HostCapabilities> | null = null;
+
+  constructor(private readonly options: QemuHypervisorOptions) {
+    this.layers = new DiskLayers(options.diskRoot, options.qemuImg);
+    this.pagers = new PagerStarter(options.pagerProgram, join(options.runRoot, '.pagers.log'));
+  }
+
+  async probe(): Promise<HostCapabilities> {
+    await mkdir(this.options.runRoot, { recursive: true, mode: 0o700 });
+    this.capabilities ??= probeHost(this.options.qemu, this.options.accelerator, this.options.runRoot);
+    const found = await this.capabilities;
+    this.pagers.prepare();
+    return found;
+  }
+
+  async examine({ desktopId, launchSpec }: Pick<Machine, 'desktopId' | 'launchSpec'>): Promise<Fingerprint> {
+    // Named after its desktop, beside the desktop's own: whoever examines it next finds what a killed worker has left.
+    const trial = { desktopId: `.examine-${desktopId}`, launchSpec, diskGeneration: 'trial' };
+    await this.forget(trial.desktopId);
+    try {
+      await this.layers.create(trial.desktopId, launchSpec, trial.diskGeneration, null);
+      const qmp = await this.start(trial, { paused: true });
+      try {
+        await checkMigratable(qmp);
+      } finally {
+        qmp.close();
+      }
+      return await this.fingerprint(launchSpec);
+    } catch (error) {
+      if (!isDormouseError(error, 'MACHINE_START_FAILED')) throw error;
+      throw new DormouseError('LAUNCH_SPEC_INVALID', error.message, {}, { cause: error });
+    } finally {
+      await this.forget(trial.desktopId);
+    }
+  }
+
+  async fingerprint(launchSpec: LaunchSpec): Promise<Fingerprint> {
+    return fingerprintOf(launchSpec, await this.probe());
+  }
+
+  async boot(machine: Machine): Promise<void> {
+    await this.release(machine.desktopId);
+    if (machine.diskGeneration !== null) {
+      await this.layers.create(machine.desktopId, machine.launchSpec, machine.diskGeneration, null);
+    }
+    const qmp = await this.start(machine, {});
+    qmp.close();
+  }
+
+  async awaitGuest(machine: Machine, patienceMs: number, signal: AbortSignal): Promise<void> {
+    if (machine.launchSpec.readiness === 'none') return;
+    const agent = await GuestAgent.connect(this.directory(machine.desktopId).socket(socketNames.agent));
+    signal.addEventListener('abort', () => agent.close());
+    try {
+      await agent.synchronise(patienceMs);
+    } finally {
+      agent.close();
+    }
+  }
+
+  async capture(
+    machine: Machine,
+    target: CheckpointTarget,
+    options: { signal: AbortSignal; onProgress: (progress: CaptureProgress) => void },
+  ): Promise<Capture> {
+    const fingerprint = await this.fingerprint(machine.launchSpec);
+    const directory = this.directory(machine.desktopId);
+    const qmp = await connectQemu(directory);
+    try {
+      const pager = await this.pagers.start<CaptureStatus>(directory, {
+        mode: 'capture',
+        ...target,
+        desktopId: machine.desktopId,
+        storageUrl: this.options.storageUrl,
+        fingerprint,
+        diskGeneration: machine.diskGeneration,
+      });
+      return await QemuCapture.begin(qmp, pager, options);
+    } catch (error) {
+      qmp.close();
+      throw error;
+    }
+  }
+
+  async wake(machine: Machine, target: CheckpointTarget, sealedGeneration: string | null): Promise<Wake> {
+    await this.release(machine.desktopId);
+    const directory = this.directory(machine.desktopId);
+    await directory.create();
+    let starting: Promise<void> = Promise.resolve();
+    try {
+      const pagerStarted = this.pagers.start<ServeStatus>(directory, {
+        mode: 'serve',
+        ...target,
+        desktopId: machine.desktopId,
+        storageUrl: this.options.storageUrl,
+      });
+      starting = this.listenForMemory(machine, sealedGeneration);
+      const [pager] = await Promise.all([pagerStarted, Promise.race([starting, pagerFails(pagerStarted)])]);
+      await pager.reached('running', 'hydrated');
+      return new QemuWake(directory, machine.launchSpec, pager);
+    } catch (error) {
+      await starting.catch(() => undefined); // a QEMU still being started would be missed by the release
+      await this.release(machine.desktopId);
+      throw error;
+    }
+  }
+
+  async rejoinWake(machine: Machine): Promise<Wake> {
+    const directory = this.directory(machine.desktopId);
+    const pager = await connectPager<ServeStatus>(directory, rejoinPatienceMs);
+    await pager.reached('running', 'hydrated');
+    return new QemuWake(directory, machine.launchSpec, pager);
+  }
+
+  async prepareWake(machine: Machine, sealedGeneration: string | null): Promise<void> {
+    this.pagers.prepare();
+    if (sealedGeneration !== null) await this.layers.prepare(machine.desktopId, machine.launchSpec, sealedGeneration);
+  }
+
+  async thaw(desktopId: string): Promise<void> {
+    const directory = this.directory(desktopId);
+    // First the pager, which would otherwise hold on to the control socket or store what nobody wants.
+    const pager = await directory.liveProcess('pager');
+    if (pager !== null) await stopProcess(pager, { patienceMs: quitPatienceMs });
+    await withQemu(directory, thawMachine);
+  }
+
+  async release(desktopId: string): Promise<void> {
+    const directory = this.directory(desktopId);
+    const [qemu, pager] = await Promise.all([directory.liveProcess('qemu'), directory.liveProcess('pager')]);
+    if (qemu !== null) await this.quit(directory, qemu);
+    if (pager !== null) await stopProcess(pager, { patienceMs: quitPatienceMs });
+    await directory.remove();
+  }
+
+  async condition(desktopId: string): Promise<MachineCondition> {
+    const directory = this.directory(desktopId);
+    if ((await directory.liveProcess('qemu')) === null) return 'absent';
+    // A main loop that itself waits for a page answers nothing, and when the pager is dead it never will.
+    const patience = new AbortController();
+    const deaf = sleep(deafAfterMs, 'waking' as const, { signal: patience.signal });
+    deaf.catch(() => undefined); // called off below
+    const answer = askCondition(directory);
+    answer.catch(() => undefined); // too late to be of interest, once the patience is over
+    try {
+      return await Promise.race([answer, deaf]);
+    } finally {
+      patience.abort();
+    }
+  }
+
+  async isAlive(desktopId: string): Promise<boolean> {
+    return (await this.directory(desktopId).liveProcess('qemu')) !== null;
+  }
+
+  async discardGeneration(machine: Machine, generation: string): Promise<void> {
+    await this.layers.remove(machine.desktopId, machine.launchSpec, generation);
+  }
+
+  async forget(desktopId: string): Promise<void> {
+    await this.release(desktopId);
+    await this.layers.removeAll(desktopId);
+  }
+
+  close(): void {
+    this.pagers.close();
+  }
+
+  private directory(desktopId: string): RunDirectory {
+    return new RunDirectory(this.options.runRoot, desktopId);
+  }
+
+  private async start(machine: Machine, how: { paused?: boolean; incoming?: string }): Promise<QmpClient> {
+    const { accelerator } = await this.probe();
+    const directory = this.directory(machine.desktopId);
+    if (how.incoming === undefined) await directory.create();
+    const overlays = this.layers.files(machine.desktopId, machine.launchSpec, machine.diskGeneration);
+    const args = launchArguments(machine.launchSpec, { name: machine.desktopId, accelerator, overlays, ...how });
+    return startQemu(directory, this.options.qemu, args);
+  }
+
+  /** Starts QEMU so far that its memory can come. */
+  private async listenForMemory(machine: Machine, sealedGeneration: string | null): Promise<void> {
+    if (machine.diskGeneration !== null) {
+      await this.layers.create(machine.desktopId, machine.launchSpec, machine.diskGeneration, sealedGeneration);
+    }
+    const qmp = await this.start(machine, { incoming: 'defer' });
+    try {
+      await qmp.execute('migrate-set-capabilities', {
+        capabilities: [
+          { capability: 'events', state: true },
+          { capability: 'postcopy-ram', state: true },
+          { capability: 'postcopy-blocktime', state: true },
+        ],
+      });
+      await qmp.execute('migrate-incoming', { uri: `unix:${pagerSockets.incoming}` });
+    } finally {
+      qmp.close();
+    }
+  }
+
+  /** Ends QEMU in order, its disks flushed; by force when its main loop is deaf, which it is while it waits for a page. */
+  private async quit(directory: RunDirectory, qemu: ProcessIdentity): Promise<void> {
+    withQemu(directory, (qmp) => qmp.execute('quit')).catch(() => undefined); // answered by ending, or by force below
+    if (!(await processEnded(qemu, quitPatienceMs))) await stopProcess(qemu, { signal: 'SIGKILL' });
+  }
+}
+
+function askCondition(directory: RunDirectory): Promise<MachineCondition> {
+  return withQemu(directory, async (qmp) => {
+    const { status: migration } = await qmp.execute<{ status?: string }>('query-migrate');
+    if (migration?.startsWith('postcopy-') === true) return 'waking';
+    const { status, running } = await qmp.execute<{ status: string; running: boolean }>('query-status');
+    if (status === 'inmigrate') return 'waking';
+    return running ? 'running' : 'stopped';
+  });
+}
+
+/** @throws DESKTOP_NOT_MIGRATABLE with QEMU's reasons */
+async function checkMigratable(qmp: QmpClient): Promise<void> {
+  const { 'blocked-reasons': reasons } = await qmp.execute<{ 'blocked-reasons'?: string[] }>('query-migrate');
+  if (reasons === undefined || reasons.length === 0) return;
+  throw new DormouseError('DESKTOP_NOT_MIGRATABLE', `QEMU says: ${reasons.join('; ')}`, { reasons });
+}
+
+/** Rejects when the pager fails; never resolves. */
+async function pagerFails(started: Promise<PagerClient<ServeStatus>>): Promise<never> {
+  const pager = await started;
+  await pager.reached('loading', 'running');
+  return new Promise<never>(() => undefined);
+}

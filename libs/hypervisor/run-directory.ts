@@ -1,0 +1,65 @@
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isProcessAlive, parseProcessIdentity, unixSocketPath, type ProcessIdentity } from '@dormouse/process';
+
+/**
+ * Where a running machine keeps its sockets, logs and the identities of its processes. Mode 0700; it is QEMU's and the
+ * pager's working directory, so that both name their sockets without a path.
+ */
+export class RunDirectory {
+  readonly path: string;
+
+  constructor(
+    root: string,
+    readonly desktopId: string,
+  ) {
+    this.path = join(root, desktopId);
+  }
+
+  /** An empty directory for a machine about to start. */
+  async create(): Promise<void> {
+    await rm(this.path, { recursive: true, force: true });
+    await mkdir(this.path, { recursive: true, mode: 0o700 });
+  }
+
+  async remove(): Promise<void> {
+    await rm(this.path, { recursive: true, force: true });
+  }
+
+  /** An address for this process to connect to. */
+  socket(name: string): string {
+    return unixSocketPath(this.path, name);
+  }
+
+  file(name: string): string {
+    return join(this.path, name);
+  }
+
+  /** Remembers a process for whoever takes over after us. */
+  async recordProcess(role: 'qemu' | 'pager', identity: ProcessIdentity): Promise<void> {
+    const file = this.file(`${role}.json`);
+    await writeFile(`${file}.new`, JSON.stringify(identity), { mode: 0o600 });
+    await rename(`${file}.new`, file);
+  }
+
+  /** The recorded process if it is alive. */
+  async liveProcess(role: 'qemu' | 'pager'): Promise<ProcessIdentity | null> {
+    let text: string;
+    try {
+      text = await readFile(this.file(`${role}.json`), 'utf8');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+      throw error;
+    }
+    const identity = parseProcessIdentity(JSON.parse(text));
+    return identity !== null && isProcessAlive(identity) ? identity : null;
+  }
+
+  /** The end of a log, for error messages. */
+  async logTail(name: string, lines = 5): Promise<string> {
+    const text = await readFile(this.file(name), 'utf8').catch(
+      (error: NodeJS.ErrnoException) => `(no log: ${error.code})`,
+    );
+    return text.trim().split('\n').slice(-lines).join('; ');
+  }
+}

@@ -1,0 +1,96 @@
+import type { CheckpointEntity, DesktopEntity, HostEntity, OperationEntity, PoolEntity } from '@dormouse/persistence';
+import { occupancy, visibleConnections } from '@dormouse/session';
+import type { CheckpointView, DesktopView, HostView, OperationView, PoolView } from './views';
+
+/** A host that has not been heard from for longer than this gets no desktops. */
+export const hostSilenceMs = 30_000;
+
+export function asDesktopView(row: DesktopEntity, operation: OperationEntity | null): DesktopView {
+  const { brokerEpoch, sequence } = row.presence;
+  return {
+    id: row.id,
+    poolId: row.poolId,
+    hostId: row.hostId,
+    launchSpec: row.launchSpec,
+    fingerprint: row.fingerprint,
+    state: row.machineState,
+    stateSince: row.stateSince.toISOString(),
+    generation: row.generation,
+    presence: {
+      occupancy: occupancy(row.presence),
+      connections: visibleConnections(row.presence),
+      brokerEpoch,
+      sequence,
+    },
+    graceDeadline: iso(row.graceDeadline),
+    operation: operation === null ? null : asOperationView(operation),
+    checkpointId: row.checkpointId,
+    diskGeneration: row.diskGeneration,
+    restoreFailures: row.restoreFailures,
+    lastError: row.lastError,
+    createdAt: row.createdAt.toISOString(),
+    updatedAt: row.updatedAt.toISOString(),
+  };
+}
+
+export function asOperationView(row: OperationEntity): OperationView {
+  return {
+    id: row.id,
+    desktopId: row.desktopId,
+    kind: row.kind,
+    phase: row.phase,
+    status: row.status,
+    generation: row.generation,
+    reason: row.reason,
+    requestedBy: row.requestedBy,
+    hostId: row.hostId,
+    workerId: row.workerId,
+    attempt: row.attempt,
+    cancelRequestedAt: iso(row.cancelRequestedAt),
+    progress: row.progress,
+    result: row.result,
+    error: row.error,
+    createdAt: row.createdAt.toISOString(),
+    startedAt: iso(row.startedAt),
+    phaseSince: row.phaseSince.toISOString(),
+    endedAt: iso(row.endedAt),
+  };
+}
+
+export function asCheckpointView(row: CheckpointEntity): CheckpointView {
+  return {
+    id: row.id,
+    desktopId: row.desktopId,
+    state: row.state,
+    storagePrefix: row.storagePrefix,
+    diskGeneration: row.diskGeneration,
+    ramBytes: row.ramBytes,
+    storedBytes: row.storedBytes,
+    facts: row.facts,
+    createdAt: row.createdAt.toISOString(),
+    durableAt: iso(row.durableAt),
+  };
+}
+
+export function asPoolView(row: PoolEntity): PoolView {
+  return {
+    id: row.id,
+    policy: row.policy,
+    createdAt: row.createdAt.toISOString(),
+    updatedAt: row.updatedAt.toISOString(),
+  };
+}
+
+export function asHostView(row: HostEntity, now: Date): HostView {
+  return {
+    id: row.id,
+    capabilities: row.capabilities,
+    startedAt: row.startedAt.toISOString(),
+    seenAt: row.seenAt.toISOString(),
+    alive: now.getTime() - row.seenAt.getTime() < hostSilenceMs,
+  };
+}
+
+function iso(at: Date | null): string | null {
+  return at?.toISOString() ?? null;
+}

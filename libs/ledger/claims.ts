@@ -1,0 +1,67 @@
+import { CheckpointEntity, OperationEntity } from '@dormouse/persistence';
+import type { JsonObject } from '@dormouse/session';
+import { asCheckpointView, asDesktopView, asOperationView } from './as-view';
+import type { ClaimedOperation } from './commands';
+import { decideAndWrite } from './decide-and-write';
+import { lockDesktop } from './loaded-desktop';
+import { updateRow } from './rows';
+import type { Transactions } from './transactions';
+
+interface Claim {
+  readonly operationId: string;
+  readonly generation: number;
+  readonly workerId: string;
+  readonly leaseMs: number;
+}
+
+export function claim(transactions: Transactions, wanted: Claim): Promise<ClaimedOperation | null> {
+  const { operationId, generation, workerId, leaseMs } = wanted;
+  return transactions.run(async (transaction) => {
+    const { manager, now } = transaction;
+    const named = await manager.findOneBy(OperationEntity, { id: operationId });
+    const loaded = named === null ? null : await lockDesktop(manager, named.desktopId);
+    const operation = loaded?.operation;
+    if (!loaded || !operation || operation.id !== operationId || operation.generation !== generation) return null;
+
+    const leaseEndMs = operation.leaseExpiresAt?.getTime() ?? 0;
+    if (operation.workerId !== workerId && leaseEndMs > now.getTime()) return null;
+
+    const takenOver = operation.workerId !== null;
+    await decideAndWrite(transaction, loaded, { type: 'claimed', generation });
+    if (loaded.operation !== operation) return null;
+    await updateRow(manager, OperationEntity, operation, {
+      workerId,
+      leaseExpiresAt: new Date(now.getTime() + leaseMs),
+      attempt: operation.attempt + 1,
+      startedAt: operation.startedAt ?? now,
+    });
+
+    const { row } = loaded;
+    const checkpoint =
+      row.checkpointId === null ? null : await manager.findOneBy(CheckpointEntity, { id: row.checkpointId });
+    const candidate = operation.input?.launchSpec as JsonObject | undefined;
+    return {
+      fence: { desktopId: row.id, operationId, generation, attempt: operation.attempt },
+      operation: asOperationView(operation),
+      desktop: asDesktopView(row, operation),
+      launchSpec: candidate ?? row.launchSpec,
+      checkpoint: checkpoint === null ? null : asCheckpointView(checkpoint),
+      takenOver,
+    };
+  });
+}
+
+export function renew(
+  transactions: Transactions,
+  { operationIds, workerId, leaseMs }: { operationIds: readonly string[]; workerId: string; leaseMs: number },
+): Promise<readonly string[]> {
+  return transactions.run(async ({ manager, now }) => {
+    const [held]: [{ id: string }[], number] = await manager.query(
+      `UPDATE operations SET lease_expires_at = $3
+       WHERE id = ANY ($1) AND worker_id = $2 AND status = 'active' RETURNING id`,
+      [operationIds, workerId, new Date(now.getTime() + leaseMs)],
+    );
+    const heldIds = new Set(held.map(({ id }) => id));
+    return operationIds.filter((id) => !heldIds.has(id));
+  });
+}

@@ -1,0 +1,100 @@
+import type { BrokerEvent, FinishStatus, JsonObject, OperationKind, RecordedError } from '@dormouse/session';
+import type { CheckpointView, DesktopView, OperationView } from './views';
+
+/** One verified webhook. `webhookId` is the `webhook-id` header: the same id twice has no second effect. */
+export interface Delivery {
+  readonly webhookId: string;
+  readonly event: BrokerEvent;
+}
+
+export interface Receipt {
+  readonly outcome: 'applied' | 'ignored' | 'stale' | 'duplicate';
+  /** Null when the event speaks of the broker itself and of no desktop. */
+  readonly desktop: DesktopView | null;
+  readonly explanation: string;
+}
+
+export interface Registration {
+  readonly id: string;
+  readonly poolId: string;
+  readonly launchSpec: JsonObject;
+  /** Who asks, for the operation and the audit log. */
+  readonly actor: string;
+}
+
+export interface Registered {
+  readonly desktop: DesktopView;
+  /** The examination under way; null when the desktop exists with an equal spec and nothing is to be done. */
+  readonly operation: OperationView | null;
+  /** False when the desktop existed before. */
+  readonly created: boolean;
+}
+
+export interface RequestCommand {
+  readonly kind: Exclude<OperationKind, 'register'>;
+  readonly reason: string;
+  readonly requestedBy: string;
+  /** Save or stop although somebody is there. */
+  readonly force?: boolean;
+}
+
+/**
+ * Names one claim of one operation in force; comes from `claim`, and what carries an old one changes nothing.
+ * `attempt` tells a worker that lost its lease from the one that took over: both know the operation.
+ */
+export interface Fence {
+  readonly desktopId: string;
+  readonly operationId: string;
+  readonly generation: number;
+  readonly attempt: number;
+}
+
+export interface ClaimedOperation {
+  readonly fence: Fence;
+  readonly operation: OperationView;
+  readonly desktop: DesktopView;
+  /** The spec to work with: for `register` the one to be examined, which is not the desktop's own before it is good. */
+  readonly launchSpec: JsonObject;
+  /** The desktop's current checkpoint: what a restore wakes, what a save compares with. */
+  readonly checkpoint: CheckpointView | null;
+  /** Another worker (or an earlier life of this one) held it before: look at what is really there, then act. */
+  readonly takenOver: boolean;
+}
+
+/** What a durable checkpoint is, as its commit records it. */
+export interface CheckpointFacts {
+  readonly id: string;
+  readonly storagePrefix: string;
+  /** The disk generation sealed with it; null for a desktop without disks. */
+  readonly diskGeneration: string | null;
+  readonly ramBytes: number;
+  readonly storedBytes: number;
+  readonly facts: JsonObject;
+}
+
+export interface FinishOutcome {
+  readonly status: FinishStatus;
+  readonly result?: JsonObject;
+  readonly error?: RecordedError;
+  /** What the operation has found out or changed about the desktop. */
+  readonly desktop?: {
+    readonly fingerprint?: JsonObject;
+    readonly hostId?: string;
+    /** The disk generation that is written to from now on. */
+    readonly diskGeneration?: string;
+  };
+}
+
+export interface HostAnnouncement {
+  readonly id: string;
+  readonly capabilities: JsonObject;
+}
+
+export interface AuditEntry {
+  readonly actor: string;
+  readonly action: string;
+  readonly target: string;
+  readonly reason?: string;
+  readonly outcome: string;
+  readonly details?: JsonObject;
+}

@@ -1,0 +1,20 @@
+/**
+ * The shell around libs/session: one transaction per decision, on Postgres. Lives here: loading, deciding, writing,
+ * the outbox rows that follow. Does not live here: the rules themselves, and getting work into queues.
+ */
+export { SessionLedger, type LedgerOptions } from './ledger';
+export type {
+  AuditEntry,
+  CheckpointFacts,
+  ClaimedOperation,
+  Delivery,
+  Fence,
+  FinishOutcome,
+  HostAnnouncement,
+  Receipt,
+  Registered,
+  Registration,
+  RequestCommand,
+} from './commands';
+export { hostQueue, jobIdOf, sessionQueue, type JobName } from './work';
+export type { CheckpointState, CheckpointView, DesktopView, HostView, OperationView, Page, PoolView } from './views';

@@ -1,0 +1,213 @@
+import type { JsonObject, OperationPhase } from '@dormouse/session';
+import type { DataSource } from 'typeorm';
+import { recordAudit } from './audit';
+import { beginCheckpoint, commitCheckpoint, condemnedCheckpoints, markCheckpointDeleted } from './checkpoints';
+import type {
+  AuditEntry,
+  CheckpointFacts,
+  ClaimedOperation,
+  Delivery,
+  Fence,
+  FinishOutcome,
+  HostAnnouncement,
+  Receipt,
+  Registered,
+  Registration,
+  RequestCommand,
+} from './commands';
+import { claim, renew } from './claims';
+import { deleteDesktop } from './delete-desktop';
+import { announceHost, listHosts } from './hosts';
+import { putPool, viewPool } from './pools';
+import { listDesktops, listOperations, viewCheckpoint, viewDesktop, viewOperation } from './reading';
+import { forgetOldMessages, requeueForgotten } from './upkeep';
+import { receiveEvent } from './receive-event';
+import { registerDesktop } from './register-desktop';
+import { graceElapsed, request } from './requests';
+import { Transactions } from './transactions';
+import type { CheckpointView, DesktopView, HostView, OperationView, Page, PoolView } from './views';
+import {
+  advance,
+  authorizeSwitchover,
+  beginRelease,
+  finish,
+  guestRan,
+  progress,
+  reportMachine,
+} from './worker-reports';
+
+export interface LedgerOptions {
+  readonly now?: () => Date;
+  /** Called after each commit that wrote outbox rows: the dispatcher's nudge. */
+  readonly onOutbox?: () => void;
+}
+
+/**
+ * The record of every desktop and the only place that changes it. Each method is one transaction that holds the
+ * desktop's row: load what is known, let `decide` answer, write the answer and the work that follows from it.
+ *
+ * The methods that take a `Fence` answer false, and change nothing but a noted cancellation, when the operation is
+ * no longer in force or is to be given up; the worker then stops, undoes, and reports `cancelled`.
+ */
+export class SessionLedger {
+  private readonly transactions: Transactions;
+
+  constructor(
+    private readonly dataSource: DataSource,
+    options: LedgerOptions = {},
+  ) {
+    this.transactions = new Transactions(dataSource, options.now ?? (() => new Date()), options.onOutbox ?? (() => {}));
+  }
+
+  /** @throws DESKTOP_UNKNOWN, and then nothing is stored. */
+  receiveEvent(delivery: Delivery): Promise<Receipt> {
+    return receiveEvent(this.transactions, delivery);
+  }
+
+  /** @throws POOL_UNKNOWN, HOST_UNAVAILABLE; DESKTOP_BUSY when another spec is given while the desktop is not off. */
+  registerDesktop(registration: Registration): Promise<Registered> {
+    return registerDesktop(this.transactions, registration);
+  }
+
+  /** @throws DESKTOP_UNKNOWN, DESKTOP_BUSY, USER_PRESENT, PRESENCE_UNKNOWN, CHECKPOINT_UNKNOWN. */
+  request(desktopId: string, command: RequestCommand): Promise<{ operation: OperationView; joined: boolean }> {
+    return request(this.transactions, desktopId, command);
+  }
+
+  /** The timer of this generation has fired. Stale ones, and ones of desktops that are gone, do nothing. */
+  graceElapsed(desktopId: string, generation: number): Promise<void> {
+    return graceElapsed(this.transactions, desktopId, generation);
+  }
+
+  /** Null: stale, ended, or held by a live lease of another worker. */
+  claim(operationId: string, generation: number, workerId: string, leaseMs: number): Promise<ClaimedOperation | null> {
+    return claim(this.transactions, { operationId, generation, workerId, leaseMs });
+  }
+
+  /** Prolongs the leases this worker still holds. Answers the ids it holds no longer: stop working on them. */
+  renew(operationIds: readonly string[], workerId: string, leaseMs: number): Promise<readonly string[]> {
+    return renew(this.transactions, { operationIds, workerId, leaseMs });
+  }
+
+  /** Merges `facts` into the operation's progress. Also the way to ask whether to go on. */
+  progress(fence: Fence, facts: JsonObject): Promise<boolean> {
+    return progress(this.transactions, fence, facts);
+  }
+
+  /** Enters a phase that needs no decision: `commit`, `wake`, or `capture` once more after an abort. */
+  advance(fence: Fence, phase: OperationPhase): Promise<boolean> {
+    return advance(this.transactions, fence, phase);
+  }
+
+  /** Reads presence again; true: freeze the guest. The phase is `switchover`, the state `committing`. */
+  authorizeSwitchover(fence: Fence): Promise<boolean> {
+    return authorizeSwitchover(this.transactions, fence);
+  }
+
+  /** Before the first object is written, so that what a dead worker leaves behind can be found. */
+  beginCheckpoint(fence: Fence, checkpoint: { id: string; storagePrefix: string }): Promise<boolean> {
+    return beginCheckpoint(this.transactions, fence, checkpoint);
+  }
+
+  /** The manifest is verified durable. Reads presence again; true: the state is `resident`. False: thaw the guest. */
+  commitCheckpoint(fence: Fence, facts: CheckpointFacts): Promise<boolean> {
+    return commitCheckpoint(this.transactions, fence, facts);
+  }
+
+  /** Reads presence a last time; true: end QEMU, there is no way back but a restore. The phase is `release`. */
+  beginRelease(fence: Fence): Promise<boolean> {
+    return beginRelease(this.transactions, fence);
+  }
+
+  /** Restore: the guest runs and answers. The phase is `hydrate`, the state `hydrating`. */
+  guestRan(fence: Fence, result: JsonObject): Promise<boolean> {
+    return guestRan(this.transactions, fence, result);
+  }
+
+  /** Ends the operation. One that is no longer in force is left as it is. @throws INTERNAL for a false success. */
+  finish(fence: Fence, outcome: FinishOutcome): Promise<void> {
+    return finish(this.transactions, fence, outcome);
+  }
+
+  /** What the host really holds of a desktop without an open operation. */
+  reportMachine(desktopId: string, observed: 'absent' | 'running'): Promise<DesktopView> {
+    return reportMachine(this.transactions, desktopId, observed);
+  }
+
+  /** Only off, saved or restore-blocked. @throws DESKTOP_UNKNOWN, DESKTOP_BUSY. */
+  deleteDesktop(desktopId: string, actor: string): Promise<void> {
+    return deleteDesktop(this.transactions, desktopId, actor);
+  }
+
+  /** Checkpoints of a desktop whose objects may go: superseded, given up, or of a deleted desktop. */
+  condemnedCheckpoints(desktopId: string): Promise<readonly CheckpointView[]> {
+    return condemnedCheckpoints(this.dataSource.manager, desktopId);
+  }
+
+  /** Its objects are gone from the storage. Does nothing to a checkpoint that is not condemned. */
+  markCheckpointDeleted(checkpointId: string): Promise<void> {
+    return markCheckpointDeleted(this.dataSource.manager, checkpointId);
+  }
+
+  /** @throws DESKTOP_UNKNOWN. */
+  viewDesktop(desktopId: string): Promise<DesktopView> {
+    return viewDesktop(this.dataSource.manager, desktopId);
+  }
+
+  /** In the order of their ids, from after `cursor`. */
+  listDesktops(page: { cursor?: string | null; limit: number }): Promise<Page<DesktopView>> {
+    return listDesktops(this.dataSource.manager, page);
+  }
+
+  /** @throws OPERATION_UNKNOWN. */
+  viewOperation(operationId: string): Promise<OperationView> {
+    return viewOperation(this.dataSource.manager, operationId);
+  }
+
+  /** Newest first. Also of a desktop that is gone. */
+  listOperations(desktopId: string, limit = 50): Promise<readonly OperationView[]> {
+    return listOperations(this.dataSource.manager, desktopId, limit);
+  }
+
+  /** @throws CHECKPOINT_UNKNOWN. */
+  viewCheckpoint(checkpointId: string): Promise<CheckpointView> {
+    return viewCheckpoint(this.dataSource.manager, checkpointId);
+  }
+
+  /** @throws POOL_UNKNOWN. */
+  viewPool(poolId: string): Promise<PoolView> {
+    return viewPool(this.dataSource.manager, poolId);
+  }
+
+  /** Makes or changes a pool. Graces that run already keep their deadline. @throws REQUEST_INVALID. */
+  putPool(poolId: string, policy: unknown, actor: string): Promise<PoolView> {
+    return putPool(this.transactions, { poolId, policy, actor });
+  }
+
+  /** A worker says that it serves this host; to be said again every few seconds. */
+  announceHost(host: HostAnnouncement): Promise<void> {
+    return announceHost(this.transactions, host);
+  }
+
+  listHosts(): Promise<readonly HostView[]> {
+    return listHosts(this.transactions);
+  }
+
+  /**
+   * Puts work back on its way that nobody has: operations that wait longer than `waitingMs` or whose lease has run
+   * out, and deadlines overdue by `overdueMs`. What is still in a queue is not doubled there. @returns how many.
+   */
+  requeueForgotten(patience: { waitingMs: number; overdueMs: number }): Promise<number> {
+    return requeueForgotten(this.transactions, patience);
+  }
+
+  /** Removes outbox rows dispatched more than an hour ago and webhook ids older than eight days. */
+  forgetOldMessages(): Promise<void> {
+    return forgetOldMessages(this.transactions);
+  }
+
+  /** One line in the append-only audit log, for what happens outside the other methods (a refused signature). */
+  recordAudit(entry: AuditEntry): Promise<void> {
+    return this.transactions.run((transaction) => recordAudit(transaction, entry));
+  }
+}

@@ -1,0 +1,35 @@
+import { DormouseError } from '@dormouse/errors';
+import { PoolEntity } from '@dormouse/persistence';
+import { isIdentifier, parsePoolPolicy, type JsonObject } from '@dormouse/session';
+import type { EntityManager } from 'typeorm';
+import { asPoolView } from './as-view';
+import { recordAudit } from './audit';
+import type { Transactions } from './transactions';
+import type { PoolView } from './views';
+
+export function putPool(
+  transactions: Transactions,
+  { poolId, policy: given, actor }: { poolId: string; policy: unknown; actor: string },
+): Promise<PoolView> {
+  if (!isIdentifier(poolId)) {
+    throw new DormouseError('REQUEST_INVALID', 'a pool id holds a-z, 0-9 and -, at most 63 characters', { poolId });
+  }
+  const policy = parsePoolPolicy(given);
+  return transactions.run(async (transaction) => {
+    const { manager, now } = transaction;
+    await manager.query(
+      `INSERT INTO pools (id, policy, created_at, updated_at) VALUES ($1, $2, $3, $3)
+       ON CONFLICT (id) DO UPDATE SET policy = excluded.policy, updated_at = excluded.updated_at`,
+      [poolId, JSON.stringify(policy), now],
+    );
+    const details: JsonObject = { policy: { ...policy } };
+    await recordAudit(transaction, { actor, action: 'pool.put', target: poolId, outcome: 'accepted', details });
+    return viewPool(manager, poolId);
+  });
+}
+
+export async function viewPool(manager: EntityManager, poolId: string): Promise<PoolView> {
+  const row = await manager.findOneBy(PoolEntity, { id: poolId });
+  if (row === null) throw new DormouseError('POOL_UNKNOWN', `there is no pool ${poolId}`, { poolId });
+  return asPoolView(row);
+}

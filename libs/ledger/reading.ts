@@ -1,0 +1,67 @@
+import { DormouseError } from '@dormouse/errors';
+import { CheckpointEntity, DesktopEntity, OperationEntity } from '@dormouse/persistence';
+import { openStatuses } from '@dormouse/session';
+import { In, MoreThan, type EntityManager } from 'typeorm';
+import { asCheckpointView, asDesktopView, asOperationView } from './as-view';
+import { findOpenOperation, unknownDesktop } from './loaded-desktop';
+import type { CheckpointView, DesktopView, OperationView, Page } from './views';
+
+export async function viewDesktop(manager: EntityManager, desktopId: string): Promise<DesktopView> {
+  const row = (await manager.findOneBy(DesktopEntity, { id: desktopId })) ?? unknownDesktop(desktopId);
+  return asDesktopView(row, await findOpenOperation(manager, desktopId));
+}
+
+export async function listDesktops(
+  manager: EntityManager,
+  { cursor, limit }: { cursor?: string | null; limit: number },
+): Promise<Page<DesktopView>> {
+  const rows = await manager.find(DesktopEntity, {
+    ...(cursor ? { where: { id: MoreThan(cursor) } } : {}),
+    order: { id: 'ASC' },
+    take: limit + 1,
+  });
+  const shown = rows.slice(0, limit);
+  const open = await manager.findBy(OperationEntity, {
+    desktopId: In(shown.map(({ id }) => id)),
+    status: In([...openStatuses]),
+  });
+  const openOf = new Map(open.map((operation) => [operation.desktopId, operation]));
+  return {
+    items: shown.map((row) => asDesktopView(row, openOf.get(row.id) ?? null)),
+    nextCursor: rows.length > limit ? (shown.at(-1)?.id ?? null) : null,
+  };
+}
+
+export async function viewOperation(manager: EntityManager, operationId: string): Promise<OperationView> {
+  const row = isUuid(operationId) ? await manager.findOneBy(OperationEntity, { id: operationId }) : null;
+  if (row === null) {
+    throw new DormouseError('OPERATION_UNKNOWN', `there is no operation ${operationId}`, { operationId });
+  }
+  return asOperationView(row);
+}
+
+export async function listOperations(
+  manager: EntityManager,
+  desktopId: string,
+  limit: number,
+): Promise<readonly OperationView[]> {
+  const rows = await manager.find(OperationEntity, {
+    where: { desktopId },
+    order: { generation: 'DESC' },
+    take: limit,
+  });
+  return rows.map(asOperationView);
+}
+
+export async function viewCheckpoint(manager: EntityManager, checkpointId: string): Promise<CheckpointView> {
+  const row = isUuid(checkpointId) ? await manager.findOneBy(CheckpointEntity, { id: checkpointId }) : null;
+  if (row === null) {
+    throw new DormouseError('CHECKPOINT_UNKNOWN', `there is no checkpoint ${checkpointId}`, { checkpointId });
+  }
+  return asCheckpointView(row);
+}
+
+/** Postgres refuses other texts with an error of its own, where the answer is simply that there is none. */
+function isUuid(text: string): boolean {
+  return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text);
+}

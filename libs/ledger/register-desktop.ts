@@ -1,0 +1,117 @@
+import { isDeepStrictEqual } from 'node:util';
+import { DormouseError } from '@dormouse/errors';
+import { DesktopEntity, PoolEntity } from '@dormouse/persistence';
+import { isIdentifier, newSession } from '@dormouse/session';
+import { asDesktopView, asOperationView } from './as-view';
+import { recordAudit } from './audit';
+import type { Registered, Registration } from './commands';
+import { decideAndWrite } from './decide-and-write';
+import { chooseHost } from './hosts';
+import { lockDesktop, type LoadedDesktop } from './loaded-desktop';
+import { insertRow, updateRow } from './rows';
+import type { LedgerTransaction, Transactions } from './transactions';
+import { writeDecision } from './write-decision';
+
+const reason = 'registration';
+
+export function registerDesktop(transactions: Transactions, registration: Registration): Promise<Registered> {
+  if (!isIdentifier(registration.id)) {
+    throw new DormouseError('REQUEST_INVALID', 'a desktop id holds a-z, 0-9 and -, at most 63 characters', {
+      id: registration.id,
+    });
+  }
+  return transactions.run(async (transaction) => {
+    const { manager } = transaction;
+    const policy = (await manager.findOneBy(PoolEntity, { id: registration.poolId }))?.policy;
+    if (policy === undefined) {
+      throw new DormouseError('POOL_UNKNOWN', `there is no pool ${registration.poolId}; make it first`, {
+        poolId: registration.poolId,
+      });
+    }
+    await takeTurns(transaction, registration.id);
+    const loaded = await lockDesktop(manager, registration.id);
+    if (loaded !== null) return registerAgain(transaction, loaded, registration);
+    return registerNew(transaction, registration, policy);
+  });
+}
+
+/** There is no row yet to be locked: two registrations of one new id wait for each other here. */
+async function takeTurns({ manager }: LedgerTransaction, desktopId: string): Promise<void> {
+  await manager.query('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [`register ${desktopId}`]);
+}
+
+async function registerNew(
+  transaction: LedgerTransaction,
+  { id, poolId, launchSpec, actor }: Registration,
+  policy: LoadedDesktop['policy'],
+): Promise<Registered> {
+  const { manager, now } = transaction;
+  const session = newSession(await lastGeneration(transaction, id), actor);
+  const row = Object.assign(new DesktopEntity(), {
+    id,
+    poolId,
+    hostId: await chooseHost(transaction),
+    launchSpec,
+    fingerprint: null,
+    machineState: session.machine,
+    stateSince: now,
+    generation: session.generation,
+    presence: session.presence,
+    graceDeadline: null,
+    checkpointId: null,
+    diskGeneration: null,
+    restoreFailures: 0,
+    saveFailures: 0,
+    lastError: null,
+    createdAt: now,
+    updatedAt: now,
+  });
+  await insertRow(manager, DesktopEntity, row);
+  const loaded: LoadedDesktop = { row, operation: null, policy };
+  const opened = { type: 'open_operation', kind: 'register', generation: session.generation, reason } as const;
+  await writeDecision(transaction, loaded, {
+    outcome: 'applied',
+    session,
+    effects: [{ ...opened, requestedBy: actor, forced: false }],
+    explanation: 'the launch spec is to be examined',
+  });
+  await recordAudit(transaction, { actor, action: 'desktop.register', target: id, outcome: 'accepted' });
+  return registered(loaded, true);
+}
+
+async function registerAgain(
+  transaction: LedgerTransaction,
+  loaded: LoadedDesktop,
+  { id, poolId, launchSpec, actor }: Registration,
+): Promise<Registered> {
+  const { row } = loaded;
+  const sameSpec = isDeepStrictEqual(row.launchSpec, JSON.parse(JSON.stringify(launchSpec)));
+  if (sameSpec && row.poolId === poolId) return registered(loaded, false);
+  if (row.machineState !== 'off') {
+    throw new DormouseError('DESKTOP_BUSY', `the desktop is ${row.machineState}; it can be changed when it is off`, {
+      desktopId: id,
+    });
+  }
+  await updateRow(transaction.manager, DesktopEntity, row, { poolId, updatedAt: transaction.now });
+  if (!sameSpec) {
+    // The desktop keeps its good spec until the new one has been examined.
+    const event = { type: 'request', kind: 'register', reason, requestedBy: actor } as const;
+    await decideAndWrite(transaction, loaded, event, { input: { launchSpec } });
+  }
+  await recordAudit(transaction, { actor, action: 'desktop.change', target: id, outcome: 'accepted' });
+  return registered(loaded, false);
+}
+
+function registered({ row, operation }: LoadedDesktop, created: boolean): Registered {
+  const examination = operation?.kind === 'register' ? asOperationView(operation) : null;
+  return { desktop: asDesktopView(row, operation), operation: examination, created };
+}
+
+/** Generations go on where an earlier desktop of this id has ended: what is left of its work stays stale. */
+async function lastGeneration({ manager }: LedgerTransaction, desktopId: string): Promise<number> {
+  const [row]: { last: number | null }[] = await manager.query(
+    'SELECT max(generation) AS last FROM operations WHERE desktop_id = $1',
+    [desktopId],
+  );
+  return row?.last ?? 0;
+}

@@ -1,0 +1,101 @@
+import type {
+  EndedStatus,
+  JsonObject,
+  MachineState,
+  Occupancy,
+  OpenStatus,
+  OperationKind,
+  OperationPhase,
+  PoolPolicy,
+  RecordedError,
+} from '@dormouse/session';
+
+/** What the ledger answers with: plain values that survive JSON. Times are ISO 8601 in UTC. */
+export interface DesktopView {
+  readonly id: string;
+  readonly poolId: string;
+  readonly hostId: string | null;
+  readonly launchSpec: JsonObject;
+  /** What the examined machine is made of; null until it was examined. */
+  readonly fingerprint: JsonObject | null;
+  readonly state: MachineState;
+  readonly stateSince: string;
+  readonly generation: number;
+  readonly presence: {
+    readonly occupancy: Occupancy;
+    readonly connections: readonly string[];
+    readonly brokerEpoch: string | null;
+    readonly sequence: number | null;
+  };
+  /** End of grace, or the moment a failed save is tried again. */
+  readonly graceDeadline: string | null;
+  /** The open operation, if there is one. */
+  readonly operation: OperationView | null;
+  readonly checkpointId: string | null;
+  readonly diskGeneration: string | null;
+  readonly restoreFailures: number;
+  readonly lastError: RecordedError | null;
+  readonly createdAt: string;
+  readonly updatedAt: string;
+}
+
+export interface OperationView {
+  readonly id: string;
+  readonly desktopId: string;
+  readonly kind: OperationKind;
+  readonly phase: OperationPhase;
+  readonly status: OpenStatus | EndedStatus;
+  readonly generation: number;
+  readonly reason: string;
+  readonly requestedBy: string;
+  readonly hostId: string | null;
+  readonly workerId: string | null;
+  /** How often a worker has taken it. */
+  readonly attempt: number;
+  readonly cancelRequestedAt: string | null;
+  readonly progress: JsonObject;
+  readonly result: JsonObject | null;
+  readonly error: RecordedError | null;
+  readonly createdAt: string;
+  readonly startedAt: string | null;
+  readonly phaseSince: string;
+  readonly endedAt: string | null;
+}
+
+/** writing → durable → condemned (no longer wanted, its objects may still be there) → deleted. */
+export type CheckpointState = 'writing' | 'durable' | 'condemned' | 'deleted';
+
+export interface CheckpointView {
+  readonly id: string;
+  readonly desktopId: string;
+  readonly state: CheckpointState;
+  readonly storagePrefix: string;
+  readonly diskGeneration: string | null;
+  readonly ramBytes: number;
+  readonly storedBytes: number;
+  readonly facts: JsonObject;
+  readonly createdAt: string;
+  readonly durableAt: string | null;
+}
+
+export interface PoolView {
+  readonly id: string;
+  readonly policy: PoolPolicy;
+  readonly createdAt: string;
+  readonly updatedAt: string;
+}
+
+export interface HostView {
+  readonly id: string;
+  readonly capabilities: JsonObject;
+  readonly startedAt: string;
+  readonly seenAt: string;
+  /** Heard from lately enough to be given work. */
+  readonly alive: boolean;
+}
+
+/** A page of a list; `nextCursor` is null on the last one. */
+export interface Page<T> {
+  readonly items: readonly T[];
+  readonly nextCursor: string | null;
+}

@@ -1,0 +1,111 @@
+import { DesktopEntity, OperationEntity } from '@dormouse/persistence';
+import type { JsonObject, OperationPhase } from '@dormouse/session';
+import { asDesktopView } from './as-view';
+import { condemnUnfinished, withdrawCheckpoint } from './checkpoints';
+import type { Fence, FinishOutcome } from './commands';
+import { decideAndWrite } from './decide-and-write';
+import { openDiskGeneration } from './disk-generations';
+import { ask, isMisreport, lockInForce, misreport } from './fenced';
+import { lockKnownDesktop } from './loaded-desktop';
+import { updateRow } from './rows';
+import type { LedgerTransaction, Transactions } from './transactions';
+import type { DesktopView } from './views';
+
+/** One guarded statement, no decision: progress is told often, and must not wait for the desktop's row. */
+export function progress(transactions: Transactions, fence: Fence, facts: JsonObject): Promise<boolean> {
+  return transactions.run(async ({ manager }) => {
+    const [, told]: [unknown, number] = await manager.query(
+      `UPDATE operations SET progress = progress || $5
+       WHERE id = $1 AND desktop_id = $2 AND generation = $3 AND attempt = $4
+         AND status = 'active' AND cancel_requested_at IS NULL`,
+      [fence.operationId, fence.desktopId, fence.generation, fence.attempt, JSON.stringify(facts)],
+    );
+    return told > 0;
+  });
+}
+
+export function advance(transactions: Transactions, fence: Fence, phase: OperationPhase): Promise<boolean> {
+  return ask(transactions, fence, (generation) => ({ type: 'phase_reached', generation, phase }));
+}
+
+export function authorizeSwitchover(transactions: Transactions, fence: Fence): Promise<boolean> {
+  return ask(transactions, fence, (generation) => ({ type: 'switchover_reached', generation }));
+}
+
+export function beginRelease(transactions: Transactions, fence: Fence): Promise<boolean> {
+  return ask(transactions, fence, (generation) => ({ type: 'release_reached', generation }));
+}
+
+export function guestRan(transactions: Transactions, fence: Fence, result: JsonObject): Promise<boolean> {
+  return ask(
+    transactions,
+    fence,
+    (generation) => ({ type: 'guest_ran', generation }),
+    async ({ manager }, { operation }) => {
+      if (operation === null) return;
+      await updateRow(manager, OperationEntity, operation, { result: { ...operation.result, ...result } });
+    },
+  );
+}
+
+export function finish(transactions: Transactions, fence: Fence, outcome: FinishOutcome): Promise<void> {
+  return transactions.run(async (transaction) => {
+    const loaded = await lockInForce(transaction, fence);
+    if (loaded === null) return;
+    const { row, operation } = loaded;
+    const withdrawn =
+      row.machineState === 'resident' && operation?.phase !== 'release' && outcome.status !== 'succeeded';
+    await writeFindings(transaction, row, outcome);
+    if (outcome.status === 'succeeded' && operation?.kind === 'register') {
+      await writeAccepted(transaction, row, operation, outcome);
+    }
+    const decision = await decideAndWrite(
+      transaction,
+      loaded,
+      {
+        type: 'operation_finished',
+        generation: fence.generation,
+        status: outcome.status,
+        error: outcome.error ?? null,
+      },
+      { ...(outcome.result && { result: outcome.result }) },
+    );
+    if (isMisreport(decision)) throw misreport(decision, fence);
+    if (withdrawn) await withdrawCheckpoint(transaction, row);
+    await condemnUnfinished(transaction, fence.desktopId);
+  });
+}
+
+export function reportMachine(
+  transactions: Transactions,
+  desktopId: string,
+  observed: 'absent' | 'running',
+): Promise<DesktopView> {
+  return transactions.run(async (transaction) => {
+    const loaded = await lockKnownDesktop(transaction.manager, desktopId);
+    await decideAndWrite(transaction, loaded, { type: 'machine_observed', observed });
+    return asDesktopView(loaded.row, loaded.operation);
+  });
+}
+
+async function writeFindings(transaction: LedgerTransaction, row: DesktopEntity, { desktop: found }: FinishOutcome) {
+  if (found?.diskGeneration !== undefined) {
+    await openDiskGeneration(transaction, row, found.diskGeneration);
+    await updateRow(transaction.manager, DesktopEntity, row, { diskGeneration: found.diskGeneration });
+  }
+  if (found?.hostId !== undefined) await updateRow(transaction.manager, DesktopEntity, row, { hostId: found.hostId });
+}
+
+/** The spec that was examined becomes the desktop's own, with what was found. */
+async function writeAccepted(
+  { manager }: LedgerTransaction,
+  row: DesktopEntity,
+  { input }: OperationEntity,
+  { desktop: found }: FinishOutcome,
+): Promise<void> {
+  const candidate = input?.launchSpec as JsonObject | undefined;
+  await updateRow(manager, DesktopEntity, row, {
+    fingerprint: found?.fingerprint ?? {},
+    launchSpec: candidate ?? row.launchSpec,
+  });
+}

@@ -1,0 +1,124 @@
+import { randomUUID } from 'node:crypto';
+import { DesktopEntity, OperationEntity } from '@dormouse/persistence';
+import { firstPhase, type Decision, type Effect, type JsonObject, type Session } from '@dormouse/session';
+import type { LoadedDesktop } from './loaded-desktop';
+import { graceJob, operationJob } from './outbox';
+import { insertRow, updateRow } from './rows';
+import type { LedgerTransaction } from './transactions';
+
+/** What is known at the time of a decision and belongs into the rows it writes. */
+export interface DecisionContext {
+  /** Of an operation that ends with this decision. */
+  readonly result?: JsonObject;
+  /** Of an operation that opens with it. */
+  readonly input?: JsonObject;
+}
+
+/** Writes what was decided: the desktop, its operations, and the work that follows. `loaded` is brought up to date. */
+export async function writeDecision(
+  transaction: LedgerTransaction,
+  loaded: LoadedDesktop,
+  decision: Decision,
+  context: DecisionContext = {},
+): Promise<void> {
+  await writeSession(transaction, loaded, decision.session);
+  for (const effect of decision.effects) await writeEffect(transaction, loaded, effect, context);
+  await writeOperation(transaction, loaded, decision.session);
+}
+
+async function writeSession({ manager, now }: LedgerTransaction, { row }: LoadedDesktop, session: Session) {
+  await updateRow(manager, DesktopEntity, row, {
+    machineState: session.machine,
+    stateSince: session.machine === row.machineState ? row.stateSince : now,
+    generation: session.generation,
+    presence: session.presence,
+    graceDeadline: session.deadlineMs === null ? null : new Date(session.deadlineMs),
+    restoreFailures: session.restoreFailures,
+    saveFailures: session.saveFailures,
+    lastError: session.lastError,
+    updatedAt: now,
+  });
+}
+
+async function writeOperation({ manager, now }: LedgerTransaction, { operation }: LoadedDesktop, session: Session) {
+  const decided = session.operation;
+  if (operation === null || decided === null) return;
+  const { phase, status, forced } = operation;
+  if (phase === decided.phase && status === decided.status && forced === decided.forced) return;
+  await updateRow(manager, OperationEntity, operation, {
+    phase: decided.phase,
+    status: decided.status,
+    forced: decided.forced,
+    ...(operation.phase === decided.phase ? {} : { phaseSince: now }),
+  });
+}
+
+async function writeEffect(
+  transaction: LedgerTransaction,
+  loaded: LoadedDesktop,
+  effect: Effect,
+  context: DecisionContext,
+): Promise<void> {
+  const { manager, now } = transaction;
+  const { row, operation } = loaded;
+  switch (effect.type) {
+    case 'open_operation':
+      loaded.operation = await openOperation(transaction, row, effect, context);
+      return operationJob(transaction, loaded.operation, 'add');
+    case 'end_operation': {
+      if (operation === null) return;
+      await updateRow(manager, OperationEntity, operation, {
+        status: effect.status,
+        error: effect.error,
+        result: context.result === undefined ? operation.result : { ...operation.result, ...context.result },
+        endedAt: now,
+        leaseExpiresAt: null,
+      });
+      loaded.operation = null;
+      return effect.unclaimed ? operationJob(transaction, operation, 'remove') : undefined;
+    }
+    case 'request_cancel':
+      if (operation !== null) await updateRow(manager, OperationEntity, operation, { cancelRequestedAt: now });
+      return;
+    case 'schedule_grace':
+      return graceJob(transaction, { desktopId: row.id, generation: effect.generation, at: new Date(effect.atMs) });
+    case 'unschedule_grace':
+      return graceJob(transaction, { desktopId: row.id, generation: effect.generation, at: 'never' });
+    case 'remove_desktop':
+      await manager.delete(DesktopEntity, { id: row.id });
+  }
+}
+
+async function openOperation(
+  { manager, now }: LedgerTransaction,
+  desktop: DesktopEntity,
+  effect: Effect & { type: 'open_operation' },
+  { input }: DecisionContext,
+): Promise<OperationEntity> {
+  const operation = Object.assign(new OperationEntity(), {
+    id: randomUUID(),
+    desktopId: desktop.id,
+    kind: effect.kind,
+    phase: firstPhase(effect.kind),
+    status: 'pending' as const,
+    generation: effect.generation,
+    reason: effect.reason,
+    requestedBy: effect.requestedBy,
+    cancelRequestedAt: null,
+    forced: effect.forced,
+    hostId: desktop.hostId,
+    workerId: null,
+    leaseExpiresAt: null,
+    attempt: 0,
+    input: input ?? null,
+    progress: {},
+    result: null,
+    error: null,
+    createdAt: now,
+    startedAt: null,
+    phaseSince: now,
+    endedAt: null,
+  });
+  await insertRow(manager, OperationEntity, operation);
+  return operation;
+}

@@ -1,0 +1,57 @@
+import { pageBytes, ramFlag, sectionType, type RamBlock } from './layout';
+import { endOfRam, ramHeader } from './stream-encoder';
+
+const header = ramHeader(sectionType.part);
+const closing = endOfRam();
+
+/** Builds one part of the ram section, page by page, into a single buffer. */
+export class RamPart {
+  private buffer: Buffer;
+  private length: number;
+
+  /** @param capacityBytes first guess at the part's size; it grows */
+  constructor(capacityBytes: number) {
+    this.buffer = Buffer.allocUnsafe(Math.max(capacityBytes, 256));
+    this.length = header.copy(this.buffer);
+  }
+
+  get empty(): boolean {
+    return this.length === header.length;
+  }
+
+  /** Adds the page that begins `pageIndex` pages into `block`: 4096 bytes of `source` from `offset`. */
+  addPage(block: RamBlock, pageIndex: number, source: Buffer, offset: number): void {
+    this.head(block, pageIndex, ramFlag.page, pageBytes);
+    this.length += source.copy(this.buffer, this.length, offset, offset + pageBytes);
+  }
+
+  addZeroPage(block: RamBlock, pageIndex: number): void {
+    this.head(block, pageIndex, ramFlag.zero, 1);
+    this.buffer[this.length++] = 0;
+  }
+
+  /** The whole part, closed. The builder must not be used afterwards. */
+  finish(): Buffer {
+    this.reserve(0);
+    this.length += closing.copy(this.buffer, this.length);
+    return this.buffer.subarray(0, this.length);
+  }
+
+  /** u64 offset | flag, u8 length + block name. */
+  private head(block: RamBlock, pageIndex: number, flag: number, contentBytes: number): void {
+    this.reserve(9 + block.name.length + contentBytes);
+    const offset = pageIndex * pageBytes;
+    this.buffer.writeUInt32BE(Math.floor(offset / 0x1_0000_0000), this.length);
+    this.buffer.writeUInt32BE((offset % 0x1_0000_0000) + flag, this.length + 4);
+    this.buffer[this.length + 8] = block.name.length;
+    this.length += 9 + this.buffer.write(block.name, this.length + 9, 'latin1');
+  }
+
+  private reserve(bytes: number): void {
+    const needed = this.length + bytes + closing.length;
+    if (needed <= this.buffer.length) return;
+    const larger = Buffer.allocUnsafe(Math.max(needed, this.buffer.length * 2));
+    this.buffer.copy(larger, 0, 0, this.length);
+    this.buffer = larger;
+  }
+}

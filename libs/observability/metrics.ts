@@ -1,0 +1,70 @@
+import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
+
+/** The metrics that processes share, under one set of names. Times are in seconds, as Prometheus wants them. */
+export interface Metrics {
+  readonly registry: Registry;
+  /** Webhooks by what came of them: applied, ignored, stale, duplicate, or the code of the refusal. */
+  readonly webhooks: Counter<'outcome'>;
+  /** Decisions by what asked for them (event type, command, deadline) and what came of it. */
+  readonly decisions: Counter<'trigger' | 'outcome'>;
+  /** Ended operations. */
+  readonly operations: Counter<'kind' | 'outcome'>;
+  readonly phaseSeconds: Histogram<'kind' | 'phase'>;
+  /** Age of the oldest outbox row that is not yet in its queue; 0 when there is none. */
+  readonly outboxLagSeconds: Gauge;
+  readonly eventLoopStallSeconds: Histogram;
+}
+
+const phaseBuckets = [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300];
+const stallBuckets = [0.2, 0.5, 1, 2, 5, 10, 30];
+
+/** A registry of its own each time: two in one process (tests) do not meet. */
+export function createMetrics(service: string): Metrics {
+  const registry = new Registry();
+  registry.setDefaultLabels({ service });
+  const registers = [registry];
+  return {
+    registry,
+    webhooks: new Counter({
+      name: 'dormouse_webhooks_total',
+      help: 'Webhooks received, by outcome',
+      labelNames: ['outcome'],
+      registers,
+    }),
+    decisions: new Counter({
+      name: 'dormouse_decisions_total',
+      help: 'Decisions about desktops, by what asked for them and what came of it',
+      labelNames: ['trigger', 'outcome'],
+      registers,
+    }),
+    operations: new Counter({
+      name: 'dormouse_operations_total',
+      help: 'Ended operations, by kind and outcome',
+      labelNames: ['kind', 'outcome'],
+      registers,
+    }),
+    phaseSeconds: new Histogram({
+      name: 'dormouse_operation_phase_seconds',
+      help: 'How long the phases of operations take',
+      labelNames: ['kind', 'phase'],
+      buckets: phaseBuckets,
+      registers,
+    }),
+    outboxLagSeconds: new Gauge({
+      name: 'dormouse_outbox_lag_seconds',
+      help: 'Age of the oldest job that has not reached its queue',
+      registers,
+    }),
+    eventLoopStallSeconds: new Histogram({
+      name: 'dormouse_event_loop_stall_seconds',
+      help: 'Times during which the process answered nothing',
+      buckets: stallBuckets,
+      registers,
+    }),
+  };
+}
+
+/** Adds memory, CPU and garbage collection of this process. Once per process. */
+export function collectProcessMetrics({ registry }: Metrics): void {
+  collectDefaultMetrics({ register: registry });
+}

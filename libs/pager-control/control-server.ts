@@ -1,0 +1,74 @@
+import { rmSync } from 'node:fs';
+import { createServer, type Socket } from 'node:net';
+import { parseCommand, type PagerCommand, type PagerStatus } from './protocol';
+
+/** No command is longer. */
+const longestLineBytes = 4096;
+
+/**
+ * The pager's side: tells everyone who is connected its status, one JSON document a line, first on connecting and then
+ * on every change, and takes commands.
+ */
+export class ControlServer<Status extends PagerStatus> {
+  private readonly clients = new Set<Socket>();
+  private readonly server = createServer((socket) => this.accept(socket));
+
+  constructor(
+    private status: Status,
+    private readonly onCommand: (command: PagerCommand['command']) => void,
+    /** The last client went away. */
+    private readonly onAlone: () => void,
+  ) {}
+
+  listen(path: string): Promise<void> {
+    rmSync(path, { force: true });
+    return new Promise((resolve, reject) => {
+      this.server.once('error', reject);
+      this.server.listen(path, resolve);
+    });
+  }
+
+  get current(): Status {
+    return this.status;
+  }
+
+  update(change: Partial<Status>): void {
+    this.status = { ...this.status, ...change };
+    const line = JSON.stringify(this.status) + '\n';
+    for (const client of this.clients) client.write(line);
+  }
+
+  /** Nobody is connected. */
+  get alone(): boolean {
+    return this.clients.size === 0;
+  }
+
+  /** Stops listening and resolves when everything said has left. */
+  async close(): Promise<void> {
+    this.server.close();
+    await Promise.all([...this.clients].map((client) => new Promise<void>((resolve) => client.end(resolve))));
+  }
+
+  private accept(socket: Socket): void {
+    this.clients.add(socket);
+    let rest = '';
+    socket.setEncoding('utf8');
+    socket.on('data', (text: string) => {
+      const lines = (rest + text).split('\n');
+      rest = lines.pop()!;
+      for (const line of lines) {
+        const command = parseCommand(line);
+        // Whoever says something else is no worker. The pager must not end by it: a guest may depend on it.
+        if (command === null) return void socket.destroy();
+        this.onCommand(command);
+      }
+      if (rest.length > longestLineBytes) socket.destroy();
+    });
+    socket.on('error', () => socket.destroy()); // a worker that died: 'close' follows
+    socket.on('close', () => {
+      this.clients.delete(socket);
+      if (this.clients.size === 0) this.onAlone();
+    });
+    socket.write(JSON.stringify(this.status) + '\n');
+  }
+}

@@ -1,0 +1,17 @@
+/**
+ * How a worker and a pager talk: the job a pager is started with, the state it reports, the commands it takes, over a
+ * unix socket in the run directory. Neither side's work lives here.
+ */
+export { ControlServer } from './control-server';
+export { PagerClient } from './pager-client';
+export {
+  pagerSockets,
+  type CaptureJob,
+  type CaptureStatus,
+  type PagerAssignment,
+  type PagerCommand,
+  type PagerJob,
+  type PagerStatus,
+  type ServeJob,
+  type ServeStatus,
+} from './protocol';

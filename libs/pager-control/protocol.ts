@@ -1,0 +1,93 @@
+import type { DormouseError } from '@dormouse/errors';
+
+/** Sockets in the run directory, which is the pager's working directory. */
+export const pagerSockets = {
+  control: 'pager.sock',
+  /** QEMU writes its memory here: the pager listens. */
+  capture: 'capture.sock',
+  /** QEMU reads its memory here: QEMU listens. */
+  incoming: 'incoming.sock',
+} as const;
+
+interface JobBase {
+  readonly operationId: string;
+  readonly desktopId: string;
+  readonly checkpointId: string;
+  readonly storageUrl: string;
+}
+
+/** Take in a machine's memory and store it as a checkpoint. */
+export interface CaptureJob extends JobBase {
+  readonly mode: 'capture';
+  readonly fingerprint: Readonly<Record<string, unknown>>;
+  readonly diskGeneration: string | null;
+}
+
+/** Be the source of a postcopy migration that reads from a checkpoint. */
+export interface ServeJob extends JobBase {
+  readonly mode: 'serve';
+}
+
+export type PagerJob = CaptureJob | ServeJob;
+
+/** What a waiting pager reads from its standard input, to the end. Nothing: its worker is gone, and so should it be. */
+export interface PagerAssignment {
+  /** The run directory to work in. */
+  readonly directory: string;
+  readonly job: PagerJob;
+}
+
+type PagerError = ReturnType<DormouseError['toJSON']>;
+
+interface StatusBase {
+  readonly operationId: string;
+  readonly error: PagerError | null;
+  /** Largest resident set so far. */
+  readonly peakRssBytes: number;
+}
+
+/**
+ * listening → receiving → sealed (all but the manifest is durable) → committed.
+ * aborted: given up on request or because the worker vanished, nothing left in the store.
+ */
+export interface CaptureStatus extends StatusBase {
+  readonly mode: 'capture';
+  readonly state: 'listening' | 'receiving' | 'sealed' | 'committed' | 'aborted' | 'failed';
+  /** Bytes of QEMU's stream so far. */
+  readonly streamBytes: number;
+  /** Of the whole guest; known once receiving. */
+  readonly ramBytes: number;
+  /** Known once sealed. */
+  readonly storedBytes: number;
+  readonly pages: { readonly total: number; readonly zero: number; readonly stored: number } | null;
+}
+
+/** opening (the checkpoint) → connecting (to QEMU) → loading (devices) → running (the guest) → hydrated. */
+export interface ServeStatus extends StatusBase {
+  readonly mode: 'serve';
+  readonly state: 'opening' | 'connecting' | 'loading' | 'running' | 'hydrated' | 'failed';
+  readonly totalPages: number;
+  readonly sentPages: number;
+  /** Pages the guest asked for. */
+  readonly pageRequests: number;
+  /** From the guest's running to the last page being there. */
+  readonly hydratedMs: number | null;
+  /** Not null while the store does not answer; the guest waits, reads are tried again. */
+  readonly waitingForStorage: string | null;
+}
+
+export type PagerStatus = CaptureStatus | ServeStatus;
+
+/** commit: write the manifest of what is sealed. abort: give up and leave nothing. leave: the work is done, exit. */
+const commands = ['commit', 'abort', 'leave'] as const;
+export type PagerCommand = { readonly command: (typeof commands)[number] };
+
+/** The command in a line from a control socket, or null when there is none in it. */
+export function parseCommand(line: string): PagerCommand['command'] | null {
+  try {
+    const message = JSON.parse(line) as { readonly command?: unknown } | null;
+    return commands.find((command) => command === message?.command) ?? null;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,75 @@
+import 'reflect-metadata';
+import { DormouseError } from '@dormouse/errors';
+import { DataSource } from 'typeorm';
+import { migrations } from '../../migrations';
+import { AuditEntryEntity } from './entities/audit-entry.entity';
+import { CheckpointEntity } from './entities/checkpoint.entity';
+import { DesktopEntity } from './entities/desktop.entity';
+import { DiskGenerationEntity } from './entities/disk-generation.entity';
+import { HostEntity } from './entities/host.entity';
+import { InboxEventEntity } from './entities/inbox-event.entity';
+import { OperationEntity } from './entities/operation.entity';
+import { OutboxEntity } from './entities/outbox.entity';
+import { PoolEntity } from './entities/pool.entity';
+
+export interface DataSourceOptions {
+  /** Connections held at most; one transaction takes one. */
+  readonly poolSize?: number;
+  /** Shown in pg_stat_activity. */
+  readonly applicationName?: string;
+}
+
+/** Names the schema change among all who take advisory locks of this database. */
+const migrationLock = 0x646f726d;
+
+/**
+ * A data source that is not yet connected. `url` may name a directory of unix sockets, as libpq has it:
+ * `postgresql:///dormouse?host=/run/dormouse&user=dormouse`.
+ * @throws CONFIG_INVALID when it is not the url of a Postgres.
+ */
+export function createDataSource(url: string, options: DataSourceOptions = {}): DataSource {
+  if (!/^postgres(ql)?:\/\//.test(url)) {
+    throw new DormouseError('CONFIG_INVALID', 'DATABASE_URL must begin with postgresql:// or postgres://');
+  }
+  return new DataSource({
+    type: 'postgres',
+    // Not `url`: TypeORM would take it apart by itself and lose the unix socket. The driver reads it as libpq does.
+    extra: { connectionString: url },
+    poolSize: options.poolSize ?? 10,
+    ...(options.applicationName === undefined ? {} : { applicationName: options.applicationName }),
+    synchronize: false,
+    logging: false,
+    migrations,
+    migrationsTransactionMode: 'all',
+    entities: [
+      AuditEntryEntity,
+      CheckpointEntity,
+      DesktopEntity,
+      DiskGenerationEntity,
+      HostEntity,
+      InboxEventEntity,
+      OperationEntity,
+      OutboxEntity,
+      PoolEntity,
+    ],
+  });
+}
+
+/**
+ * Brings the schema up to date. Processes that start together do so one after the other.
+ * @returns the names of the migrations that were run
+ */
+export async function runMigrations(dataSource: DataSource): Promise<readonly string[]> {
+  const guard = dataSource.createQueryRunner();
+  try {
+    await guard.query('SELECT pg_advisory_lock($1)', [migrationLock]);
+    try {
+      const run = await dataSource.runMigrations();
+      return run.map(({ name }) => name);
+    } finally {
+      await guard.query('SELECT pg_advisory_unlock($1)', [migrationLock]);
+    }
+  } finally {
+    await guard.release();
+  }
+}

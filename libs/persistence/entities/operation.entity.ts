@@ -1,0 +1,73 @@
+import type { JsonObject, OperationKind, OperationPhase, OperationStatus, RecordedError } from '@dormouse/session';
+import { Column, Entity, PrimaryColumn } from 'typeorm';
+
+@Entity('operations')
+export class OperationEntity {
+  @PrimaryColumn('uuid')
+  id!: string;
+
+  @Column('text', { name: 'desktop_id' })
+  desktopId!: string;
+
+  @Column('text')
+  kind!: OperationKind;
+
+  @Column('text')
+  phase!: OperationPhase;
+
+  @Column('text')
+  status!: OperationStatus;
+
+  @Column('integer')
+  generation!: number;
+
+  @Column('text')
+  reason!: string;
+
+  @Column('text', { name: 'requested_by' })
+  requestedBy!: string;
+
+  @Column('timestamptz', { name: 'cancel_requested_at', nullable: true })
+  cancelRequestedAt!: Date | null;
+
+  /** Presence does not hinder it. */
+  @Column('boolean')
+  forced!: boolean;
+
+  @Column('text', { name: 'host_id', nullable: true })
+  hostId!: string | null;
+
+  @Column('text', { name: 'worker_id', nullable: true })
+  workerId!: string | null;
+
+  @Column('timestamptz', { name: 'lease_expires_at', nullable: true })
+  leaseExpiresAt!: Date | null;
+
+  @Column('integer')
+  attempt!: number;
+
+  /** What the operation is to work on beyond the desktop's row: the launch spec to be examined. */
+  @Column('jsonb', { nullable: true })
+  input!: JsonObject | null;
+
+  @Column('jsonb')
+  progress!: JsonObject;
+
+  @Column('jsonb', { nullable: true })
+  result!: JsonObject | null;
+
+  @Column('jsonb', { nullable: true })
+  error!: RecordedError | null;
+
+  @Column('timestamptz', { name: 'created_at' })
+  createdAt!: Date;
+
+  @Column('timestamptz', { name: 'started_at', nullable: true })
+  startedAt!: Date | null;
+
+  @Column('timestamptz', { name: 'phase_since' })
+  phaseSince!: Date;
+
+  @Column('timestamptz', { name: 'ended_at', nullable: true })
+  endedAt!: Date | null;
+}

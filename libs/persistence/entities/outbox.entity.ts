@@ -1,0 +1,33 @@
+import type { JsonObject } from '@dormouse/session';
+import { Column, Entity, PrimaryGeneratedColumn } from 'typeorm';
+
+/** What is to be put into a queue, or taken out of it, written in the transaction that decided it. */
+@Entity('outbox')
+export class OutboxEntity {
+  @PrimaryGeneratedColumn('increment', { type: 'bigint' })
+  id!: string;
+
+  @Column('text')
+  action!: 'add' | 'remove';
+
+  @Column('text')
+  queue!: string;
+
+  @Column('text')
+  name!: string;
+
+  @Column('text', { name: 'job_id' })
+  jobId!: string;
+
+  @Column('jsonb')
+  payload!: JsonObject;
+
+  @Column('timestamptz', { name: 'run_at' })
+  runAt!: Date;
+
+  @Column('timestamptz', { name: 'created_at' })
+  createdAt!: Date;
+
+  @Column('timestamptz', { name: 'dispatched_at', nullable: true })
+  dispatchedAt!: Date | null;
+}

@@ -1,0 +1,15 @@
+/**
+ * What Linux gives us around processes: identities that survive the reuse of ids, detached children, unix sockets
+ * in directories with long names. Knows nothing of QEMU, databases or desktops.
+ */
+export {
+  identifyProcess,
+  isProcessAlive,
+  parseProcessIdentity,
+  processEnded,
+  stopProcess,
+  type ProcessIdentity,
+} from './process-identity';
+export { stopMessage, stopPatienceMs, untilStopped, type StopReason } from './lifetime';
+export { spawnDetached, type DetachedCommand } from './spawn-detached';
+export { unixSocketPath } from './unix-socket-path';

@@ -1,0 +1,67 @@
+import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** A process for certain: Linux reuses ids, so the start time (clock ticks since boot, proc(5) field 22) goes with it. */
+export interface ProcessIdentity {
+  readonly pid: number;
+  readonly startTicks: number;
+}
+
+/** The identity of a running process, or null when there is none under this id (or only its zombie). */
+export function identifyProcess(pid: number): ProcessIdentity | null {
+  let stat: string;
+  try {
+    stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+  } catch {
+    return null; // no such process: the answer, not a failure
+  }
+  // The command name (field 2) may hold spaces and brackets: count from the last one. Next comes field 3, the state.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  if (fields[0] === 'Z' || fields[0] === 'X') return null;
+  return { pid, startTicks: Number(fields[19]) };
+}
+
+export function isProcessAlive(identity: ProcessIdentity): boolean {
+  return identifyProcess(identity.pid)?.startTicks === identity.startTicks;
+}
+
+/** Reads what was stored as JSON; null when it is not an identity. */
+export function parseProcessIdentity(value: unknown): ProcessIdentity | null {
+  if (typeof value !== 'object' || value === null) return null;
+  const { pid, startTicks } = value as Partial<Record<keyof ProcessIdentity, unknown>>;
+  if (!Number.isSafeInteger(pid) || !Number.isSafeInteger(startTicks)) return null;
+  return { pid: pid as number, startTicks: startTicks as number };
+}
+
+/** Waits until a process is gone; false when it is still there after `patienceMs`. */
+export async function processEnded(identity: ProcessIdentity, patienceMs: number): Promise<boolean> {
+  const deadline = Date.now() + patienceMs;
+  while (isProcessAlive(identity)) {
+    if (Date.now() >= deadline) return false;
+    await sleep(5);
+  }
+  return true;
+}
+
+/**
+ * Ends a process: `signal` first, SIGKILL when it is still there after `patienceMs`. Resolves when it is gone.
+ * A process that is gone already, or whose id belongs to another by now, is left alone.
+ */
+export async function stopProcess(
+  identity: ProcessIdentity,
+  { signal = 'SIGTERM', patienceMs = 5_000 }: { signal?: NodeJS.Signals; patienceMs?: number } = {},
+): Promise<void> {
+  send(identity, signal);
+  if (await processEnded(identity, patienceMs)) return;
+  send(identity, 'SIGKILL');
+  await processEnded(identity, Infinity);
+}
+
+function send(identity: ProcessIdentity, signal: NodeJS.Signals): void {
+  if (!isProcessAlive(identity)) return;
+  try {
+    process.kill(identity.pid, signal);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error; // it ended between the look and the signal
+  }
+}

@@ -1,0 +1,81 @@
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { GuestAgent } from './guest-agent';
+
+/**
+ * What a guest that has just woken may have in its buffers cannot be made to order in a real one: here its end of the
+ * channel is played. The real agent is asked in test/e2e.
+ */
+interface Question {
+  readonly execute: string;
+  readonly arguments: { readonly id?: number; readonly time?: number };
+}
+
+let directory: string;
+let server: Server;
+let agent: GuestAgent;
+let answer: (question: Question, channel: Socket) => void;
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'dormouse-agent-'));
+  server = createServer((channel) => {
+    channel.on('error', () => undefined);
+    channel.on('data', (text) => {
+      for (const line of String(text).trim().split('\n')) answer(JSON.parse(line) as Question, channel);
+    });
+  });
+  server.listen(join(directory, 'agent.sock'));
+  await once(server, 'listening');
+  agent = await GuestAgent.connect(join(directory, 'agent.sock'));
+});
+afterEach(async () => {
+  agent.close();
+  server.close();
+  await rm(directory, { recursive: true, force: true });
+});
+
+const say = (channel: Socket, value: unknown): boolean => channel.write(JSON.stringify(value) + '\n');
+
+test('an agent that answers is synchronised with, and sets the guest’s clock to the host’s', async () => {
+  let clockMs = 0;
+  answer = ({ execute, arguments: { id, time } }, channel) => {
+    if (execute === 'guest-set-time') clockMs = time! / 1e6;
+    say(channel, { return: execute === 'guest-sync' ? id : {} });
+  };
+  await agent.synchronise(1_000);
+  await agent.setClock(1_000);
+  expect(Math.abs(clockMs - Date.now())).toBeLessThan(1_000);
+});
+
+test('answers to questions from before the guest slept are passed over', async () => {
+  let asked = 0;
+  answer = ({ arguments: { id } }, channel) => {
+    if (asked++ === 0) {
+      channel.write('n": 12}\n'); // the end of a line whose beginning was read before
+      say(channel, { return: 4711 });
+      say(channel, { error: { desc: 'the agent is frozen' } });
+    }
+    say(channel, { return: id });
+  };
+  await expect(agent.synchronise(2_000)).resolves.toBeUndefined();
+});
+
+test('an agent that does not answer is GUEST_UNRESPONSIVE when the patience is over', async () => {
+  answer = () => undefined;
+  const before = Date.now();
+  await expect(agent.synchronise(150)).rejects.toMatchObject({ code: 'GUEST_UNRESPONSIVE' });
+  await expect(agent.setClock(50)).rejects.toMatchObject({ code: 'GUEST_UNRESPONSIVE' });
+  expect(Date.now() - before).toBeGreaterThanOrEqual(195);
+  expect(Date.now() - before).toBeLessThan(1_500);
+});
+
+test('an agent that refuses to set the clock says why', async () => {
+  answer = (_, channel) => say(channel, { error: { desc: 'no permission' } });
+  await expect(agent.setClock(1_000)).rejects.toMatchObject({
+    code: 'GUEST_UNRESPONSIVE',
+    message: expect.stringContaining('no permission'),
+  });
+});

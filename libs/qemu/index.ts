@@ -1,0 +1,11 @@
+/**
+ * One QEMU process: how to describe and start it, how to talk to it (QMP, guest agent), what the host's QEMU can do.
+ * The bytes of its migration stream live in migration-stream; what to do with many of them, in hypervisor.
+ */
+export { QmpClient, type QmpEvent } from './qmp-client';
+export { GuestAgent } from './guest-agent';
+export { launchArguments, socketNames, type LaunchPlacement } from './launch-arguments';
+export { parseLaunchSpec, type DiskSpec, type LaunchSpec, type NicSpec } from './launch-spec';
+export { probeAccelerator, type Accelerator, type AcceleratorChoice } from './accelerator-probe';
+export { thawMachine } from './thaw-machine';
+export { probeHost, type HostCapabilities } from './host-probe';

@@ -1,0 +1,90 @@
+import type { Accelerator } from './accelerator-probe';
+import type { LaunchSpec } from './launch-spec';
+
+/** Sockets in the run directory. QEMU is started inside it and names them without a path, however long that is. */
+export const socketNames = {
+  /** QMP for Dormouse alone: it serves one client at a time. */
+  control: 'qmp.sock',
+  /** A second QMP for people and tools. */
+  monitor: 'monitor.sock',
+  console: 'console.sock',
+  /** The guest's second serial port, for a probe inside the guest. */
+  probe: 'probe.sock',
+  agent: 'agent.sock',
+  vnc: 'vnc.sock',
+} as const;
+
+/** What differs between two starts of the same desktop. */
+export interface LaunchPlacement {
+  readonly name: string;
+  readonly accelerator: Accelerator;
+  /** One file for each writable disk of the spec, in order. */
+  readonly overlays: readonly string[];
+  /** Wait for a migration stream instead of booting. */
+  readonly incoming?: string;
+  /** Do not run the guest. */
+  readonly paused?: boolean;
+}
+
+/**
+ * QEMU's command line. Devices and their order are a pure function of the spec: a machine that wakes must be built like
+ * the one that slept. No default devices, so that a newer QEMU adds none.
+ */
+export function launchArguments(spec: LaunchSpec, placement: LaunchPlacement): string[] {
+  return [
+    ...['-name', `guest=${placement.name}`, '-nodefaults', '-no-user-config'],
+    ...['-machine', `${spec.machine},accel=${placement.accelerator}`],
+    ...['-cpu', spec.cpuModel, '-m', `${spec.memoryMiB}M`, '-smp', String(spec.cpus)],
+    ...['-rtc', 'base=utc,clock=host', '-device', 'vmgenid,guid=auto'],
+    ...qmp('control', socketNames.control),
+    ...qmp('monitor', socketNames.monitor),
+    ...serial('console', socketNames.console, ',logfile=console.log,logappend=on'),
+    ...serial('probe', socketNames.probe),
+    ...['-device', 'virtio-serial-pci,id=channels'],
+    ...['-chardev', listen('agent', socketNames.agent)],
+    ...['-device', 'virtserialport,bus=channels.0,chardev=agent,name=org.qemu.guest_agent.0'],
+    ...['-device', 'virtio-rng-pci'],
+    ...disks(spec, placement.overlays),
+    ...spec.nics.flatMap((nic, n) => [
+      ...['-netdev', `user,id=net${n}`],
+      ...['-device', `${nic.model},netdev=net${n}${nic.mac === undefined ? '' : `,mac=${nic.mac}`}`],
+    ]),
+    ...(spec.display === 'vnc' ? ['-vnc', `unix:${socketNames.vnc}`, '-device', 'VGA'] : ['-display', 'none']),
+    ...kernel(spec),
+    ...(placement.paused === true ? ['-S'] : []),
+    ...(placement.incoming === undefined ? [] : ['-incoming', placement.incoming]),
+    ...spec.extraArguments,
+  ];
+}
+
+function qmp(id: string, socket: string): string[] {
+  return ['-chardev', listen(id, socket), '-mon', `chardev=${id},mode=control`];
+}
+
+function serial(id: string, socket: string, options = ''): string[] {
+  return ['-chardev', listen(id, socket) + options, '-device', `isa-serial,chardev=${id}`];
+}
+
+function listen(id: string, socket: string): string {
+  return `socket,id=${id},path=${socket},server=on,wait=off`;
+}
+
+function disks(spec: LaunchSpec, overlays: readonly string[]): string[] {
+  let writable = 0;
+  return spec.disks.flatMap((disk, n) => {
+    const [file, format] = disk.readOnly ? [disk.image, disk.format] : [overlays[writable++]!, 'qcow2'];
+    const node = {
+      driver: format,
+      'node-name': `disk${n}`,
+      'read-only': disk.readOnly,
+      file: { driver: 'file', filename: file },
+    };
+    return ['-blockdev', JSON.stringify(node), '-device', `virtio-blk-pci,drive=disk${n}`];
+  });
+}
+
+function kernel({ kernel: boot }: LaunchSpec): string[] {
+  if (boot === undefined) return [];
+  const initrd = boot.initrd === undefined ? [] : ['-initrd', boot.initrd];
+  return ['-kernel', boot.image, ...initrd, '-append', boot.commandLine];
+}

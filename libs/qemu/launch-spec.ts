@@ -1,0 +1,57 @@
+import { z } from 'zod';
+import { DormouseError } from '@dormouse/errors';
+
+/** Versioned machine types only: what an unversioned one means changes with the QEMU, and a saved machine must not. */
+const versionedMachine = /^pc-(q35|i440fx)-\d+\.\d+$/;
+
+const path = z.string().regex(/^\/[^,\n]*$/, 'must be an absolute path without commas');
+
+const diskSpec = z.strictObject({
+  /** The golden image on the host: the desktop writes to an overlay of its own. */
+  image: path,
+  format: z.enum(['qcow2', 'raw']).default('qcow2'),
+  readOnly: z.boolean().default(false),
+});
+
+const nicSpec = z.strictObject({
+  model: z.enum(['virtio-net-pci', 'e1000', 'e1000e', 'rtl8139']).default('virtio-net-pci'),
+  mac: z
+    .string()
+    .regex(/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i, 'must be six hex bytes with colons')
+    .optional(),
+});
+
+const launchSpec = z.strictObject({
+  machine: z.string().regex(versionedMachine, 'must be a versioned machine type such as pc-q35-7.2'),
+  cpuModel: z
+    .string()
+    .regex(/^[A-Za-z0-9._-]+(,[+-]?[a-z0-9._=-]+)*$/)
+    .refine((model) => !['host', 'max'].includes(model.split(',')[0]!), 'must be a named model, not host or max'),
+  memoryMiB: z
+    .int()
+    .min(64)
+    .max(1024 * 1024),
+  cpus: z.int().min(1).max(255).default(1),
+  disks: z.array(diskSpec).max(16).default([]),
+  nics: z.array(nicSpec).max(8).default([]),
+  display: z.enum(['none', 'vnc']).default('none'),
+  /** Who says that the guest is ready after waking: its agent, or nobody. */
+  readiness: z.enum(['agent', 'none']).default('agent'),
+  /** Boots a kernel directly instead of the first disk. */
+  kernel: z.strictObject({ image: path, initrd: path.optional(), commandLine: z.string().default('') }).optional(),
+  /** Handed to QEMU as they are, after all others. */
+  extraArguments: z.array(z.string().max(4096)).max(64).default([]),
+});
+
+/** All that is needed to start a desktop's machine, the same way each time. */
+export type LaunchSpec = z.output<typeof launchSpec>;
+export type DiskSpec = z.output<typeof diskSpec>;
+export type NicSpec = z.output<typeof nicSpec>;
+
+/** @throws LAUNCH_SPEC_INVALID naming every field that is wrong */
+export function parseLaunchSpec(value: unknown): LaunchSpec {
+  const parsed = launchSpec.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const problems = parsed.error.issues.map((issue) => `${issue.path.join('.') || 'launch spec'}: ${issue.message}`);
+  throw new DormouseError('LAUNCH_SPEC_INVALID', problems.join('; '), { problems });
+}

@@ -1,0 +1,43 @@
+import { connect, type Socket } from 'node:net';
+
+/** A unix socket that speaks one JSON document a line, as QMP and the guest agent do. */
+export class LineSocket {
+  private rest = '';
+
+  private constructor(private readonly socket: Socket) {
+    socket.setEncoding('utf8');
+  }
+
+  static open(path: string): Promise<LineSocket> {
+    return new Promise((resolve, reject) => {
+      const socket = connect(path);
+      socket.once('error', reject);
+      socket.once('connect', () => {
+        socket.off('error', reject);
+        resolve(new LineSocket(socket));
+      });
+    });
+  }
+
+  onLine(listener: (line: string) => void): void {
+    this.socket.on('data', (text: string) => {
+      const lines = (this.rest + text).split('\n');
+      this.rest = lines.pop()!;
+      for (const line of lines) if (line.trim() !== '') listener(line);
+    });
+  }
+
+  onClose(listener: (cause: Error | null) => void): void {
+    let cause: Error | null = null;
+    this.socket.on('error', (error) => (cause = error));
+    this.socket.on('close', () => listener(cause));
+  }
+
+  send(line: string): void {
+    this.socket.write(line + '\n');
+  }
+
+  close(): void {
+    this.socket.destroy();
+  }
+}

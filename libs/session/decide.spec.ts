@@ -1,0 +1,406 @@
+import { decide } from './decide';
+import type { BrokerEvent, DesktopEvent } from './broker-events';
+import { machineStateNames, machineStates, type MachineState } from './machine-states';
+import { firstPhase, operationKinds, type OperationKind, type OperationPhase } from './operations';
+import { nobody, type Presence } from './presence';
+import { defaultPoolPolicy } from './pool-policy';
+import { ruleBook } from './rule-book';
+import { brokerActor, type Decision, type Session, type SessionEvent } from './session';
+import { answers, rules, signals, type Signal } from './transitions';
+
+const nowMs = 1_000_000;
+const policy = { ...defaultPoolPolicy, graceMs: 10_000 };
+
+const alice: Presence = { ...nobody, connections: ['alice'], brokerEpoch: 'e1', sequence: 1 };
+const unsure: Presence = { ...alice, complete: false };
+
+const phaseIn: Partial<Record<MachineState, OperationPhase>> = {
+  saving: 'capture',
+  committing: 'switchover',
+  resident: 'commit',
+  hydrating: 'hydrate',
+};
+
+/** A session in this state as it usually is: nobody there, the operation of the state claimed, deadlines set. */
+function sessionIn(machine: MachineState, changes: Partial<Session> = {}): Session {
+  const { operation: kind, held } = machineStates[machine];
+  return {
+    machine,
+    generation: 7,
+    presence: nobody,
+    deadlineMs: machine === 'grace' || machine === 'save-failed' ? nowMs : null,
+    operation: kind !== null && held === 'always' ? operation(kind, phaseIn[machine], machine !== 'queued') : null,
+    accepted: true,
+    checkpointed: true,
+    restoreFailures: 0,
+    saveFailures: 0,
+    lastError: null,
+    ...changes,
+  };
+}
+
+function operation(kind: OperationKind, phase: OperationPhase = firstPhase(kind), claimed = true) {
+  const status = claimed ? ('active' as const) : ('pending' as const);
+  return { kind, phase, status, requestedBy: brokerActor, cancelRequested: false, forced: false };
+}
+
+function broker(type: BrokerEvent['type'], fields: object = {}): SessionEvent {
+  const base = { id: 'x', source: 's', brokerEpoch: null, occurredAt: null, data: {}, poolId: null, userRef: null };
+  return { type: 'broker', event: { ...base, desktopId: 'd', sequence: null, type, ...fields } as DesktopEvent };
+}
+
+const connect = (connectionId = 'alice') => broker('vdc.session.connected', { connectionId });
+const disconnect = (connectionId = 'alice') => broker('vdc.session.disconnected', { connectionId, reason: 'user' });
+const request = (kind: OperationKind): SessionEvent => ({ type: 'request', kind, reason: 'test', requestedBy: 'anna' });
+const report = (type: 'claimed' | 'switchover_reached' | 'checkpoint_durable' | 'release_reached' | 'guest_ran') =>
+  ({ type, generation: 7 }) as const;
+const finished = (status: 'succeeded' | 'failed' | 'cancelled', code?: 'CHECKPOINT_CORRUPT' | 'STORAGE_FULL') =>
+  ({
+    type: 'operation_finished',
+    generation: 7,
+    status,
+    error: code === undefined ? null : { code, message: 'because', details: {} },
+  }) as const;
+
+const settle = (session: Session, event: SessionEvent, at = nowMs): Decision => decide(session, event, policy, at);
+
+const eventOf: Record<Exclude<Signal, 'unchanged'>, SessionEvent> = {
+  arrived: connect(),
+  left: disconnect(),
+  unsure: broker('vdc.session.idle', { brokerEpoch: 'e2', sequence: 1 }),
+  graceElapsed: { type: 'grace_elapsed', generation: 7 },
+  registerRequested: request('register'),
+  bootRequested: request('boot'),
+  saveRequested: request('save'),
+  restoreRequested: request('restore'),
+  stopRequested: request('stop'),
+  claimed: report('claimed'),
+  phaseReached: { type: 'phase_reached', generation: 7, phase: 'commit' },
+  switchoverReached: report('switchover_reached'),
+  checkpointDurable: report('checkpoint_durable'),
+  releaseReached: report('release_reached'),
+  guestRan: report('guest_ran'),
+  succeeded: finished('succeeded'),
+  failed: finished('failed', 'STORAGE_FULL'),
+  cancelled: finished('cancelled'),
+  foundAbsent: { type: 'machine_observed', observed: 'absent' },
+  foundRunning: { type: 'machine_observed', observed: 'running' },
+};
+
+describe('the transition table', () => {
+  test('names an existing rule for every state and every signal', () => {
+    for (const state of machineStateNames) {
+      expect(Object.keys(answers[state]).sort()).toEqual([...signals].sort());
+      for (const signal of signals) expect(ruleBook).toHaveProperty(answers[state][signal]);
+    }
+  });
+
+  const cases = machineStateNames.flatMap((state) =>
+    (Object.keys(eventOf) as (keyof typeof eventOf)[]).map((signal) => ({ state, signal })),
+  );
+
+  test.each(cases)('$state × $signal is decided, and leads where its rule says', ({ state, signal }) => {
+    const { operation: kind, held } = machineStates[state];
+    const operations = held === 'maybe' ? [null, operation(kind)] : [sessionIn(state).operation];
+    const presences =
+      signal === 'left' ? [alice] : signal === 'unsure' ? [{ ...nobody, brokerEpoch: 'e1' }] : [nobody, alice, unsure];
+    for (const present of presences) {
+      for (const held of operations) {
+        const session = sessionIn(state, { presence: present, operation: held });
+        const decision = settle(session, eventOf[signal]);
+        const leadsTo = rules[answers[state][signal]].map((to) => (to === 'stay' ? state : to));
+        if (decision.outcome === 'stale') expect(decision.session).toBe(session);
+        else expect(leadsTo).toContain(decision.session.machine);
+        expect(decision.explanation).toMatch(/\w+/);
+        expect(decision.refusal !== undefined).toBe(decision.outcome === 'refused');
+      }
+    }
+  });
+});
+
+describe('a user leaves', () => {
+  test('a running desktop gets its grace', () => {
+    const { session, effects } = settle(sessionIn('running', { presence: alice }), disconnect());
+    expect(session).toMatchObject({ machine: 'grace', deadlineMs: nowMs + 10_000, generation: 8 });
+    expect(effects).toEqual([{ type: 'schedule_grace', generation: 8, atMs: nowMs + 10_000 }]);
+  });
+
+  test('nothing happens while another connection is open', () => {
+    const presence = { ...alice, connections: ['alice', 'other'] };
+    const { session, effects } = settle(sessionIn('running', { presence }), disconnect());
+    expect(session.machine).toBe('running');
+    expect(effects).toEqual([]);
+  });
+
+  test('a disconnect of a connection nobody knows changes nothing', () => {
+    const before = sessionIn('running', { presence: alice });
+    expect(settle(before, disconnect('stranger'))).toMatchObject({ outcome: 'ignored', session: before, effects: [] });
+  });
+
+  test('a desktop started by hand waits for its first user without a grace', () => {
+    const byHand = { ...operation('boot'), requestedBy: 'anna' };
+    expect(settle(sessionIn('booting', { operation: byHand }), finished('succeeded')).session.machine).toBe('running');
+    expect(settle(sessionIn('booting'), finished('succeeded')).session.machine).toBe('grace');
+  });
+
+  test('during a wake: it is finished, and then the desktop stays up at least minResidencyMs', () => {
+    const decision = decide(
+      sessionIn('hydrating'),
+      finished('succeeded'),
+      { ...policy, minResidencyMs: 99_000 },
+      nowMs,
+    );
+    expect(decision.session).toMatchObject({ machine: 'grace', deadlineMs: nowMs + 99_000 });
+  });
+});
+
+describe('a grace', () => {
+  test('that is over leads to a save', () => {
+    const { session, effects } = settle(sessionIn('grace'), eventOf.graceElapsed);
+    expect(session).toMatchObject({
+      machine: 'queued',
+      deadlineMs: null,
+      operation: { kind: 'save', phase: 'queued' },
+    });
+    expect(effects).toEqual([expect.objectContaining({ type: 'open_operation', kind: 'save', generation: 8 })]);
+  });
+
+  test('whose timer fires early or twice leads to nothing', () => {
+    expect(settle(sessionIn('grace'), eventOf.graceElapsed, nowMs - 5_000).outcome).toBe('ignored');
+    expect(settle(sessionIn('grace'), { type: 'grace_elapsed', generation: 6 }).outcome).toBe('stale');
+    expect(settle(sessionIn('running'), eventOf.graceElapsed).outcome).toBe('stale');
+  });
+
+  test('does not lead to a save while somebody is or may be there', () => {
+    for (const presence of [alice, unsure]) {
+      expect(settle(sessionIn('grace', { presence }), eventOf.graceElapsed).session).toMatchObject({
+        machine: 'running',
+        deadlineMs: null,
+        operation: null,
+      });
+    }
+  });
+
+  test('ends with the user’s return, and its timer is taken back', () => {
+    const { session, effects } = settle(sessionIn('grace'), connect());
+    expect(session).toMatchObject({ machine: 'running', deadlineMs: null });
+    expect(effects).toEqual([{ type: 'unschedule_grace', generation: 7 }]);
+  });
+
+  test('begins anew when a user is announced who is not there yet', () => {
+    const { session } = settle(sessionIn('grace'), broker('vdc.session.connect_requested'), nowMs - 1);
+    expect(session).toMatchObject({ machine: 'grace', deadlineMs: nowMs - 1 + 10_000 });
+  });
+});
+
+describe('a user returns', () => {
+  test.each(['saving', 'committing', 'resident'] as const)('while %s: the worker is asked to give up', (state) => {
+    const { session, effects } = settle(sessionIn(state), connect());
+    expect(session).toMatchObject({ machine: state, operation: { cancelRequested: true, forced: false } });
+    expect(effects).toEqual([{ type: 'request_cancel', generation: 7 }]);
+    expect(settle(session, finished('cancelled')).session.machine).toBe('running');
+  });
+
+  test('before the save was claimed: it is called off at once and its job withdrawn', () => {
+    const { session, effects } = settle(sessionIn('queued'), connect());
+    expect(session).toMatchObject({ machine: 'running', operation: null });
+    expect(effects).toEqual([expect.objectContaining({ type: 'end_operation', status: 'cancelled', unclaimed: true })]);
+  });
+
+  test('while the machine is being let go: it wakes as soon as that is over', () => {
+    const releasing = sessionIn('resident', { operation: operation('save', 'release') });
+    const returned = settle(releasing, connect());
+    expect(returned.session.operation?.cancelRequested).toBe(false);
+    const { session } = settle(returned.session, finished('succeeded'));
+    expect(session).toMatchObject({ machine: 'restoring', operation: { kind: 'restore', status: 'pending' } });
+  });
+
+  test.each([
+    ['off', 'booting', 'boot'],
+    ['saved', 'restoring', 'restore'],
+  ] as const)('to a desktop that is %s: it is %s', (state, machine, kind) => {
+    for (const event of [connect(), broker('vdc.session.connect_requested')]) {
+      expect(settle(sessionIn(state), event).session).toMatchObject({ machine, operation: { kind } });
+    }
+  });
+
+  test('twice to a sleeping desktop: both join one restore', () => {
+    const woken = settle(sessionIn('saved'), connect());
+    const second = settle(woken.session, connect('second'));
+    expect(second.effects).toEqual([]);
+    expect(second.session.operation).toEqual(woken.session.operation);
+  });
+});
+
+describe('no save goes on unless nobody is there for certain', () => {
+  const guarded = [
+    ['saving', report('switchover_reached'), 'committing'],
+    ['committing', report('checkpoint_durable'), 'resident'],
+    ['resident', report('release_reached'), 'resident'],
+  ] as const;
+
+  test.each(guarded)('%s: agreed to when nobody is there', (state, event, next) => {
+    expect(settle(sessionIn(state), event)).toMatchObject({ outcome: 'applied', session: { machine: next } });
+  });
+
+  test.each(guarded)('%s: refused, and marked as called off, otherwise', (state, event) => {
+    for (const presence of [alice, unsure]) {
+      const decision = settle(sessionIn(state, { presence }), event);
+      expect(decision).toMatchObject({
+        outcome: 'refused',
+        session: { machine: state, operation: { cancelRequested: true, forced: false } },
+      });
+    }
+  });
+
+  test('an uncertain presence ends a grace and calls a waiting save off', () => {
+    const presence = { ...nobody, brokerEpoch: 'e1', sequence: 4 };
+    expect(settle(sessionIn('grace', { presence }), eventOf.unsure).session.machine).toBe('running');
+    expect(settle(sessionIn('queued', { presence }), eventOf.unsure).session).toMatchObject({
+      machine: 'running',
+      operation: null,
+    });
+  });
+
+  test('a save or stop by hand is refused with the reason', () => {
+    for (const kind of ['save', 'stop'] as const) {
+      expect(settle(sessionIn('running', { presence: alice }), request(kind)).refusal?.code).toBe('USER_PRESENT');
+      expect(settle(sessionIn('running', { presence: unsure }), request(kind)).refusal?.code).toBe('PRESENCE_UNKNOWN');
+    }
+  });
+
+  test('a success is not believed before the release was decided', () => {
+    expect(settle(sessionIn('resident'), finished('succeeded')).refusal?.code).toBe('INTERNAL');
+  });
+});
+
+describe('failures', () => {
+  test('a failed save leaves the desktop running and is tried again, later each time', () => {
+    const first = settle(sessionIn('saving'), finished('failed', 'STORAGE_FULL')).session;
+    expect(first).toMatchObject({
+      machine: 'save-failed',
+      deadlineMs: nowMs + 60_000,
+      lastError: { code: 'STORAGE_FULL' },
+    });
+    const fourth = settle(sessionIn('saving', { saveFailures: 3 }), finished('failed')).session;
+    expect(fourth.deadlineMs).toBe(nowMs + 240_000);
+    const many = settle(sessionIn('saving', { saveFailures: 300 }), finished('failed')).session;
+    expect(many.deadlineMs).toBe(nowMs + 900_000);
+  });
+
+  test('a failed wake leaves the desktop asleep; the third in a row blocks it', () => {
+    const at = (restoreFailures: number) =>
+      settle(sessionIn('restoring', { restoreFailures }), finished('failed', 'STORAGE_FULL')).session.machine;
+    expect([at(0), at(1), at(2)]).toEqual(['saved', 'saved', 'restore-blocked']);
+  });
+
+  test('a damaged checkpoint blocks the wake at once, until somebody asks for it', () => {
+    const blocked = settle(sessionIn('restoring'), finished('failed', 'CHECKPOINT_CORRUPT')).session;
+    expect(blocked.machine).toBe('restore-blocked');
+    expect(settle(blocked, connect()).session.machine).toBe('restore-blocked');
+    expect(settle(blocked, request('restore')).session.machine).toBe('restoring');
+  });
+
+  test('a guest lost before its memory is whole is not silently set back', () => {
+    expect(settle(sessionIn('hydrating'), finished('failed', 'STORAGE_FULL')).session.machine).toBe('restore-blocked');
+  });
+
+  test('a release of which nobody knows how it ended puts the desktop in quarantine', () => {
+    const releasing = sessionIn('resident', { operation: operation('save', 'release') });
+    const { session } = settle(releasing, finished('failed'));
+    expect(session.machine).toBe('quarantined');
+    expect(settle(session, eventOf.foundAbsent).session.machine).toBe('restore-blocked');
+  });
+
+  test('a first registration that is refused removes the desktop; a later one leaves it as it was', () => {
+    const refused = settle(sessionIn('registering', { accepted: false }), finished('failed'));
+    expect(refused.effects).toContainEqual({ type: 'remove_desktop' });
+    expect(settle(sessionIn('registering'), finished('failed')).session.machine).toBe('off');
+  });
+
+  test('a machine that has gone by itself leaves the desktop off', () => {
+    const { session, effects } = settle(sessionIn('grace'), eventOf.foundAbsent);
+    expect(session).toMatchObject({ machine: 'off', deadlineMs: null, lastError: { code: 'MACHINE_GONE' } });
+    expect(effects).toEqual([{ type: 'unschedule_grace', generation: 7 }]);
+  });
+});
+
+describe('requests', () => {
+  test('that make no sense now say when they would', () => {
+    expect(settle(sessionIn('saved'), request('boot')).refusal).toEqual({
+      code: 'DESKTOP_BUSY',
+      message: 'the desktop is saved; this is possible when it is off, booting',
+    });
+  });
+
+  test('for what is under way join it', () => {
+    for (const state of ['queued', 'saving', 'committing', 'resident'] as const) {
+      expect(settle(sessionIn(state), request('save')).outcome).toBe('joined');
+    }
+    for (const state of ['restoring', 'hydrating'] as const) {
+      expect(settle(sessionIn(state), request('restore')).outcome).toBe('joined');
+    }
+  });
+
+  test('a stop that no worker has begun is called off by a user; one that was begun is followed by a boot', () => {
+    const waiting = settle(sessionIn('running', { operation: operation('stop', 'stop', false) }), connect());
+    expect(waiting.session).toMatchObject({ machine: 'running', operation: null });
+    const begun = settle(sessionIn('running', { operation: operation('stop') }), connect());
+    expect(settle(begun.session, finished('succeeded')).session).toMatchObject({ machine: 'booting' });
+  });
+});
+
+describe('a forced request', () => {
+  const forced = (kind: 'save' | 'stop'): SessionEvent => ({ ...request(kind), force: true }) as SessionEvent;
+  const present = { presence: alice };
+
+  test.each(['save', 'stop'] as const)('%s is taken although a user is there, or may be', (kind) => {
+    for (const presence of [alice, unsure]) {
+      expect(settle(sessionIn('running', { presence }), request(kind)).outcome).toBe('refused');
+      const decision = settle(sessionIn('running', { presence }), forced(kind));
+      expect(decision.session.operation).toMatchObject({ kind, forced: true });
+    }
+  });
+
+  test('save is not hindered by whoever was there, from its claim to its release, and the desktop then stays asleep', () => {
+    const save = { ...operation('save'), forced: true };
+    const at = (machine: MachineState, phase: OperationPhase) =>
+      sessionIn(machine, { ...present, operation: { ...save, phase } });
+    expect(settle(at('queued', 'queued'), report('claimed')).session.machine).toBe('saving');
+    expect(settle(at('saving', 'capture'), report('switchover_reached')).session.machine).toBe('committing');
+    expect(settle(at('committing', 'commit'), report('checkpoint_durable')).session.machine).toBe('resident');
+    expect(settle(at('resident', 'commit'), report('release_reached')).outcome).toBe('applied');
+    expect(settle(at('resident', 'release'), finished('succeeded')).session).toMatchObject({
+      machine: 'saved',
+      operation: null,
+    });
+  });
+
+  test('save is called off by a user who arrives, and one who arrives too late is woken', () => {
+    const save = { ...operation('save', 'capture'), forced: true };
+    const arrived = settle(sessionIn('saving', { ...present, operation: save }), connect('bob'));
+    expect(arrived.session.operation).toMatchObject({ cancelRequested: true });
+    expect(settle(arrived.session, report('switchover_reached')).outcome).toBe('refused');
+    const releasing = { ...save, phase: 'release' as const, cancelRequested: true };
+    const late = settle(sessionIn('resident', { ...present, operation: releasing }), finished('succeeded'));
+    expect(late.session).toMatchObject({ machine: 'restoring' });
+  });
+
+  test('for a save under way makes that one forced', () => {
+    const decision = settle(sessionIn('saving', present), forced('save'));
+    expect(decision).toMatchObject({ outcome: 'joined', session: { operation: { forced: true } } });
+    expect(settle(decision.session, report('switchover_reached')).session.machine).toBe('committing');
+  });
+
+  test('stop is not followed by a boot for the user it put out', () => {
+    const stop = { ...operation('stop'), forced: true };
+    const decision = settle(sessionIn('running', { ...present, operation: stop }), finished('succeeded'));
+    expect(decision.session).toMatchObject({ machine: 'off', operation: null });
+  });
+});
+
+test('every operation begins in the first of its phases', () => {
+  for (const kind of Object.keys(operationKinds) as OperationKind[]) {
+    expect(firstPhase(kind)).toBe(operationKinds[kind].phases[0]);
+  }
+});

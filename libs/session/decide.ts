@@ -1,0 +1,83 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { DesktopEvent } from './broker-events';
+import { observe, occupancy, visibleConnections } from './presence';
+import type { PoolPolicy } from './pool-policy';
+import { ruleBook } from './rule-book';
+import type { Decision, Session, SessionEvent } from './session';
+import { answers, type Signal } from './transitions';
+
+const requestSignals = {
+  register: 'registerRequested',
+  boot: 'bootRequested',
+  save: 'saveRequested',
+  restore: 'restoreRequested',
+  stop: 'stopRequested',
+} as const;
+
+const reportSignals = {
+  claimed: 'claimed',
+  phase_reached: 'phaseReached',
+  switchover_reached: 'switchoverReached',
+  checkpoint_durable: 'checkpointDurable',
+  release_reached: 'releaseReached',
+  guest_ran: 'guestRan',
+} as const;
+
+/**
+ * The one place where it is decided what an event means for a desktop: what is stale is turned away, the rest is
+ * reduced to a signal, and the transition table names the rule that answers it.
+ * @param nowMs epoch ms, the time of the decision
+ */
+export function decide(session: Session, event: SessionEvent, policy: PoolPolicy, nowMs: number): Decision {
+  const answered = (signal: Signal, present: Session = session): Decision =>
+    ruleBook[answers[present.machine][signal]]({ session: present, event, signal, policy, nowMs });
+
+  switch (event.type) {
+    case 'broker':
+      return decidePresence(session, event.event, answered);
+    case 'request':
+      return answered(requestSignals[event.kind]);
+    case 'machine_observed':
+      return answered(event.observed === 'absent' ? 'foundAbsent' : 'foundRunning');
+    case 'grace_elapsed':
+      if (session.deadlineMs === null || event.generation !== session.generation) {
+        return stale(session, 'this timer was set for a deadline that is no longer in force');
+      }
+      return answered('graceElapsed');
+    default:
+      if (session.operation === null || event.generation !== session.generation) {
+        return stale(session, 'the operation of this report is no longer in force');
+      }
+      return answered(event.type === 'operation_finished' ? event.status : reportSignals[event.type]);
+  }
+}
+
+function decidePresence(
+  session: Session,
+  event: DesktopEvent,
+  answered: (signal: Signal, present: Session) => Decision,
+): Decision {
+  const presence = observe(session.presence, event);
+  if (presence === null) return stale(session, 'the event was overtaken by what is already known');
+  const present = { ...session, presence };
+  const before = occupancy(session.presence);
+  const after = occupancy(presence);
+  if (announcesUser(event, visibleConnections(presence))) return answered('arrived', present);
+  if (after === before) {
+    const same = isDeepStrictEqual(visibleConnections(presence), visibleConnections(session.presence));
+    return { ...answered('unchanged', present), ...(same && { outcome: 'ignored' }) };
+  }
+  return answered(({ present: 'arrived', empty: 'left', unknown: 'unsure' } as const)[after], present);
+}
+
+/** A connect that came so late that its disconnect is known already announces nobody. */
+function announcesUser(event: DesktopEvent, connections: readonly string[]): boolean {
+  if (event.type === 'vdc.session.connect_requested') return true;
+  return (
+    'connectionId' in event && event.type !== 'vdc.session.disconnected' && connections.includes(event.connectionId)
+  );
+}
+
+function stale(session: Session, explanation: string): Decision {
+  return { outcome: 'stale', session, effects: [], explanation };
+}

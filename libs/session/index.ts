@@ -1,0 +1,50 @@
+/**
+ * What happens to a desktop and when: presence, machine states, operations, pool policies, and the one function that
+ * decides. Pure: no clock, no database, no queue; the ledger brings those.
+ */
+export type { JsonObject, JsonValue } from './json';
+export { identifierPattern, isIdentifier } from './identifiers';
+export { machineStateNames, machineStates, type MachineState } from './machine-states';
+export {
+  endedStatuses,
+  firstPhase,
+  openStatuses,
+  operationKindNames,
+  operationKinds,
+  type EndedStatus,
+  type FinishStatus,
+  type OpenStatus,
+  type OperationKind,
+  type OperationPhase,
+  type OperationStatus,
+} from './operations';
+export { defaultPoolPolicy, parsePoolPolicy, type PoolPolicy } from './pool-policy';
+export {
+  brokerEventTypes,
+  disconnectReasons,
+  isDesktopEvent,
+  type BrokerEvent,
+  type BrokerEventType,
+  type BrokerNotice,
+  type ConnectionClosed,
+  type ConnectionOpened,
+  type DesktopEvent,
+  type DesktopNotice,
+  type DisconnectReason,
+  type PresenceSnapshot,
+} from './broker-events';
+export { parseBrokerEvent } from './parse-broker-event';
+export { nobody, observe, occupancy, visibleConnections, type Occupancy, type Presence } from './presence';
+export {
+  brokerActor,
+  newSession,
+  policyActor,
+  type Decision,
+  type Effect,
+  type OpenOperation,
+  type RecordedError,
+  type Session,
+  type SessionEvent,
+} from './session';
+export { decide } from './decide';
+export { answers, rules, signals, type RuleName, type Signal } from './transitions';

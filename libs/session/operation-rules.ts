@@ -1,0 +1,238 @@
+import type { ErrorCode } from '@dormouse/errors';
+import type { MachineState } from './machine-states';
+import type { OperationPhase } from './operations';
+import { occupancy } from './presence';
+import { errorOf, objection, refused, stays, type Question, type Rule } from './rule';
+import { brokerActor, type Decision, type OpenOperation, type Session } from './session';
+import { applied, change, end, bootIfPresent, from, open, settled, unsaved, withoutMachine, type Step } from './steps';
+import type { RuleName } from './transitions';
+import type { sessionRules } from './session-rules';
+
+/** Restores that may fail in a row before an operator is asked. */
+const mostRestoreFailures = 3;
+
+/** Errors that trying again cannot mend. */
+const hopelessRestores: readonly ErrorCode[] = ['CHECKPOINT_CORRUPT', 'CHECKPOINT_INCOMPLETE', 'FORMAT_UNSUPPORTED'];
+
+/** The phases a worker enters by itself; back to `capture` when it begins a save anew. */
+const openPhases: Partial<Record<MachineState, readonly OperationPhase[]>> = {
+  committing: ['commit', 'capture'],
+  restoring: ['place', 'wake'],
+};
+
+/** Rules for what the worker of the open operation reports. */
+export const operationRules = {
+  take: ({ session }) => applied(inOperation(session, { status: 'active' }), 'a worker has taken the operation'),
+
+  startSave: ({ session, policy, nowMs }) => {
+    if (objection(session) !== null) {
+      return applied(settled(end(from(session), 'cancelled'), policy, nowMs), 'somebody may be there: no save begins');
+    }
+    const step = inOperation(session, { status: 'active', phase: 'capture' });
+    return applied(change(step, { machine: 'saving' }), 'the capture begins; the guest runs on');
+  },
+
+  enterPhase: ({ session, event }) => {
+    const { operation, machine } = session;
+    if (operation === null || event.type !== 'phase_reached') return stays(session, 'ignored', 'no phase to enter');
+    if (operation.cancelRequested) return calledOff(session);
+    if (event.phase === operation.phase) return stays(session, 'applied', `the phase is ${event.phase} already`);
+    if (!openPhases[machine]?.includes(event.phase)) {
+      return refused(session, 'INTERNAL', `a ${operation.kind} that is ${machine} cannot enter ${event.phase}`);
+    }
+    const step = inOperation(session, { phase: event.phase });
+    return applied(
+      event.phase === 'capture' ? change(step, { machine: 'saving' }) : step,
+      `the phase is ${event.phase}`,
+    );
+  },
+
+  freeze: (question) =>
+    unlessCalledOff(question, (session) =>
+      session.machine === 'committing'
+        ? stays(session, 'applied', 'the switchover was authorized before')
+        : applied(
+            change(inOperation(session, { phase: 'switchover' }), { machine: 'committing' }),
+            'nobody is there: the guest may be frozen',
+          ),
+    ),
+
+  holdDurable: (question) =>
+    unlessCalledOff(question, (session) =>
+      session.machine === 'resident'
+        ? stays(session, 'applied', 'the checkpoint was committed before')
+        : applied(
+            change(inOperation(session, { phase: 'commit' }), { machine: 'resident', checkpointed: true }),
+            'the checkpoint is durable and nobody is there',
+          ),
+    ),
+
+  letGo: (question) => {
+    if (question.session.operation?.phase === 'release') {
+      return stays(question.session, 'applied', 'the machine is being let go already');
+    }
+    return unlessCalledOff(question, (session) =>
+      applied(
+        inOperation(session, { phase: 'release' }),
+        'the machine may be let go; from here only a restore leads back',
+      ),
+    );
+  },
+
+  guestAwake: ({ session }) => {
+    if (session.machine === 'hydrating') return stays(session, 'applied', 'the guest runs already');
+    return applied(
+      change(inOperation(session, { phase: 'hydrate' }), { machine: 'hydrating', restoreFailures: 0 }),
+      'the guest runs; its memory follows',
+    );
+  },
+
+  examined: ({ session }) => {
+    const accepted = change(end(from(session), 'succeeded'), { machine: 'off', accepted: true, lastError: null });
+    return applied(bootIfPresent(accepted), 'the launch spec is good');
+  },
+
+  rejected: ({ session, event }) => {
+    const ended = end(from(session), finishedAs(event), errorOf(event));
+    if (session.accepted)
+      return applied(change(ended, { machine: 'off', lastError: errorOf(event) }), 'the old spec stays');
+    return applied(change(ended, {}, { type: 'remove_desktop' }), 'the launch spec is not accepted');
+  },
+
+  booted: ({ session, policy, nowMs }) => {
+    const ended = change(end(from(session), 'succeeded'), { machine: 'running', lastError: null });
+    // Whoever starts a desktop by hand means it to be there when its user comes; only a user can have left it.
+    const forUser = session.operation?.requestedBy === brokerActor;
+    return applied(forUser ? settled(ended, policy, nowMs) : ended, 'the guest runs');
+  },
+
+  bootFailed: ({ session, event }) =>
+    applied(
+      change(end(from(session), finishedAs(event), errorOf(event)), { machine: 'off', lastError: errorOf(event) }),
+      'the desktop did not boot',
+    ),
+
+  asleep: ({ session }) => {
+    if (session.operation?.phase !== 'release') {
+      return refused(session, 'INTERNAL', 'a save cannot succeed before its release was decided');
+    }
+    const saved = change(end(from(session), 'succeeded'), { machine: 'saved', saveFailures: 0, lastError: null });
+    if (!somebodyWaits(session)) return applied(saved, 'the desktop sleeps; its memory is given back');
+    const restore = { kind: 'restore', reason: 'a user came during the release', requestedBy: brokerActor } as const;
+    return applied(change(open(saved, restore), { machine: 'restoring' }), 'a user came during the release: it wakes');
+  },
+
+  stayAwake,
+
+  saveFailed,
+
+  releaseFailed: (question) => {
+    const { session, event } = question;
+    if (session.operation?.phase !== 'release') {
+      return finishedAs(event) === 'failed' ? saveFailed(question) : stayAwake(question);
+    }
+    return applied(
+      change(end(from(session), finishedAs(event), errorOf(event)), {
+        machine: 'quarantined',
+        lastError: errorOf(event),
+      }),
+      'it is not certain that the machine is gone: nothing is done until this is cleared',
+    );
+  },
+
+  awake: ({ session, policy, nowMs }) => {
+    const ended = change(end(from(session), 'succeeded'), { restoreFailures: 0, lastError: null });
+    const graceMs = Math.max(policy.graceMs, policy.minResidencyMs ?? 0);
+    return applied(settled(ended, { graceMs }, nowMs), 'the desktop is whole again');
+  },
+
+  restoreFailed: ({ session, event }) => {
+    const error = errorOf(event);
+    const failures = session.restoreFailures + (finishedAs(event) === 'failed' ? 1 : 0);
+    const hopeless = failures >= mostRestoreFailures || (error !== null && hopelessRestores.includes(error.code));
+    return applied(
+      change(end(from(session), finishedAs(event), error), {
+        machine: hopeless ? 'restore-blocked' : 'saved',
+        restoreFailures: failures,
+        lastError: error,
+      }),
+      hopeless ? 'the wake failed for good: an operator must decide' : 'the wake failed; the next connect tries again',
+    );
+  },
+
+  memoryLost: ({ session, event }) =>
+    applied(
+      change(end(from(session), finishedAs(event), errorOf(event)), {
+        machine: 'restore-blocked',
+        lastError: errorOf(event),
+      }),
+      'the guest was lost before its memory was whole; going back to the checkpoint loses work, so an operator must decide',
+    ),
+
+  stopped: ({ session }) => {
+    const ended = change(end(from(session), 'succeeded'), { lastError: null, saveFailures: 0 });
+    const off = change(ended, { machine: 'off' });
+    if (!somebodyWaits(session) && session.machine !== 'quarantined') return applied(off, 'the machine is stopped');
+    const stopped = session.machine === 'quarantined' ? withoutMachine(ended) : bootIfPresent(off);
+    return applied(stopped, 'the machine is stopped');
+  },
+
+  stopFailed: ({ session, event, policy, nowMs }) => {
+    const ended = change(end(from(session), finishedAs(event), errorOf(event)), { lastError: errorOf(event) });
+    if (errorOf(event)?.code === 'MACHINE_GONE')
+      return applied(change(ended, { machine: 'off' }), 'the desktop is off');
+    return applied(settled(ended, policy, nowMs), 'the desktop could not be stopped and runs on');
+  },
+
+  stillUnclear: ({ session, event }) =>
+    applied(
+      change(end(from(session), finishedAs(event), errorOf(event)), { lastError: errorOf(event) }),
+      'it could not be stopped: the doubt remains',
+    ),
+} satisfies Record<Exclude<RuleName, keyof typeof sessionRules>, Rule>;
+
+function stayAwake({ session, policy, nowMs }: Question): Decision {
+  return applied(settled(end(from(session), 'cancelled'), policy, nowMs), 'the save is called off; the guest runs on');
+}
+
+function saveFailed({ session, event, nowMs }: Question): Decision {
+  const error = errorOf(event);
+  const ended = change(end(from(session), 'failed', error), { lastError: error });
+  if (error?.code === 'MACHINE_GONE')
+    return applied(change(ended, { machine: 'off' }), 'the machine died: the desktop is off');
+  return applied(unsaved(ended, nowMs), 'the save failed; the guest runs on');
+}
+
+/** Whoever was there when it was forced is not waited for; a new arrival has asked for its cancellation. */
+function somebodyWaits({ operation, presence }: Session): boolean {
+  if (operation?.forced === true && !operation.cancelRequested) return false;
+  return occupancy(presence) === 'present';
+}
+
+function inOperation(session: Session, changes: Partial<OpenOperation>): Step {
+  if (session.operation === null) return from(session);
+  return change(from(session), { operation: { ...session.operation, ...changes } });
+}
+
+/** Presence is read again before every step that cannot be taken back. */
+function unlessCalledOff(question: Question, goOn: (session: Session) => Decision): Decision {
+  const { session } = question;
+  return session.operation?.cancelRequested === true || objection(session) !== null
+    ? calledOff(session)
+    : goOn(session);
+}
+
+/** Refuses, and leaves a mark, so that the worker hears the same answer whatever it asks next. */
+function calledOff(session: Session): Decision {
+  const message = 'a user has come, or may have: this save is to be given up';
+  const marked = inOperation(session, { cancelRequested: true }).session;
+  const isNew = session.operation?.cancelRequested === false;
+  return {
+    ...refused(marked, 'CANCELLED', message),
+    effects: isNew ? [{ type: 'request_cancel', generation: session.generation }] : [],
+  };
+}
+
+function finishedAs(event: Question['event']): 'succeeded' | 'failed' | 'cancelled' {
+  return event.type === 'operation_finished' ? event.status : 'failed';
+}

@@ -1,0 +1,55 @@
+import type { ErrorCode } from '@dormouse/errors';
+import { occupancy } from './presence';
+import type { PoolPolicy } from './pool-policy';
+import type { Decision, RecordedError, Session, SessionEvent } from './session';
+import type { Signal } from './transitions';
+
+export interface Question {
+  /** With presence as it is after the event. */
+  readonly session: Session;
+  readonly event: SessionEvent;
+  readonly signal: Signal;
+  readonly policy: PoolPolicy;
+  readonly nowMs: number;
+}
+
+export type Rule = (question: Question) => Decision;
+
+export function refused(session: Session, code: ErrorCode, message: string): Decision {
+  return { outcome: 'refused', session, effects: [], explanation: message, refusal: { code, message } };
+}
+
+export function stays(session: Session, outcome: 'applied' | 'ignored' | 'joined', explanation: string): Decision {
+  return { outcome, session, effects: [], explanation };
+}
+
+const unexplained: RecordedError = {
+  code: 'CANCELLED',
+  message: 'the worker gave the operation up without saying why; see its log',
+  details: {},
+};
+
+/** Why an operation did not succeed; null when it did. */
+export function errorOf(event: SessionEvent): RecordedError | null {
+  if (event.type !== 'operation_finished' || event.status === 'succeeded') return null;
+  return event.error ?? unexplained;
+}
+
+/**
+ * Why a desktop must not be put away now, or null: nobody is there for certain, or the open operation was forced. A user
+ * who arrives during a forced one asks for its cancellation like any other.
+ */
+export function objection(session: Session): { code: 'USER_PRESENT' | 'PRESENCE_UNKNOWN'; message: string } | null {
+  if (session.operation?.forced === true) return null;
+  switch (occupancy(session.presence)) {
+    case 'present':
+      return { code: 'USER_PRESENT', message: 'a user is connected; try again when they have left' };
+    case 'unknown':
+      return {
+        code: 'PRESENCE_UNKNOWN',
+        message: 'events of the broker are missing; have it send vdc.broker.snapshot for this desktop, then try again',
+      };
+    case 'empty':
+      return null;
+  }
+}

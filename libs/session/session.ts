@@ -1,0 +1,141 @@
+import type { ErrorCode, ErrorDetails } from '@dormouse/errors';
+import type { DesktopEvent } from './broker-events';
+import type { MachineState } from './machine-states';
+import {
+  firstPhase,
+  type EndedStatus,
+  type FinishStatus,
+  type OpenStatus,
+  type OperationKind,
+  type OperationPhase,
+} from './operations';
+import { nobody, type Presence } from './presence';
+
+/** An error as it is kept with a desktop or an operation. */
+export interface RecordedError {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly details: ErrorDetails;
+}
+
+export interface OpenOperation {
+  readonly kind: OperationKind;
+  readonly phase: OperationPhase;
+  readonly status: OpenStatus;
+  readonly requestedBy: string;
+  readonly cancelRequested: boolean;
+  /** An admin wants it although somebody may be there: presence does not hinder it, only a new arrival does. */
+  readonly forced: boolean;
+}
+
+/** All that decisions about one desktop depend on. */
+export interface Session {
+  readonly machine: MachineState;
+  /**
+   * Moves with every operation opened and every deadline set or cleared, never back: it names the one operation or
+   * deadline that is in force. What carries an older one is stale.
+   */
+  readonly generation: number;
+  readonly presence: Presence;
+  /** Epoch ms of the end of grace (or of the pause before a failed save is tried again); null when none runs. */
+  readonly deadlineMs: number | null;
+  readonly operation: OpenOperation | null;
+  /** The launch spec was examined and found good at least once. */
+  readonly accepted: boolean;
+  /** A durable checkpoint exists. */
+  readonly checkpointed: boolean;
+  /** In a row, without a success in between. */
+  readonly restoreFailures: number;
+  readonly saveFailures: number;
+  readonly lastError: RecordedError | null;
+}
+
+/** `generation` is the last one an earlier desktop of the same id has used; 0 when there was none. */
+export function newSession(generation: number, requestedBy: string): Session {
+  return {
+    machine: 'registering',
+    generation: generation + 1,
+    presence: nobody,
+    deadlineMs: null,
+    operation: {
+      kind: 'register',
+      phase: firstPhase('register'),
+      status: 'pending',
+      requestedBy,
+      cancelRequested: false,
+      forced: false,
+    },
+    accepted: false,
+    checkpointed: false,
+    restoreFailures: 0,
+    saveFailures: 0,
+    lastError: null,
+  };
+}
+
+/** Who is named as the requester of what a broker event sets off, and of what a deadline does. */
+export const brokerActor = 'broker';
+export const policyActor = 'policy';
+
+/** Everything that can happen to a session. What a worker reports carries the generation it works for. */
+export type SessionEvent =
+  | { readonly type: 'broker'; readonly event: DesktopEvent }
+  | {
+      readonly type: 'request';
+      readonly kind: OperationKind;
+      readonly reason: string;
+      readonly requestedBy: string;
+      /** Although somebody is there. Only heeded for `save` and `stop`. */
+      readonly force?: boolean;
+    }
+  | { readonly type: 'grace_elapsed'; readonly generation: number }
+  | { readonly type: 'claimed'; readonly generation: number }
+  | { readonly type: 'phase_reached'; readonly generation: number; readonly phase: OperationPhase }
+  | { readonly type: 'switchover_reached'; readonly generation: number }
+  | { readonly type: 'checkpoint_durable'; readonly generation: number }
+  | { readonly type: 'release_reached'; readonly generation: number }
+  | { readonly type: 'guest_ran'; readonly generation: number }
+  | {
+      readonly type: 'operation_finished';
+      readonly generation: number;
+      readonly status: FinishStatus;
+      readonly error: RecordedError | null;
+    }
+  | { readonly type: 'machine_observed'; readonly observed: 'absent' | 'running' };
+
+/** What a decision asks of the world outside the session; the session itself is in `Decision.session`. */
+export type Effect =
+  | {
+      readonly type: 'open_operation';
+      readonly kind: OperationKind;
+      readonly generation: number;
+      readonly reason: string;
+      readonly requestedBy: string;
+      readonly forced: boolean;
+    }
+  | {
+      readonly type: 'end_operation';
+      readonly kind: OperationKind;
+      readonly generation: number;
+      readonly status: EndedStatus;
+      readonly error: RecordedError | null;
+      /** No worker had taken it: its job may still lie in the queue. */
+      readonly unclaimed: boolean;
+    }
+  | { readonly type: 'request_cancel'; readonly generation: number }
+  | { readonly type: 'schedule_grace'; readonly generation: number; readonly atMs: number }
+  | { readonly type: 'unschedule_grace'; readonly generation: number }
+  | { readonly type: 'remove_desktop' };
+
+export interface Decision {
+  /**
+   * applied: taken; the session may have changed. joined: what was asked for is under way already. ignored: true, but
+   * nothing to do about it. stale: overtaken, nothing changed. refused: not allowed now, see `refusal`.
+   */
+  readonly outcome: 'applied' | 'joined' | 'ignored' | 'stale' | 'refused';
+  readonly session: Session;
+  readonly effects: readonly Effect[];
+  /** One sentence for people. */
+  readonly explanation: string;
+  readonly refusal?: { readonly code: ErrorCode; readonly message: string };
+}

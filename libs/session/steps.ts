@@ -1,0 +1,104 @@
+import { firstPhase, type EndedStatus, type OperationKind } from './operations';
+import type { PoolPolicy } from './pool-policy';
+import { brokerActor, type Decision, type Effect, type RecordedError, type Session } from './session';
+import { occupancy } from './presence';
+
+/** A session on its way to the next one, with the effects gathered so far. The rules are made of these steps. */
+export interface Step {
+  readonly session: Session;
+  readonly effects: readonly Effect[];
+}
+
+/** A failed save is tried again after this long times the failures in a row, at most after `mostMs`. */
+const saveRetry = { stepMs: 60_000, mostMs: 15 * 60_000 } as const;
+
+export function from(session: Session): Step {
+  return { session, effects: [] };
+}
+
+export function change({ session, effects }: Step, changes: Partial<Session>, ...more: Effect[]): Step {
+  return { session: { ...session, ...changes }, effects: [...effects, ...more] };
+}
+
+export function applied({ session, effects }: Step, explanation: string): Decision {
+  return { outcome: 'applied', session, effects, explanation };
+}
+
+/** Clears the deadline. The timer that was set for it finds another generation, and is taken out of its queue. */
+export function disarm(step: Step): Step {
+  const { deadlineMs, generation } = step.session;
+  if (deadlineMs === null) return step;
+  return change(step, { deadlineMs: null, generation: generation + 1 }, { type: 'unschedule_grace', generation });
+}
+
+export function arm(step: Step, atMs: number): Step {
+  const disarmed = disarm(step);
+  const generation = disarmed.session.generation + 1;
+  return change(disarmed, { deadlineMs: atMs, generation }, { type: 'schedule_grace', generation, atMs });
+}
+
+export function open(
+  step: Step,
+  {
+    kind,
+    reason,
+    requestedBy,
+    forced = false,
+  }: { kind: OperationKind; reason: string; requestedBy: string; forced?: boolean },
+): Step {
+  const disarmed = disarm(step);
+  const generation = disarmed.session.generation + 1;
+  return change(
+    disarmed,
+    {
+      generation,
+      operation: { kind, phase: firstPhase(kind), status: 'pending', requestedBy, cancelRequested: false, forced },
+    },
+    { type: 'open_operation', kind, generation, reason, requestedBy, forced },
+  );
+}
+
+/** Ends the open operation; what still reports for it, or is queued for it, finds it gone. */
+export function end(step: Step, status: EndedStatus, error: RecordedError | null = null): Step {
+  const { operation, generation } = step.session;
+  if (operation === null) return step;
+  return change(
+    step,
+    { operation: null },
+    {
+      type: 'end_operation',
+      kind: operation.kind,
+      generation,
+      status,
+      error,
+      unclaimed: operation.status === 'pending',
+    },
+  );
+}
+
+/** The machine runs: with nobody there the grace begins (anew), else it simply runs. */
+export function settled(step: Step, { graceMs }: Pick<PoolPolicy, 'graceMs'>, nowMs: number): Step {
+  if (occupancy(step.session.presence) === 'empty') return change(arm(step, nowMs + graceMs), { machine: 'grace' });
+  return change(disarm(step), { machine: 'running', saveFailures: 0 });
+}
+
+/** The machine runs though it should have been saved: tried again later, unless somebody is there by now. */
+export function unsaved(step: Step, nowMs: number): Step {
+  const saveFailures = step.session.saveFailures + 1;
+  if (occupancy(step.session.presence) !== 'empty') return change(step, { machine: 'running', saveFailures });
+  const pauseMs = Math.min(saveRetry.stepMs * saveFailures, saveRetry.mostMs);
+  return change(arm(step, nowMs + pauseMs), { machine: 'save-failed', saveFailures });
+}
+
+/** Off; but whoever came meanwhile is not left waiting. */
+export function bootIfPresent(step: Step): Step {
+  if (occupancy(step.session.presence) !== 'present') return step;
+  const boot = { kind: 'boot', reason: 'a user is waiting', requestedBy: brokerActor } as const;
+  return change(open(step, boot), { machine: 'booting' });
+}
+
+/** The machine is gone and it is unclear how: a checkpoint may be older than the disk, so it is woken only on request. */
+export function withoutMachine(step: Step): Step {
+  if (step.session.checkpointed) return change(step, { machine: 'restore-blocked' });
+  return bootIfPresent(change(step, { machine: 'off' }));
+}

@@ -1,0 +1,195 @@
+import { constants } from 'node:fs';
+import { access, mkdir, open, readdir, rmdir, stat, statfs, unlink, type FileHandle } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { checkKey, checkPrefix, checkRange, isBlobKey } from './blob-key';
+import type { BlobInfo, BlobRange, BlobStore, BlobWriter } from './blob-store';
+import { FileWriter } from './file-writer';
+import { Incoming } from './incoming';
+import { OpenFiles } from './open-files';
+import { fromFileSystem, objectExists, objectMissing, rangeBeyondEnd } from './storage-errors';
+import { syncDirectories } from './sync-directories';
+
+/** Waking a desktop is thousands of ranged reads in a handful of packs. */
+const openFileLimit = 16;
+
+/**
+ * Objects as files below one directory, which several processes and hosts may share. An object is written under
+ * another name on the same file system, synced, and linked into place; files are 0600, folders 0700.
+ * The file system must know hard links (ext4, xfs, btrfs, NFS, tmpfs do).
+ */
+export class FileStore implements BlobStore {
+  private readonly openFiles = new OpenFiles(openFileLimit);
+  private readonly incoming: Incoming;
+
+  private constructor(private readonly root: string) {
+    this.incoming = new Incoming(root);
+  }
+
+  /** @throws STORAGE_FAILED, STORAGE_FULL when the directory cannot be made or written to. */
+  static async open(directory: string): Promise<FileStore> {
+    const root = resolve(directory);
+    const store = new FileStore(root);
+    try {
+      const firstMade = await mkdir(root, { recursive: true, mode: 0o700 });
+      if (firstMade !== undefined) await syncDirectories(root, dirname(firstMade));
+      await store.incoming.prepare();
+      await access(root, constants.R_OK | constants.W_OK | constants.X_OK);
+      return store;
+    } catch (error) {
+      throw fromFileSystem(error, root, 'opening the file store');
+    }
+  }
+
+  async create(key: string): Promise<BlobWriter> {
+    checkKey(key);
+    const target = join(this.root, key);
+    try {
+      // What the dead left behind is cleared when room is needed: a reader, who wakes a desktop, never waits for it.
+      await this.incoming.sweep(new Date());
+      if (await exists(target)) throw objectExists(key);
+      return await FileWriter.open(key, { root: this.root, incoming: this.incoming.newPath(), target });
+    } catch (error) {
+      throw fromFileSystem(error, key, 'creating');
+    }
+  }
+
+  async read(key: string, range?: BlobRange): Promise<Buffer> {
+    checkKey(key);
+    const path = join(this.root, key);
+    try {
+      if (range === undefined) return await readWhole(key, path);
+      checkRange(key, range);
+      return await this.openFiles.use(path, ({ handle, bytes }) => readRange(key, handle, bytes, range));
+    } catch (error) {
+      throw notThere(error) ? objectMissing(key, error) : fromFileSystem(error, key, 'reading');
+    }
+  }
+
+  async stat(key: string): Promise<BlobInfo> {
+    checkKey(key);
+    const info = await statObject(join(this.root, key), key);
+    if (info === null) throw objectMissing(key);
+    return info;
+  }
+
+  async *list(prefix: string): AsyncIterable<BlobInfo> {
+    checkPrefix(prefix);
+    try {
+      await this.incoming.sweep(new Date());
+    } catch (error) {
+      throw fromFileSystem(error, prefix, 'sweeping before listing');
+    }
+    const folder = prefix.slice(0, prefix.lastIndexOf('/') + 1);
+    for await (const info of this.walk(folder)) {
+      if (info.key.startsWith(prefix)) yield info;
+    }
+  }
+
+  async delete(key: string): Promise<void> {
+    checkKey(key);
+    const path = join(this.root, key);
+    try {
+      await this.openFiles.forget(path);
+      await unlink(path);
+      await this.pruneAbove(path);
+    } catch (error) {
+      if (!notThere(error)) throw fromFileSystem(error, key, 'deleting');
+    }
+  }
+
+  async availableBytes(): Promise<number> {
+    try {
+      const { bavail, bsize } = await statfs(this.root);
+      return bavail * bsize;
+    } catch (error) {
+      throw fromFileSystem(error, this.root, 'measuring the free space of');
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.openFiles.close();
+  }
+
+  /** `folder` is empty or ends with a slash. Folders and files may come and go meanwhile. */
+  private async *walk(folder: string): AsyncIterable<BlobInfo> {
+    for (const entry of await entriesOf(join(this.root, folder), folder)) {
+      const key = folder + entry.name;
+      if (!isBlobKey(key)) continue; // ours, like the incoming folder, or the file system's, like lost+found
+      if (entry.isDirectory()) {
+        yield* this.walk(`${key}/`);
+      } else {
+        const info = await statObject(join(this.root, key), key);
+        if (info !== null) yield info;
+      }
+    }
+  }
+
+  private async pruneAbove(path: string): Promise<void> {
+    for (let folder = dirname(path); folder !== this.root; folder = dirname(folder)) {
+      try {
+        await rmdir(folder);
+      } catch (error) {
+        const { code } = error as NodeJS.ErrnoException;
+        if (code === 'ENOTEMPTY' || code === 'EEXIST') return;
+        if (code !== 'ENOENT') throw error; // ENOENT: another delete pruned it first
+      }
+    }
+  }
+}
+
+/** No object is there: no such name, a folder of that name, or a file where a folder was expected. */
+function notThere(error: unknown): boolean {
+  return ['ENOENT', 'EISDIR', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '');
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await access(path);
+    return true;
+  } catch (error) {
+    if (notThere(error)) return false;
+    throw error;
+  }
+}
+
+async function readWhole(key: string, path: string): Promise<Buffer> {
+  const handle = await open(path, 'r');
+  try {
+    const { size } = await handle.stat();
+    return await readRange(key, handle, size, { offset: 0, length: size });
+  } finally {
+    await handle.close();
+  }
+}
+
+async function readRange(key: string, handle: FileHandle, bytes: number, range: BlobRange): Promise<Buffer> {
+  // Before anything is allocated: the length may come out of a damaged page map.
+  if (range.offset + range.length > bytes) throw rangeBeyondEnd(key, range, bytes);
+  // Not out of Node's shared pool: whoever gets it may hand its memory over to a worker thread.
+  const content = Buffer.allocUnsafeSlow(range.length);
+  for (let done = 0; done < range.length;) {
+    const { bytesRead } = await handle.read(content, done, range.length - done, range.offset + done);
+    if (bytesRead === 0) throw rangeBeyondEnd(key, range, range.offset + done);
+    done += bytesRead;
+  }
+  return content;
+}
+
+async function statObject(path: string, key: string): Promise<BlobInfo | null> {
+  try {
+    const found = await stat(path);
+    return found.isFile() ? { key, bytes: found.size, modifiedAt: found.mtime } : null;
+  } catch (error) {
+    if (notThere(error)) return null;
+    throw fromFileSystem(error, key, 'looking at');
+  }
+}
+
+async function entriesOf(path: string, key: string) {
+  try {
+    return await readdir(path, { withFileTypes: true });
+  } catch (error) {
+    if (notThere(error)) return [];
+    throw fromFileSystem(error, key, 'listing');
+  }
+}

@@ -1,0 +1,59 @@
+import { randomUUID } from 'node:crypto';
+import { readFileSync, readlinkSync } from 'node:fs';
+import { mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { identifyProcess, isProcessAlive } from '@dormouse/process';
+
+/**
+ * Files being written. A process that is killed leaves its file here, under a name that tells whose it was:
+ * `<scope>.<pid>.<start ticks>.<uuid>`. The scope is the boot and the pid namespace in which that pid means something.
+ */
+const folder = '.incoming';
+
+/** A file of another host or another boot cannot be asked for its writer; a writer that lives touches it all the time. */
+const abandonedAfterMs = 24 * 60 * 60 * 1000;
+
+export class Incoming {
+  private readonly directory: string;
+
+  constructor(root: string) {
+    this.directory = join(root, folder);
+  }
+
+  async prepare(): Promise<void> {
+    await mkdir(this.directory, { recursive: true, mode: 0o700 });
+  }
+
+  newPath(): string {
+    const self = identifyProcess(process.pid)!;
+    return join(this.directory, [processScope(), self.pid, self.startTicks, randomUUID()].join('.'));
+  }
+
+  /** Removes what dead writers left behind. Safe beside any number of live ones. */
+  async sweep(now: Date): Promise<void> {
+    for (const name of await readdir(this.directory)) {
+      if (await this.isAbandoned(name, now)) await rm(join(this.directory, name), { force: true });
+    }
+  }
+
+  private async isAbandoned(name: string, now: Date): Promise<boolean> {
+    const [scope, pid, startTicks] = name.split('.');
+    if (scope === processScope()) return !isProcessAlive({ pid: Number(pid), startTicks: Number(startTicks) });
+    try {
+      return now.getTime() - (await stat(join(this.directory, name))).mtimeMs > abandonedAfterMs;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false; // its writer has just finished with it
+      throw error;
+    }
+  }
+}
+
+let scopeOfThisProcess: string | undefined;
+
+function processScope(): string {
+  scopeOfThisProcess ??= [
+    readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim(),
+    readlinkSync('/proc/self/ns/pid').replace(/\D/g, ''),
+  ].join('-');
+  return scopeOfThisProcess;
+}

@@ -1,0 +1,180 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  DeleteObjectCommand,
+  GetObjectCommand,
+  HeadObjectCommand,
+  S3Client,
+  S3ServiceException,
+  paginateListObjectsV2,
+  type GetObjectCommandOutput,
+} from '@aws-sdk/client-s3';
+import { DormouseError, isDormouseError } from '@dormouse/errors';
+import { checkKey, checkPrefix, checkRange, isBlobKey } from './blob-key';
+import type { BlobInfo, BlobRange, BlobStore, BlobWriter } from './blob-store';
+import { fromS3 } from './s3-errors';
+import { S3Writer, type S3ObjectName } from './s3-writer';
+import { objectExists, rangeBeyondEnd } from './storage-errors';
+import type { S3Location } from './storage-url';
+
+const limits = {
+  /** Of a request until its answer begins, by the SDK: throttling, 5xx, timeouts, connections lost; with backoff. */
+  maxAttempts: 5,
+  connectionTimeoutMs: 5_000,
+  /** Nothing heard on the connection for this long. */
+  requestTimeoutMs: 30_000,
+  /** Of a read whose answer broke off: the SDK does not repeat those. */
+  readAttempts: 4,
+  readBackoffMs: 100,
+} as const;
+
+/**
+ * Objects in a bucket of S3 or of a server that speaks its protocol. Needs conditional writes (If-None-Match) for
+ * "written once" to hold against two writers at once, and a lifecycle rule that ends incomplete multipart uploads
+ * after a day, for those of killed processes.
+ */
+export class S3Store implements BlobStore {
+  private readonly client: S3Client;
+
+  constructor(private readonly location: S3Location) {
+    const { region, endpoint, credentials, forcePathStyle } = location;
+    this.client = new S3Client({
+      region,
+      forcePathStyle,
+      maxAttempts: limits.maxAttempts,
+      requestHandler: { connectionTimeout: limits.connectionTimeoutMs, socketTimeout: limits.requestTimeoutMs },
+      ...(endpoint === undefined ? {} : { endpoint }),
+      ...(credentials === undefined ? {} : { credentials }),
+    });
+  }
+
+  async create(key: string): Promise<BlobWriter> {
+    checkKey(key);
+    if (await this.exists(key)) throw objectExists(key);
+    return new S3Writer(this.client, key, this.name(key));
+  }
+
+  async read(key: string, range?: BlobRange): Promise<Buffer> {
+    checkKey(key);
+    if (range !== undefined) checkRange(key, range);
+    // HTTP has no range without a byte in it.
+    if (range?.length === 0) return this.readNothing(key, range);
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.fetch(key, range);
+      } catch (error) {
+        if (error instanceof S3ServiceException && error.name === 'InvalidRange') {
+          throw rangeBeyondEnd(key, range!, (await this.stat(key)).bytes);
+        }
+        if (!(error instanceof AnswerBrokeOff) || attempt === limits.readAttempts) throw fromS3(error, key, 'reading');
+        await sleep(limits.readBackoffMs * 2 ** attempt * Math.random());
+      }
+    }
+  }
+
+  async stat(key: string): Promise<BlobInfo> {
+    checkKey(key);
+    try {
+      const { ContentLength, LastModified } = await this.client.send(new HeadObjectCommand(this.name(key)));
+      return { key, bytes: ContentLength ?? 0, modifiedAt: LastModified ?? new Date(0) };
+    } catch (error) {
+      throw fromS3(error, key, 'looking at');
+    }
+  }
+
+  async *list(prefix: string): AsyncIterable<BlobInfo> {
+    checkPrefix(prefix);
+    const { Bucket, Key: Prefix } = this.name(prefix);
+    try {
+      for await (const page of paginateListObjectsV2({ client: this.client }, { Bucket, Prefix })) {
+        for (const { Key, Size, LastModified } of page.Contents ?? []) {
+          const key = Key!.slice(this.location.prefix.length);
+          if (isBlobKey(key)) yield { key, bytes: Size ?? 0, modifiedAt: LastModified ?? new Date(0) };
+        }
+      }
+    } catch (error) {
+      throw fromS3(error, prefix, 'listing');
+    }
+  }
+
+  async delete(key: string): Promise<void> {
+    checkKey(key);
+    try {
+      await this.client.send(new DeleteObjectCommand(this.name(key)));
+    } catch (error) {
+      throw fromS3(error, key, 'deleting');
+    }
+  }
+
+  async availableBytes(): Promise<null> {
+    return null;
+  }
+
+  async close(): Promise<void> {
+    this.client.destroy();
+  }
+
+  private name(key: string): S3ObjectName {
+    return { Bucket: this.location.bucket, Key: this.location.prefix + key };
+  }
+
+  private async exists(key: string): Promise<boolean> {
+    try {
+      await this.stat(key);
+      return true;
+    } catch (error) {
+      if (isDormouseError(error, 'STORAGE_OBJECT_MISSING')) return false;
+      throw error;
+    }
+  }
+
+  private async readNothing(key: string, range: BlobRange): Promise<Buffer> {
+    const { bytes } = await this.stat(key);
+    if (range.offset > bytes) throw rangeBeyondEnd(key, range, bytes);
+    return Buffer.alloc(0);
+  }
+
+  private async fetch(key: string, range: BlobRange | undefined): Promise<Buffer> {
+    const { Body, ContentLength, ContentRange } = await this.client.send(
+      new GetObjectCommand({
+        ...this.name(key),
+        ...(range === undefined ? {} : { Range: `bytes=${range.offset}-${range.offset + range.length - 1}` }),
+      }),
+    );
+    if (range !== undefined && ContentLength !== range.length) {
+      // Do not download what was not asked for.
+      (Body as { destroy?: () => void } | undefined)?.destroy?.();
+      throw wrongLength(key, range, ContentLength, ContentRange);
+    }
+    const content = await collect(Body);
+    if (ContentLength !== undefined && content.length !== ContentLength)
+      throw new AnswerBrokeOff(`it ended after ${content.length} bytes`);
+    return content;
+  }
+}
+
+/** The connection was lost in the middle of an object: worth another try, which the SDK leaves to us. */
+class AnswerBrokeOff extends Error {
+  override readonly name = 'AnswerBrokeOff';
+}
+
+async function collect(body: GetObjectCommandOutput['Body']): Promise<Buffer> {
+  try {
+    const content = (await body?.transformToByteArray()) ?? new Uint8Array();
+    return Buffer.from(content.buffer, content.byteOffset, content.byteLength);
+  } catch (error) {
+    throw new AnswerBrokeOff((error as Error).message, { cause: error });
+  }
+}
+
+/** `Content-Range: bytes 0-99/1234` (RFC 9110, 14.4): what follows the slash is the size of the object. */
+function wrongLength(
+  key: string,
+  range: BlobRange,
+  length: number | undefined,
+  contentRange: string | undefined,
+): DormouseError {
+  const bytes = Number(contentRange?.split('/')[1]);
+  if (bytes < range.offset + range.length) return rangeBeyondEnd(key, range, bytes);
+  const message = `asked for ${range.length} bytes of '${key}' the storage answers with ${length ?? 'an unknown number'}`;
+  return new DormouseError('STORAGE_FAILED', message, { key });
+}

@@ -1,0 +1,4 @@
+/** The steps of the database's schema, oldest first, written by hand. A step that was released is never changed. */
+import { FirstLight1795300000000 } from './1795300000000-first-light';
+
+export const migrations = [FirstLight1795300000000];

@@ -1,0 +1,88 @@
+import { sendSignal, type RunningDormouse } from '../scenario';
+import { slowDown } from '../scenario/slow-process';
+import { memoryOf, TestBed, type RunningDesk } from '../scenario/test-bed';
+
+jest.setTimeout(180_000);
+
+let bed: TestBed;
+let dormouse: RunningDormouse;
+let running: RunningDesk;
+
+beforeAll(async () => {
+  bed = await TestBed.make();
+  dormouse = await bed.start();
+  running = await bed.desktop(dormouse, 'ada');
+});
+
+afterAll(() => bed?.end());
+
+/** Saves, wakes, and answers with a new line into the guest. */
+async function sleepAndWake(): Promise<void> {
+  await sleep();
+  expect(await running.desk.command('restore')).toMatchObject({ status: 'succeeded', error: null });
+  await answerAgain();
+}
+
+async function sleep(): Promise<void> {
+  running.guest.close();
+  expect(await running.desk.command('save')).toMatchObject({ status: 'succeeded', error: null });
+}
+
+async function answerAgain(): Promise<void> {
+  running = { ...running, guest: await bed.guestOf(running.desk) };
+}
+
+test('what the guest wrote before it slept is there when it wakes', async () => {
+  await running.guest.write('before the first sleep');
+  await sleepAndWake();
+  expect(await running.guest.read()).toBe('before the first sleep');
+});
+
+test('what it wrote after waking is there after the next sleep', async () => {
+  await running.guest.write('after the first wake');
+  await sleepAndWake();
+  expect(await running.guest.read()).toBe('after the first wake');
+});
+
+test('every sleep seals a layer of its own, and the wake writes to a new one', async () => {
+  const { diskGeneration } = await running.desk.view();
+  const layers = await running.desk.layers();
+  expect(layers).toHaveLength(3);
+  expect(layers).toContain(`${diskGeneration}.0.qcow2`);
+});
+
+test('a wake that fails before the guest runs leaves a desktop that wakes at the next attempt', async () => {
+  await sleep();
+  const { id } = await dormouse.api.command('ada', 'restore', { reason: 'to be spoilt' });
+  sendSignal(await running.desk.process('qemu'), 'SIGKILL');
+  expect(await running.desk.ended(id)).toMatchObject({ status: 'failed', phase: 'wake' });
+  expect(await running.desk.view()).toMatchObject({ state: 'saved', restoreFailures: 1 });
+  expect(await running.desk.processes()).toEqual([]);
+
+  expect(await running.desk.command('restore')).toMatchObject({ status: 'succeeded', error: null });
+  await answerAgain();
+  expect(await memoryOf(running.guest)).toEqual(running.memory);
+  expect(await running.guest.read()).toBe('after the first wake');
+});
+
+test('a machine that is lost while its memory comes is woken from the same checkpoint, with the disk of that moment', async () => {
+  await sleep();
+  const layers = await running.desk.layers();
+  const { id } = await dormouse.api.command('ada', 'restore', { reason: 'to be spoilt' });
+  const pager = slowDown(await running.desk.process('pager'));
+  await running.desk.until(({ state }) => state === 'hydrating');
+  await answerAgain();
+  await running.guest.write('lost with the machine');
+  pager.halt();
+  sendSignal(await running.desk.process('qemu'), 'SIGKILL');
+  pager.atFullSpeed();
+  running.guest.close();
+  expect(await running.desk.ended(id)).toMatchObject({ status: 'failed', phase: 'hydrate' });
+  expect(await running.desk.view()).toMatchObject({ state: 'restore-blocked' });
+  expect((await running.desk.layers()).filter((layer) => !layers.includes(layer))).toEqual([]);
+
+  expect(await running.desk.command('restore')).toMatchObject({ status: 'succeeded', error: null });
+  await answerAgain();
+  expect(await running.guest.read()).toBe('after the first wake');
+  expect(await memoryOf(running.guest)).toEqual(running.memory);
+});

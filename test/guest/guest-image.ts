@@ -1,0 +1,76 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { buildGuest, guestFiles } from './build-guest';
+import { guestSources, recipe } from './recipe';
+
+/** Absolute paths of what QEMU boots. The golden image is only ever the backing file of an overlay. */
+export interface GuestImage {
+  readonly kernel: string;
+  readonly initramfs: string;
+  readonly goldenImage: string;
+  readonly commandLine: string;
+}
+
+export function defaultGuestCache(): string {
+  return resolve(process.env['DATA_DIR'] ?? '.dormouse', 'cache', 'guest');
+}
+
+/**
+ * The guest of the present recipe, built now if the cache has none. Safe in any number of processes at once: each builds
+ * in a directory of its own, the first to rename it into place wins, the others use the winner's.
+ *
+ * The key is the recipe and the distribution's release, not the versions of its packages: a cached guest must serve
+ * without network, and the same checkpoints must wake on it after the distribution has released a kernel update.
+ * `guest.json` in the directory says which versions it was built from.
+ */
+export async function ensureGuestImage(
+  cacheDirectory: string,
+  onProgress: (step: string) => void = () => undefined,
+): Promise<GuestImage> {
+  const cache = resolve(cacheDirectory);
+  const directory = join(cache, await recipeHash());
+  if (!existsSync(directory)) {
+    const building = join(cache, `building-${randomUUID()}`);
+    try {
+      await mkdir(building, { recursive: true });
+      const packages = await buildGuest(building, onProgress);
+      await writeFile(join(building, 'guest.json'), `${JSON.stringify({ ...recipe, packages }, null, 2)}\n`);
+      await rename(building, directory).catch((error: NodeJS.ErrnoException) => {
+        if (error.code !== 'ENOTEMPTY' && error.code !== 'EEXIST') throw error; // another process was first
+      });
+    } finally {
+      await rm(building, { recursive: true, force: true });
+    }
+  }
+  return {
+    kernel: join(directory, guestFiles.kernel),
+    initramfs: join(directory, guestFiles.initramfs),
+    goldenImage: join(directory, guestFiles.goldenImage),
+    commandLine: recipe.commandLine,
+  };
+}
+
+async function recipeHash(): Promise<string> {
+  const hash = createHash('sha256')
+    .update(JSON.stringify(recipe))
+    .update(await distributionRelease());
+  for (const tree of ['initramfs', 'rootfs']) {
+    const root = join(guestSources, tree);
+    const entries = await readdir(root, { recursive: true, withFileTypes: true });
+    const files = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+    for (const file of files.sort()) {
+      hash.update(`\0${file.slice(guestSources.length)}\0`).update(await readFile(file));
+    }
+  }
+  return hash.digest('hex').slice(0, 16);
+}
+
+async function distributionRelease(): Promise<string> {
+  const release = await readFile('/etc/os-release', 'utf8');
+  return release
+    .split('\n')
+    .filter((line) => /^(ID|VERSION_ID)=/.test(line))
+    .join('\n');
+}

@@ -1,0 +1,109 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ApiFixture, launchSpec } from './api-fixture';
+
+jest.setTimeout(60_000);
+
+let fixture: ApiFixture;
+
+beforeAll(async () => {
+  fixture = await ApiFixture.start();
+  await fixture.running('desk-1');
+});
+afterAll(() => fixture.stop());
+
+interface Ran {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** The command as a shell runs it: it finds the api and its key by the data directory. */
+function dormouse(args: readonly string[], environment: Record<string, string> = {}): Promise<Ran> {
+  const main = join(__dirname, '../../dist/apps/cli/main.js');
+  const env = { PATH: process.env['PATH'], DATA_DIR: fixture.directory, ...environment };
+  return new Promise((resolve) => {
+    execFile(process.execPath, [main, ...args], { env }, (error, stdout, stderr) => {
+      resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr });
+    });
+  });
+}
+
+const lines = ({ stdout }: Ran) => stdout.trimEnd().split('\n');
+const json = ({ stdout }: Ran) => JSON.parse(stdout) as unknown;
+
+test('desktops are listed as a table for people and as JSON for scripts', async () => {
+  const [head, ...rows] = lines(await dormouse(['desktop', 'list']));
+  expect(head).toMatch(/^DESKTOP +STATE +FOR +USER +POOL +HOST +UNDER WAY$/);
+  expect(rows).toEqual([expect.stringMatching(/^desk-1 +running +\d+ s +empty +default +host-1 +-$/)]);
+  expect(json(await dormouse(['--json', 'desktop', 'list']))).toMatchObject([{ id: 'desk-1', state: 'running' }]);
+});
+
+test('--json is understood wherever it stands', async () => {
+  expect(json(await dormouse(['desktop', 'show', 'desk-1', '--json']))).toMatchObject({ id: 'desk-1' });
+});
+
+test('an event is signed and sent, and its answer shown', async () => {
+  const shown = await dormouse(['event', 'send', 'connected', 'desk-1', '--connection', 'c-9']);
+  expect(lines(shown)).toEqual(['applied; desk-1 is running']);
+  expect((await fixture.client.desktop('desk-1')).presence.connections).toEqual(['c-9']);
+  await dormouse(['event', 'send', 'vdc.session.disconnected', 'desk-1', '--connection', 'c-9', '--reason', 'user']);
+  expect((await fixture.client.desktop('desk-1')).presence.connections).toEqual([]);
+});
+
+test('a desktop is registered from a file, and saved with a reason that is audited', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'dormouse-cli-'));
+  const file = join(directory, 'spec.json');
+  await writeFile(file, JSON.stringify(launchSpec));
+  const examined = fixture.work('desk-2', { status: 'succeeded', desktop: { fingerprint: {} } });
+  expect(lines(await dormouse(['desktop', 'put', 'desk-2', file]))).toContainEqual(
+    expect.stringMatching(/^state +off/),
+  );
+  await examined;
+  await dormouse(['desktop', 'start', 'desk-2', '--reason', 'morning']);
+  expect((await fixture.audit()).at(-1)).toMatchObject({ action: 'desktop.boot', target: 'desk-2', reason: 'morning' });
+  await rm(directory, { recursive: true });
+});
+
+test('pools and hosts are shown', async () => {
+  expect((await dormouse(['pool', 'show', 'default'])).stdout).toMatch(/graceMs +60000/);
+  expect((await dormouse(['host', 'list'])).stdout).toMatch(/host-1 +yes/);
+});
+
+test('what the api refuses is told in one line with its code, and the exit code says so', async () => {
+  expect(await dormouse(['desktop', 'show', 'none'])).toMatchObject({
+    code: 1,
+    stdout: '',
+    stderr: expect.stringMatching(/^dormouse: [^\n]+ \(DESKTOP_UNKNOWN\)\n$/),
+  });
+  const inJson = await dormouse(['--json', 'desktop', 'show', 'none']);
+  expect(JSON.parse(inJson.stderr)).toMatchObject({ code: 'DESKTOP_UNKNOWN' });
+});
+
+test.each([
+  [
+    'a file that is not there',
+    ['desktop', 'put', 'desk-3', '/nowhere/spec.json'],
+    /\/nowhere\/spec.json cannot be read/,
+  ],
+  ['an event that does not exist', ['event', 'send', 'exploded', 'desk-1'], /there is no event exploded/],
+])('%s is told in one line', async (_, args, line) => {
+  expect(await dormouse(args)).toMatchObject({ code: 1, stderr: expect.stringMatching(line) });
+});
+
+test('without a server, it says how to start one', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'dormouse-cli-'));
+  const nobody = { code: 1, stderr: expect.stringMatching(/^dormouse: [^\n]*npm start[^\n]*\n$/) };
+  expect(await dormouse(['desktop', 'list'], { DATA_DIR: directory })).toMatchObject(nobody);
+  expect(await dormouse(['desktop', 'list'], { DORMOUSE_URL: 'http://127.0.0.1:9' })).toMatchObject(nobody);
+  await rm(directory, { recursive: true });
+});
+
+test('the key of the environment goes before the one of the data directory', async () => {
+  expect(await dormouse(['desktop', 'list'], { DORMOUSE_KEY: 'dm_another-key' })).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining('UNAUTHENTICATED'),
+  });
+});

@@ -1,0 +1,134 @@
+import { errorCodes } from '@dormouse/errors';
+import { ApiFixture, launchSpec, problemOf } from './api-fixture';
+
+jest.setTimeout(60_000);
+
+let fixture: ApiFixture;
+
+beforeAll(async () => {
+  fixture = await ApiFixture.start();
+});
+afterAll(() => fixture.stop());
+
+async function ready(): Promise<{ status: number; body: unknown }> {
+  const response = await fetch(`${fixture.api.url}/readyz`);
+  return { status: response.status, body: await response.json() };
+}
+
+test('an api with its services is alive and ready', async () => {
+  expect(await (await fetch(`${fixture.api.url}/healthz`)).json()).toEqual({ status: 'alive' });
+  expect(await ready()).toEqual({
+    status: 200,
+    body: { status: 'ready', checks: { postgres: { state: 'up' }, redis: { state: 'up' } } },
+  });
+});
+
+test('every answer carries a request id: the one that was sent when it is harmless, else a new one', async () => {
+  const idFor = async (sent?: string) =>
+    (await fetch(`${fixture.api.url}/healthz`, { headers: sent ? { 'x-request-id': sent } : {} })).headers.get(
+      'x-request-id',
+    );
+  expect(await idFor('trace-1.2:3')).toBe('trace-1.2:3');
+  expect(await idFor('two words')).toMatch(/^[0-9a-f-]{36}$/);
+  expect(await idFor()).not.toBe(await idFor());
+});
+
+test('the description names every route, and every problem code', async () => {
+  const document = (await (await fetch(`${fixture.api.url}/openapi.json`)).json()) as {
+    paths: Record<string, object>;
+    components: { schemas: Record<string, { properties: Record<string, { enum?: string[] }> }> };
+  };
+  const routes = Object.entries(document.paths).flatMap(([path, methods]) =>
+    Object.keys(methods).map((method) => `${method} ${path}`),
+  );
+  expect(routes.sort()).toEqual([
+    'delete /v1/desktops/{id}',
+    'get /healthz',
+    'get /metrics',
+    'get /readyz',
+    'get /v1/desktops',
+    'get /v1/desktops/{id}',
+    'get /v1/desktops/{id}/operations',
+    'get /v1/hosts',
+    'get /v1/operations/{id}',
+    'get /v1/pools/{id}',
+    'post /v1/desktops/{id}/restore',
+    'post /v1/desktops/{id}/save',
+    'post /v1/desktops/{id}/start',
+    'post /v1/desktops/{id}/stop',
+    'post /v1/webhooks',
+    'put /v1/desktops/{id}',
+    'put /v1/pools/{id}',
+  ]);
+  expect(document.components.schemas['ProblemBody']!.properties['code']!.enum).toEqual(Object.keys(errorCodes));
+  const page = await fetch(`${fixture.api.url}/docs`);
+  expect(page.headers.get('content-type')).toContain('text/html');
+});
+
+test('metrics are there for Prometheus', async () => {
+  const response = await fetch(`${fixture.api.url}/metrics`);
+  expect(response.headers.get('content-type')).toContain('text/plain');
+  expect(await response.text()).toMatch(/^dormouse_outbox_lag_seconds\{service="api"\} \d/m);
+});
+
+describe('without Redis', () => {
+  beforeAll(async () => {
+    await fixture.running('desk-1');
+    await fixture.redis.stop();
+  });
+
+  test('the api says so, and that it is alive all the same', async () => {
+    const { status, body } = await ready();
+    expect(status).toBe(503);
+    expect(body).toMatchObject({
+      status: 'not ready',
+      checks: { postgres: { state: 'up' }, redis: { state: 'down' } },
+    });
+    expect((await fetch(`${fixture.api.url}/healthz`)).status).toBe(200);
+  });
+
+  test('webhooks are still stored and answered at once', async () => {
+    const data = { desktopId: 'desk-1', connectionId: 'c-1' };
+    const begin = performance.now();
+    expect(await fixture.sendEvent({ type: 'vdc.session.connected', data })).toMatchObject({ outcome: 'applied' });
+    expect(
+      await fixture.sendEvent({ type: 'vdc.session.disconnected', data: { ...data, reason: 'user' } }),
+    ).toMatchObject({
+      desktop: { machineState: 'grace' },
+    });
+    expect(performance.now() - begin).toBeLessThan(2_000);
+    const waiting = await fixture.dataSource.query<unknown[]>('SELECT 1 FROM outbox WHERE dispatched_at IS NULL');
+    expect(waiting).toHaveLength(1);
+    expect(await (await fetch(`${fixture.api.url}/metrics`)).text()).toMatch(
+      /dormouse_outbox_lag_seconds\{service="api"\} 0\.|dormouse_outbox_lag_seconds\{service="api"\} [1-9]/,
+    );
+  });
+});
+
+describe('without Postgres', () => {
+  beforeAll(async () => {
+    await fixture.dataSource.destroy();
+    await fixture.postgres.stop();
+  });
+
+  test('the api says so', async () => {
+    const { status, body } = await ready();
+    expect(status).toBe(503);
+    expect(body).toMatchObject({ checks: { postgres: { state: 'down' } } });
+  });
+
+  test('a request is answered with a problem that tells nothing of the inside', async () => {
+    const problem = await problemOf(await fixture.fetch('/v1/desktops/desk-1'), 'INTERNAL', 500);
+    expect(problem.detail).toContain('request id');
+    expect(Object.keys(problem).sort()).toEqual(['code', 'detail', 'instance', 'requestId', 'status', 'title', 'type']);
+  });
+
+  test('a refusal stays a refusal although its audit line cannot be written', async () => {
+    const response = await fixture.fetch('/v1/desktops/desk-1', {
+      method: 'PUT',
+      body: { launchSpec },
+      headers: { authorization: 'Bearer wrong' },
+    });
+    await problemOf(response, 'UNAUTHENTICATED', 401);
+  });
+});

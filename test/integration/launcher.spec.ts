@@ -1,0 +1,168 @@
+import { createServer } from 'node:net';
+import { existsSync } from 'node:fs';
+import { rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { dataPaths, readApiAddress } from '@dormouse/config';
+import { startPostgres } from '@dormouse/embedded';
+import { LauncherRun, launcherDirectories, leftOf, processesOf } from './launcher-fixture';
+
+jest.setTimeout(180_000);
+
+const newDirectory = launcherDirectories();
+
+describe('with nothing configured', () => {
+  let directory: string;
+  let run: LauncherRun;
+
+  beforeAll(async () => {
+    directory = await newDirectory();
+    run = LauncherRun.start(directory);
+    await run.up();
+  });
+
+  test('everything is started, and the key is in a file that only its owner reads', async () => {
+    expect(await (await run.client()).hosts()).toMatchObject([{ alive: true }]);
+    expect((await stat(dataPaths(directory).adminKeyFile)).mode & 0o777).toBe(0o600);
+  });
+
+  test('a second start in the same data directory is refused, and the first goes on', async () => {
+    const second = LauncherRun.start(directory);
+    expect(await second.ended).toBe(1);
+    expect(second.lines.join('\n')).toContain(directory);
+    expect(await (await run.client()).hosts()).toHaveLength(1);
+  });
+
+  test('an api that dies is told of and started again', async () => {
+    process.kill(await run.childPid('api'), 'SIGKILL');
+    await run.says('the api ended by itself (SIGKILL)');
+    await run.says('the api listens', 2);
+    expect(await (await run.client()).hosts()).toHaveLength(1);
+  });
+
+  test('Ctrl-C leaves no process and no address', async () => {
+    expect(await processesOf(directory)).not.toEqual([]);
+    run.interrupt();
+    expect(await run.ended).toBe(0);
+    expect(await leftOf(directory, 1_000)).toEqual([]);
+    expect(existsSync(dataPaths(directory).apiFile)).toBe(false);
+  });
+});
+
+test('killed with -9, it leaves no process, and can be started again with what was stored', async () => {
+  const directory = await newDirectory();
+  const first = LauncherRun.start(directory);
+  await (await first.up()).putPool('kept', { graceMs: 5_000, keepCheckpoints: 1 });
+  first.process.kill('SIGKILL');
+  expect(await leftOf(directory, 15_000)).toEqual([]);
+
+  const second = LauncherRun.start(directory);
+  expect((await (await second.up()).pool('kept')).policy.graceMs).toBe(5_000);
+  second.interrupt();
+  expect(await second.ended).toBe(0);
+});
+
+test('stopped while it starts, it leaves no process', async () => {
+  const directory = await newDirectory();
+  const run = LauncherRun.start(directory);
+  await run.says('Postgres');
+  run.interrupt();
+  expect(await run.ended).toBe(0);
+  expect(await leftOf(directory, 1_000)).toEqual([]);
+});
+
+test('the usual port being taken, another one is used and told', async () => {
+  const taken = createServer();
+  // An error means that someone else has taken it already: as good.
+  await new Promise<unknown>((resolve) => taken.once('error', resolve).listen(7077, '127.0.0.1', () => resolve(null)));
+  const directory = await newDirectory();
+  const run = LauncherRun.start(directory, { API_PORT: '' });
+  await run.up();
+  expect((await readApiAddress(directory))!.url).toMatch(/^http:\/\/127\.0\.0\.1:(?!7077$)\d+$/);
+  run.interrupt();
+  await run.ended;
+  taken.close();
+});
+
+test('a configuration that is wrong is told in full, and nothing is started', async () => {
+  const directory = await newDirectory();
+  const run = LauncherRun.start(directory, { API_PORT: 'seven', ACCEL: 'hax' });
+  expect(await run.ended).toBe(1);
+  expect(run.lines).toEqual([
+    expect.stringContaining('API_PORT is "seven"; it should be a port number'),
+    expect.stringContaining('ACCEL is "hax"; it should be auto, kvm or tcg'),
+  ]);
+  expect(await processesOf(directory)).toEqual([]);
+});
+
+test('a database that does not answer is named, and nothing is left running', async () => {
+  const directory = await newDirectory();
+  const run = LauncherRun.start(directory, { DATABASE_URL: 'postgres://nobody@127.0.0.1:9/dormouse' });
+  expect(await run.ended).toBe(1);
+  expect(run.lines).toContainEqual(expect.stringMatching(/Postgres cannot be used: .*Check DATABASE_URL/));
+  expect(run.lines.at(-1)).toContain('the api does not start');
+  expect(await leftOf(directory, 1_000)).toEqual([]);
+});
+
+test('a worker that cannot start ends the launcher with its reason, and leaves no process', async () => {
+  const directory = await newDirectory();
+  const run = LauncherRun.start(directory, { QEMU_BINARY: '/nowhere/qemu' });
+  expect(await run.ended).toBe(1);
+  expect(run.lines.join('\n')).toContain('/nowhere/qemu');
+  expect(run.lines.at(-1)).toContain('the worker does not start');
+  expect(await leftOf(directory, 1_000)).toEqual([]);
+});
+
+describe('desktops that run when everything stops', () => {
+  const launchSpec = { machine: 'pc-q35-7.2', cpuModel: 'qemu64', memoryMiB: 64, readiness: 'none' };
+
+  async function runningDesktop(run: LauncherRun, id: string): Promise<void> {
+    const client = await run.up();
+    await client.putDesktop(id, { launchSpec });
+    const { id: operationId } = await client.command(id, 'start', { reason: 'test' });
+    while ((await client.operation(operationId)).endedAt === null) await sleep(50);
+    expect(await client.desktop(id)).toMatchObject({ state: 'running' });
+    expect((await processesOf(run.directory)).filter(({ command }) => command.includes('qemu-system'))).toHaveLength(1);
+  }
+
+  test('are put to sleep, leave no process, and are saved at the next start', async () => {
+    const directory = await newDirectory();
+    const first = LauncherRun.start(directory);
+    await runningDesktop(first, 'desk-1');
+    first.interrupt();
+    expect(await first.ended).toBe(0);
+    expect(first.lines.join('\n')).toContain('putting desktops to sleep: 1 to go');
+    expect(await leftOf(directory, 1_000)).toEqual([]);
+
+    const second = LauncherRun.start(directory);
+    expect(await (await second.up()).desktop('desk-1')).toMatchObject({ state: 'saved' });
+    second.interrupt();
+    expect(await second.ended).toBe(0);
+  });
+
+  test('are powered off, and it is said, when they cannot be put to sleep', async () => {
+    const directory = await newDirectory();
+    const run = LauncherRun.start(directory);
+    await runningDesktop(run, 'desk-1');
+    await rm(join(directory, 'storage'), { recursive: true });
+    await writeFile(join(directory, 'storage'), 'no directory, so nothing can be stored');
+    run.interrupt();
+    expect(await run.ended).toBe(0);
+    expect(run.lines.join('\n')).toContain('desk-1 could not be put to sleep and is stopped');
+    expect(await leftOf(directory, 1_000)).toEqual([]);
+  });
+
+  test('that belong to a database of the user run on', async () => {
+    const directory = await newDirectory();
+    const postgres = await startPostgres({ directory: await newDirectory(), log: () => {}, durable: false });
+    const run = LauncherRun.start(directory, { DATABASE_URL: postgres.url });
+    await runningDesktop(run, 'desk-1');
+    run.interrupt();
+    expect(await run.ended).toBe(0);
+    expect(run.lines.join('\n')).toContain('desktops are left running');
+    expect((await processesOf(directory)).map(({ command }) => command)).toEqual([
+      expect.stringContaining('qemu-system'),
+    ]);
+    await postgres.stop();
+  });
+});

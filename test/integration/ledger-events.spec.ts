@@ -1,0 +1,211 @@
+import { createDataSource } from '@dormouse/persistence';
+import { graceMs, LedgerFixture } from './ledger-fixture';
+
+let fixture: LedgerFixture;
+beforeAll(async () => {
+  fixture = await LedgerFixture.start();
+});
+afterAll(() => fixture.stop());
+
+describe('a webhook', () => {
+  test('is stored together with its decision and the work that follows', async () => {
+    const id = await fixture.inUse('whole');
+    const nudgesBefore = fixture.nudges;
+    const receipt = await fixture.send(id, 'disconnected');
+    expect(receipt).toMatchObject({ outcome: 'applied', desktop: { state: 'grace' } });
+    expect(receipt.desktop?.graceDeadline).toBe(new Date(fixture.nowMs + graceMs).toISOString());
+    expect(await fixture.rows('inbox_events', id)).toHaveLength(2);
+    const generation = receipt.desktop?.generation;
+    expect((await fixture.outbox(id)).at(-1)).toMatchObject({
+      action: 'add',
+      queue: 'session',
+      jobId: `grace-${id}-${generation}`,
+      runAt: new Date(fixture.nowMs + graceMs),
+    });
+    expect(fixture.nudges).toBe(nudgesBefore + 1);
+  });
+
+  test('of which any part cannot be stored leaves nothing behind', async () => {
+    const id = await fixture.inUse('nothing');
+    const before = await fixture.ledger.viewDesktop(id);
+    await fixture.dataSource.query(
+      `ALTER TABLE outbox ADD CONSTRAINT no_grace CHECK (job_id NOT LIKE 'grace-nothing-%') NOT VALID`,
+    );
+    try {
+      await expect(fixture.send(id, 'disconnected')).rejects.toThrow('no_grace');
+    } finally {
+      await fixture.dataSource.query('ALTER TABLE outbox DROP CONSTRAINT no_grace');
+    }
+    expect(await fixture.ledger.viewDesktop(id)).toEqual(before);
+    expect(await fixture.rows('inbox_events', id)).toHaveLength(1);
+    expect(await fixture.send(id, 'disconnected')).toMatchObject({ outcome: 'applied', desktop: { state: 'grace' } });
+  });
+
+  test('that comes twice has no second effect', async () => {
+    const id = await fixture.inUse('twice');
+    const delivery = fixture.delivery(id, 'session.disconnected');
+    const first = await fixture.ledger.receiveEvent(delivery);
+    fixture.nowMs += 1_000;
+    const second = await fixture.ledger.receiveEvent(delivery);
+    expect(second).toMatchObject({ outcome: 'duplicate', desktop: first.desktop });
+    expect((await fixture.outbox(id)).filter(({ jobId }) => jobId.startsWith('grace-'))).toHaveLength(1);
+  });
+
+  test('that comes ten times at the same moment has one effect', async () => {
+    const id = await fixture.off('crowd');
+    const delivery = fixture.delivery(id, 'session.connect_requested');
+    const other = createDataSource(fixture.postgres.url, { poolSize: 5 });
+    await other.initialize();
+    try {
+      const elsewhere = fixture.ledgerOn(other);
+      const receipts = await Promise.all(
+        Array.from({ length: 10 }, (_, index) => (index % 2 === 0 ? fixture.ledger : elsewhere).receiveEvent(delivery)),
+      );
+      expect(receipts.map(({ outcome }) => outcome).sort()).toEqual(['applied', ...Array(9).fill('duplicate')]);
+      expect((await fixture.ledger.listOperations(id)).map(({ kind }) => kind)).toEqual(['boot', 'register']);
+    } finally {
+      await other.destroy();
+    }
+  });
+
+  test('for a desktop nobody knows is refused and not stored', async () => {
+    await expect(fixture.send('stranger', 'connected')).rejects.toMatchObject({ code: 'DESKTOP_UNKNOWN' });
+    expect(await fixture.rows('inbox_events', 'stranger')).toEqual([]);
+  });
+
+  test('that is stale is recorded and changes nothing', async () => {
+    const id = await fixture.off('late');
+    await fixture.send(id, 'connected', { brokerEpoch: 'e1', sequence: 5 });
+    const before = await fixture.ledger.viewDesktop(id);
+    const receipt = await fixture.send(id, 'disconnected', { brokerEpoch: 'e1', sequence: 4 });
+    expect(receipt).toMatchObject({ outcome: 'stale', desktop: before });
+    expect(await fixture.rows('inbox_events', id)).toMatchObject([
+      { outcome: expect.any(String) },
+      { outcome: expect.any(String) },
+    ]);
+  });
+
+  test('that speaks of the broker itself is kept, for no desktop', async () => {
+    const delivery = fixture.delivery('unused', 'broker.started');
+    expect(await fixture.ledger.receiveEvent(delivery)).toMatchObject({
+      outcome: 'ignored',
+      desktop: null,
+    });
+    expect(await fixture.ledger.receiveEvent(delivery)).toMatchObject({ outcome: 'duplicate' });
+  });
+});
+
+describe('presence', () => {
+  test('is unknown after a gap, begins no save, and a late event makes it certain', async () => {
+    const id = await fixture.off('gap');
+    await fixture.send(id, 'connected', { brokerEpoch: 'e1', sequence: 1 });
+    await fixture.work(id, 'boot');
+    const gap = await fixture.send(id, 'disconnected', { brokerEpoch: 'e1', sequence: 3 });
+    expect(gap.desktop).toMatchObject({ state: 'running', presence: { occupancy: 'unknown' } });
+    await expect(
+      fixture.ledger.request(id, { kind: 'save', reason: 'test', requestedBy: 'anna' }),
+    ).rejects.toMatchObject({
+      code: 'PRESENCE_UNKNOWN',
+    });
+    const filled = await fixture.send(id, 'idle', { brokerEpoch: 'e1', sequence: 2 });
+    expect(filled.desktop).toMatchObject({ state: 'grace', presence: { occupancy: 'empty' } });
+  });
+
+  test('of ten users at once wakes a sleeping desktop once', async () => {
+    const id = await fixture.saved('stampede');
+    await Promise.all(
+      Array.from({ length: 10 }, (_, index) => fixture.send(id, 'connected', { connectionId: `user-${index}` })),
+    );
+    const desktop = await fixture.ledger.viewDesktop(id);
+    expect(desktop).toMatchObject({ state: 'restoring', operation: { kind: 'restore', status: 'pending' } });
+    expect(desktop.presence.connections).toHaveLength(10);
+    expect((await fixture.ledger.listOperations(id)).filter(({ kind }) => kind === 'restore')).toHaveLength(1);
+  });
+});
+
+describe('a user who returns', () => {
+  test('in grace takes the timer back', async () => {
+    const id = await fixture.inGrace('back-in-grace');
+    const { generation } = await fixture.ledger.viewDesktop(id);
+    expect((await fixture.send(id, 'reconnected')).desktop).toMatchObject({ state: 'running', graceDeadline: null });
+    expect((await fixture.outbox(id)).at(-1)).toMatchObject({ action: 'remove', jobId: `grace-${id}-${generation}` });
+    fixture.nowMs += graceMs;
+    await fixture.ledger.graceElapsed(id, generation);
+    expect(await fixture.state(id)).toBe('running');
+  });
+
+  test('before the save was claimed calls it off, and its job finds nothing', async () => {
+    const id = await fixture.queued('back-in-queue');
+    const { operation } = await fixture.ledger.viewDesktop(id);
+    await fixture.send(id, 'reconnected');
+    expect(await fixture.state(id)).toBe('running');
+    expect(await fixture.ledger.claim(operation!.id, operation!.generation, 'worker-1', 1_000)).toBeNull();
+    expect(await fixture.ledger.viewOperation(operation!.id)).toMatchObject({ status: 'cancelled' });
+    expect((await fixture.outbox(id)).at(-1)).toMatchObject({
+      action: 'remove',
+      jobId: `save-${id}-${operation!.generation}`,
+    });
+  });
+
+  test('during capture is noticed by the worker, and the desktop runs on', async () => {
+    const fence = await fixture.capturing('back-in-capture');
+    expect(await fixture.ledger.progress(fence, { bytes: 1 })).toBe(true);
+    await fixture.send(fence.desktopId, 'reconnected');
+    expect(await fixture.ledger.progress(fence, { bytes: 2 })).toBe(false);
+    expect(await fixture.ledger.advance(fence, 'capture')).toBe(false);
+    expect(await fixture.ledger.authorizeSwitchover(fence)).toBe(false);
+    await fixture.ledger.finish(fence, { status: 'cancelled' });
+    expect(await fixture.ledger.viewDesktop(fence.desktopId)).toMatchObject({ state: 'running', operation: null });
+    expect(await fixture.ledger.viewOperation(fence.operationId)).toMatchObject({
+      status: 'cancelled',
+      progress: { bytes: 1 },
+    });
+  });
+
+  test('while the guest is frozen stops the commit', async () => {
+    const fence = await fixture.committing('back-in-commit');
+    await fixture.send(fence.desktopId, 'reconnected');
+    const facts = {
+      id: '00000000-0000-4000-8000-000000000001',
+      storagePrefix: 'x',
+      diskGeneration: null,
+      ramBytes: 1,
+      storedBytes: 1,
+      facts: {},
+    };
+    expect(await fixture.ledger.commitCheckpoint(fence, facts)).toBe(false);
+    await fixture.ledger.finish(fence, { status: 'cancelled' });
+    expect(await fixture.ledger.viewDesktop(fence.desktopId)).toMatchObject({ state: 'running', checkpointId: null });
+  });
+
+  test('while the desktop is resident keeps its machine', async () => {
+    const fence = await fixture.resident('back-in-residence');
+    await fixture.send(fence.desktopId, 'reconnected');
+    expect(await fixture.ledger.beginRelease(fence)).toBe(false);
+    await fixture.ledger.finish(fence, { status: 'cancelled' });
+    expect(await fixture.state(fence.desktopId)).toBe('running');
+  });
+
+  test('while the desktop is resident withdraws the checkpoint: the guest writes to its disk again', async () => {
+    const fence = await fixture.resident('back-and-withdrawn');
+    const { checkpointId } = await fixture.ledger.viewDesktop(fence.desktopId);
+    expect(await fixture.ledger.viewCheckpoint(checkpointId!)).toMatchObject({ state: 'durable' });
+    await fixture.send(fence.desktopId, 'reconnected');
+    expect(await fixture.ledger.beginRelease(fence)).toBe(false);
+    await fixture.ledger.finish(fence, { status: 'cancelled' });
+    expect(await fixture.ledger.viewDesktop(fence.desktopId)).toMatchObject({ checkpointId: null });
+    expect(await fixture.ledger.viewCheckpoint(checkpointId!)).toMatchObject({ state: 'condemned' });
+  });
+
+  test('while the machine is let go is woken as soon as that is over', async () => {
+    const fence = await fixture.resident('back-in-release');
+    expect(await fixture.ledger.beginRelease(fence)).toBe(true);
+    await fixture.send(fence.desktopId, 'reconnected');
+    expect(await fixture.ledger.beginRelease(fence)).toBe(true);
+    await fixture.ledger.finish(fence, { status: 'succeeded' });
+    expect(await fixture.ledger.viewDesktop(fence.desktopId)).toMatchObject({
+      state: 'restoring',
+      operation: { kind: 'restore', requestedBy: 'broker' },
+    });
+  });
+});

@@ -1,0 +1,145 @@
+import { OutboxDispatcher, sessionQueue } from '@dormouse/jobs';
+import { eventually, RedisFixture, silent } from './jobs-fixture';
+import { graceMs, LedgerFixture } from './ledger-fixture';
+
+let fixture: LedgerFixture;
+let redis: RedisFixture;
+const dispatchers: OutboxDispatcher[] = [];
+
+beforeAll(async () => {
+  fixture = await LedgerFixture.start();
+  redis = await RedisFixture.start(fixture.directory);
+});
+afterEach(async () => {
+  for (const dispatcher of dispatchers.splice(0)) await dispatcher.stop();
+});
+afterAll(async () => {
+  await redis.stop();
+  await fixture.stop();
+});
+
+const hostOne = 'host.host-1';
+
+function startDispatcher(sweepMs = 60_000): OutboxDispatcher {
+  const dispatcher = new OutboxDispatcher({
+    dataSource: fixture.dataSource,
+    redis: redis.socketPath,
+    log: silent,
+    sweepMs,
+  });
+  dispatchers.push(dispatcher);
+  dispatcher.start();
+  return dispatcher;
+}
+
+async function waiting(desktopId: string): Promise<number> {
+  const [row] = await fixture.dataSource.query(
+    `SELECT count(*)::int AS count FROM outbox WHERE payload->>'desktopId' = $1 AND dispatched_at IS NULL`,
+    [desktopId],
+  );
+  return row.count;
+}
+
+test('what was committed before the dispatcher started is brought into the queues', async () => {
+  await fixture.saved('early');
+  await fixture.send('early', 'connected');
+  const { generation } = await fixture.ledger.viewDesktop('early');
+  startDispatcher();
+  await eventually(async () => (await waiting('early')) === 0);
+  expect(await redis.jobIds(hostOne)).toContain(`restore-early-${generation}`);
+});
+
+test('a nudge is enough; nobody waits for the sweep', async () => {
+  const dispatcher = startDispatcher();
+  await fixture.queued('nudged');
+  dispatcher.nudge();
+  await eventually(async () => (await waiting('nudged')) === 0);
+});
+
+test('what no nudge was heard for is found by the sweep', async () => {
+  startDispatcher(100);
+  await fixture.queued('unheard');
+  await eventually(async () => (await waiting('unheard')) === 0);
+});
+
+test('a grace waits in the queue until its deadline, and nothing is left of one that was called off', async () => {
+  const dispatcher = startDispatcher(100);
+  fixture.nowMs = Date.now();
+  const { generation } = await fixture.ledger.viewDesktop(await fixture.inGrace('timed'));
+  await eventually(async () => (await waiting('timed')) === 0);
+  const jobId = `grace-timed-${generation}`;
+  const delay = await redis.with(sessionQueue, async (queue) => (await queue.getJob(jobId))?.delay ?? 0);
+  expect(delay).toBeGreaterThan(graceMs - 5_000);
+  expect(delay).toBeLessThanOrEqual(graceMs);
+
+  await fixture.send('timed', 'reconnected');
+  dispatcher.nudge();
+  await eventually(async () => (await waiting('timed')) === 0);
+  expect((await redis.jobIds(sessionQueue)).filter((id) => id.includes('timed'))).toEqual([]);
+});
+
+test('a grace called off before it was dispatched leaves nothing either', async () => {
+  await fixture.inGrace('hasty');
+  await fixture.send('hasty', 'reconnected');
+  startDispatcher();
+  await eventually(async () => (await waiting('hasty')) === 0);
+  expect((await redis.jobIds(sessionQueue)).filter((id) => id.includes('hasty'))).toEqual([]);
+});
+
+test('many dispatchers and a repeated row make one job', async () => {
+  const names = Array.from({ length: 8 }, (_, index) => `shared-${index}`);
+  for (const name of names) await fixture.queued(name);
+  for (let count = 0; count < 3; count += 1) startDispatcher(50);
+  await eventually(async () => (await Promise.all(names.map(waiting))).every((count) => count === 0));
+  // As after a crash between the add and the mark.
+  await fixture.dataSource.query(`UPDATE outbox SET dispatched_at = NULL WHERE name = 'save'`);
+  await eventually(async () => (await Promise.all(names.map(waiting))).every((count) => count === 0));
+  const saves = (await redis.jobIds(hostOne)).filter((id) => id.startsWith('save-shared'));
+  expect(saves).toHaveLength(names.length);
+});
+
+test('a row of a kind that this version does not know waits, and holds nobody up', async () => {
+  await fixture.dataSource.query(
+    `INSERT INTO outbox (action, queue, name, job_id, payload, run_at, created_at)
+     VALUES ('add', 'host.host-1', 'prewarm', 'prewarm-future-1', '{"desktopId": "future"}', now(), now())`,
+  );
+  await fixture.queued('behind-future');
+  startDispatcher(50);
+  await eventually(async () => (await waiting('behind-future')) === 0);
+  expect(await waiting('future')).toBe(1);
+  await fixture.dataSource.query(`DELETE FROM outbox WHERE name = 'prewarm'`);
+});
+
+describe('while Redis is away', () => {
+  test('nobody waits for the dispatcher, and it goes on when Redis is back', async () => {
+    const dispatcher = startDispatcher(50);
+    await fixture.queued('before');
+    await eventually(async () => (await waiting('before')) === 0);
+    await redis.stop();
+
+    const started = performance.now();
+    await fixture.queued('meanwhile');
+    dispatcher.nudge();
+    expect(performance.now() - started).toBeLessThan(2_000);
+    expect(await waiting('meanwhile')).toBeGreaterThan(0);
+
+    await redis.startAgain({ empty: false });
+    await eventually(async () => (await waiting('meanwhile')) === 0);
+    const { generation } = await fixture.ledger.viewDesktop('meanwhile');
+    expect(await redis.jobIds(hostOne)).toContain(`save-meanwhile-${generation}`);
+  });
+
+  test('a dispatcher starts, waits, and stops all the same', async () => {
+    await redis.stop();
+    const dispatcher = startDispatcher(20);
+    await fixture.queued('lonely');
+    dispatcher.nudge();
+    const started = performance.now();
+    await dispatcher.stop();
+    expect(performance.now() - started).toBeLessThan(1_000);
+    expect(await waiting('lonely')).toBeGreaterThan(0);
+    await redis.startAgain({ empty: true });
+    startDispatcher();
+    await eventually(async () => (await waiting('lonely')) === 0);
+  });
+});
