@@ -381,9 +381,10 @@ describe('a forced request', () => {
     const arrived = settle(sessionIn('saving', { ...present, operation: save }), connect('bob'));
     expect(arrived.session.operation).toMatchObject({ cancelRequested: true });
     expect(settle(arrived.session, report('switchover_reached')).outcome).toBe('refused');
-    const releasing = { ...save, phase: 'release' as const, cancelRequested: true };
-    const late = settle(sessionIn('resident', { ...present, operation: releasing }), finished('succeeded'));
-    expect(late.session).toMatchObject({ machine: 'restoring' });
+    const releasing = sessionIn('resident', { ...present, operation: { ...save, phase: 'release' } });
+    const late = settle(releasing, connect('bob'));
+    expect(late.session.operation).toMatchObject({ cancelRequested: false });
+    expect(settle(late.session, finished('succeeded')).session).toMatchObject({ machine: 'restoring' });
   });
 
   test('for a save under way makes that one forced', () => {
@@ -392,10 +393,30 @@ describe('a forced request', () => {
     expect(settle(decision.session, report('switchover_reached')).session.machine).toBe('committing');
   });
 
-  test('stop is not followed by a boot for the user it put out', () => {
-    const stop = { ...operation('stop'), forced: true };
-    const decision = settle(sessionIn('running', { ...present, operation: stop }), finished('succeeded'));
-    expect(decision.session).toMatchObject({ machine: 'off', operation: null });
+  test('save stays queued when presence turns unknown', () => {
+    const presence = { ...nobody, brokerEpoch: 'e1', sequence: 1 };
+    const restarted = broker('vdc.session.idle', { brokerEpoch: 'e2', sequence: 1 });
+    const asUsual = sessionIn('queued', { presence });
+    expect(settle(asUsual, restarted).session).toMatchObject({ machine: 'running', operation: null });
+    const forcedOne = sessionIn('queued', { presence, operation: { ...operation('save'), forced: true } });
+    expect(settle(forcedOne, restarted).session).toMatchObject({ machine: 'queued', operation: { forced: true } });
+  });
+
+  test('for a save that is being called off is refused', () => {
+    const calledOff = { ...operation('save', 'capture'), cancelRequested: true };
+    for (const presence of [alice, nobody]) {
+      const decision = settle(sessionIn('saving', { presence, operation: calledOff }), forced('save'));
+      expect(decision.outcome).toBe('refused');
+    }
+  });
+
+  test('stop is not followed by a boot for the user it put out, but for one who arrives meanwhile', () => {
+    const stopping = sessionIn('running', { ...present, operation: { ...operation('stop'), forced: true } });
+    expect(settle(stopping, finished('succeeded')).session).toMatchObject({ machine: 'off', operation: null });
+    const arrived = settle(stopping, connect('bob'));
+    expect(settle(arrived.session, finished('succeeded')).session).toMatchObject({ machine: 'booting' });
+    const joined = settle(sessionIn('running', { operation: operation('stop') }), forced('stop'));
+    expect(joined).toMatchObject({ outcome: 'joined', session: { operation: { forced: true } } });
   });
 });
 

@@ -203,10 +203,9 @@ function saveFailed({ session, event, nowMs }: Question): Decision {
   return applied(unsaved(ended, nowMs), 'the save failed; the guest runs on');
 }
 
-/** Whoever was there when it was forced is not waited for; a new arrival has asked for its cancellation. */
+/** Whoever was there when it was forced is not waited for; somebody new would have ended the force. */
 function somebodyWaits({ operation, presence }: Session): boolean {
-  if (operation?.forced === true && !operation.cancelRequested) return false;
-  return occupancy(presence) === 'present';
+  return operation?.forced !== true && occupancy(presence) === 'present';
 }
 
 function inOperation(session: Session, changes: Partial<OpenOperation>): Step {

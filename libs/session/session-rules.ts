@@ -1,4 +1,4 @@
-import { brokerActor, policyActor, type Decision } from './session';
+import { brokerActor, policyActor, type Decision, type OpenOperation, type Session } from './session';
 import { errorOf, objection, refused, stays, type Question, type Rule } from './rule';
 import { applied, change, disarm, end, from, open, settled, withoutMachine } from './steps';
 import { answers, type RuleName, type Signal } from './transitions';
@@ -25,11 +25,11 @@ export const sessionRules = {
 
   joinSave: ({ session, event }) => {
     const { operation } = session;
-    if (forces(event) && operation !== null && !operation.forced) {
-      const forced = change(from(session), { operation: { ...operation, forced: true } });
-      return { ...applied(forced, 'the save under way no longer minds who is there'), outcome: 'joined' };
-    }
+    if (forces(event) && operation?.cancelRequested === false) return joinedByForce(session, operation);
     if (occupancy(session.presence) === 'present' && operation?.forced !== true) return objected(session);
+    if (operation?.cancelRequested === true) {
+      return refused(session, 'DESKTOP_BUSY', 'the save under way is being called off; try again when it has ended');
+    }
     return stays(session, 'joined', 'a save is under way already');
   },
 
@@ -62,25 +62,32 @@ export const sessionRules = {
       return stays(session, 'applied', 'a user comes to a running desktop');
     }
     if (session.operation.status === 'active') {
-      return stays(session, 'applied', 'the desktop is being stopped; it boots again once it is off');
+      const unforced = change(from(session), { operation: { ...session.operation, forced: false } });
+      return applied(unforced, 'the desktop is being stopped; it boots again once it is off');
     }
     return applied(settled(end(from(session), 'cancelled'), policy, nowMs), 'a user has come: the stop is called off');
   },
 
-  withdrawSave: ({ session, policy, nowMs }) =>
-    applied(settled(end(from(session), 'cancelled'), policy, nowMs), 'the save had not begun and is called off'),
+  withdrawSave,
+
+  doubtSave: (question) => {
+    const { session } = question;
+    if (session.operation?.forced === true) return stays(session, 'applied', 'the save is forced and goes on');
+    return withdrawSave(question);
+  },
 
   askToCancel: ({ session }) => {
     const { operation } = session;
     if (operation === null || operation.cancelRequested)
       return stays(session, 'applied', 'the save is being called off');
     if (operation.phase === 'release') {
-      return stays(session, 'applied', 'the machine is being let go; the desktop wakes again as soon as that is over');
+      const unforced = change(from(session), { operation: { ...operation, forced: false } });
+      return applied(unforced, 'the machine is being let go; the desktop wakes again as soon as that is over');
     }
     return applied(
       change(
         from(session),
-        { operation: { ...operation, cancelRequested: true } },
+        { operation: { ...operation, cancelRequested: true, forced: false } },
         { type: 'request_cancel', generation: session.generation },
       ),
       'a user has come: the worker is asked to call the save off',
@@ -119,7 +126,10 @@ export const sessionRules = {
 
   openStop: (question) => {
     const { session } = question;
-    if (session.operation !== null) return stays(session, 'joined', 'the desktop is being stopped already');
+    if (session.operation !== null) {
+      if (forces(question.event)) return joinedByForce(session, session.operation);
+      return stays(session, 'joined', 'the desktop is being stopped already');
+    }
     if (session.machine === 'quarantined') return requested(question, 'quarantined', 'what is left of it is stopped');
     return forces(question.event) || objection(session) === null
       ? requested(question, 'running', 'the desktop is to be stopped')
@@ -168,10 +178,20 @@ export const sessionRules = {
     ),
 } satisfies Partial<Record<RuleName, Rule>>;
 
+function withdrawSave({ session, policy, nowMs }: Question): Decision {
+  return applied(settled(end(from(session), 'cancelled'), policy, nowMs), 'the save had not begun and is called off');
+}
+
 function requested(question: Question, machine: Question['session']['machine'], explanation: string): Decision {
   const { session, event } = question;
   if (event.type !== 'request') return stays(session, 'ignored', 'nobody asked');
   return applied(change(open(from(session), { ...event, forced: forces(event) }), { machine }), explanation);
+}
+
+/** The open operation is forced from now on. */
+function joinedByForce(session: Session, operation: OpenOperation): Decision {
+  const forced = change(from(session), { operation: { ...operation, forced: true } });
+  return { ...applied(forced, `the ${operation.kind} under way no longer minds who is there`), outcome: 'joined' };
 }
 
 /** An admin puts the desktop away although somebody may be there. */

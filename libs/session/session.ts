@@ -24,7 +24,7 @@ export interface OpenOperation {
   readonly status: OpenStatus;
   readonly requestedBy: string;
   readonly cancelRequested: boolean;
-  /** An admin wants it although somebody may be there: presence does not hinder it, only a new arrival does. */
+  /** An admin wants it although somebody may be there: presence does not hinder it, until somebody new arrives. */
   readonly forced: boolean;
 }
 

@@ -47,6 +47,7 @@ export const rules = {
   settle: ['stay', 'running', 'grace'],
   stayForUser: ['stay', 'running', 'grace'],
   withdrawSave: ['running', 'grace'],
+  doubtSave: ['stay', 'running', 'grace'],
   deadlineReached: ['stay', 'queued', 'running'],
   openRegister: ['registering'],
   openBoot: ['booting'],
@@ -133,7 +134,7 @@ const particularly: Record<MachineState, Partial<Record<Signal, RuleName>>> = {
     stopRequested: 'openStop',
     foundAbsent: 'crashed',
   },
-  queued: { arrived: 'withdrawSave', unsure: 'withdrawSave', saveRequested: 'joinSave', claimed: 'startSave' },
+  queued: { arrived: 'withdrawSave', unsure: 'doubtSave', saveRequested: 'joinSave', claimed: 'startSave' },
   saving: {
     arrived: 'askToCancel',
     saveRequested: 'joinSave',
