@@ -14,15 +14,37 @@ export const frameBytes = framePages * pageBytes;
 /** No pack is larger. A full one is made durable while the capture goes on. */
 export const packBytes = 64 * 1024 * 1024;
 
-export const formatVersion = 1;
-export const pageMapMagic = 'DMPM';
-export const wakePackMagic = 'DMWP';
+export const formatVersion = 2;
+
+/** Encrypted objects: the first four bytes of each, and the purpose its key is derived for. */
+export const objectKinds = {
+  pageMap: { magic: 'DMPM', purpose: 'page-map' },
+  knownPages: { magic: 'DMKP', purpose: 'known-pages' },
+  wakePack: { magic: 'DMWP', purpose: 'wake-pack' },
+} as const;
+
+export type ObjectKind = keyof typeof objectKinds;
+
+/** magic · u16 version · u16 zero · u64 length of the plaintext */
+export const objectHeaderBytes = 16;
+/** Of an object's plaintext, and of what it decompresses to. */
+export const longestObjectBytes = 2 ** 30;
+export const longestManifestBytes = 16 * 1024 * 1024;
 
 /** What a page map entry says of its page. `absent`: never seen; a finished checkpoint has none. */
-export const pageKind = { absent: 0, zero: 1, frame: 2 } as const;
+export const pageKind = { absent: 0, zero: 1, frame: 2, disk: 3 } as const;
 
-/** How a frame's bytes are stored. */
+/** How a frame's bytes are stored, encryption apart. */
 export const frameEncoding = { raw: 0, zstd: 1 } as const;
 
-/** Bytes of a frame's digest: SHA-256 of the stored bytes, cut. Guards against damage, not against an author. */
-export const frameDigestBytes = 16;
+/** Of AES-256-GCM. */
+export const tagBytes = 16;
+export const keyBytes = 32;
+
+/** Head of SHA-256(content key ‖ page). */
+export const pageHashBytes = 16;
+/** Head of a page hash. */
+export const pageTagBytes = 8;
+
+/** Entries of a list that are compressed as one. */
+export const entriesPerRun = 64 * 1024;

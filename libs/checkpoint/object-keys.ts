@@ -4,6 +4,7 @@ export interface CheckpointKeys {
   readonly prefix: string;
   readonly manifest: string;
   readonly pageMap: string;
+  readonly knownPages: string;
   readonly wakePack: string;
   readonly pack: (number: number) => string;
 }
@@ -14,6 +15,7 @@ export function objectKeys(desktopId: string, checkpointId: string): CheckpointK
     prefix,
     manifest: `${prefix}manifest`,
     pageMap: `${prefix}page-map`,
+    knownPages: `${prefix}known-pages`,
     wakePack: `${prefix}wake-pack`,
     pack: (number) => `${prefix}pack-${String(number).padStart(5, '0')}`,
   };
