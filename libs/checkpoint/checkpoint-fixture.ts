@@ -4,8 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openBlobStore, type BlobStore, type BlobWriter } from '@dormouse/storage';
 import type { CheckpointReader } from './checkpoint-reader';
-import { CheckpointWriter } from './checkpoint-writer';
-import { pageBytes, pageKind } from './layout';
+import { CheckpointWriter, type PageHasher, type WriterOptions } from './checkpoint-writer';
+import type { DataKey } from './encryption';
+import { keyBytes, pageBytes, pageKind } from './layout';
+import { hashPages } from './page-hash';
+import type { WakePack } from './wake-pack';
 
 /** Checkpoints in a real file store in a directory of their own. For tests only. */
 
@@ -15,6 +18,16 @@ export const machine = {
   diskGeneration: 'generation-7',
   createdAt: '2026-01-02T03:04:05.678Z',
 };
+export const dataKey: DataKey = { keyId: '00000000-0000-4000-8000-00000000000a', key: Buffer.alloc(keyBytes, 0xd1) };
+export const contentKey = Buffer.alloc(keyBytes, 0xc2);
+export const keys = { dataKey, contentKey };
+
+/** Hashes on the caller's thread. */
+export const hasher: PageHasher = {
+  allocate: (bytes) => Buffer.alloc(bytes),
+  hash: (pages, count) => Promise.resolve(hashPages(contentKey, pages.subarray(0, count * pageBytes))),
+};
+
 export const wakePack = { configuration: Buffer.from('machine name and more'), deviceState: Buffer.alloc(300, 0xde) };
 
 /** Two blocks of `pages` pages together. */
@@ -104,9 +117,14 @@ export async function write(
   store: BlobStore,
   pages: readonly (Buffer | null)[],
   { desktopId, checkpointId } = identity,
-  waking = wakePack,
+  waking: Omit<WakePack, 'wakeSet'> = wakePack,
+  options: Partial<WriterOptions> = {},
 ): Promise<void> {
-  const writer = new CheckpointWriter(store, { desktopId, checkpointId }, blocksOf(pages.length));
+  const writer = new CheckpointWriter(store, { desktopId, checkpointId }, blocksOf(pages.length), {
+    keys,
+    hasher,
+    ...options,
+  });
   for (const [page, content] of pages.entries()) {
     if (content === null) writer.addZeroPage(page);
     else writer.addPage(page, content, 0);
@@ -150,11 +168,11 @@ export function samePages(read: readonly (Buffer | null)[], expected: readonly (
 
 /** One frame the way a guest that waits gets it. */
 export async function readFrame(reader: CheckpointReader, frame: number): Promise<Buffer> {
-  return (await reader.readRun(frame, 1)).decodeNow(frame);
+  return (await reader.readRun(frame, 1)).openNow(frame);
 }
 
 /** Frames the way the background fill gets them. */
 export async function readFrames(reader: CheckpointReader, first: number, count: number): Promise<Buffer[]> {
   const run = await reader.readRun(first, count);
-  return Promise.all(Array.from({ length: count }, (_, n) => run.decode(first + n)));
+  return Promise.all(Array.from({ length: count }, (_, n) => run.open(first + n)));
 }
