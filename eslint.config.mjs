@@ -16,6 +16,7 @@ const rooms = {
   'libs/migration-stream': { libs: ['errors'], never: [frameworks] },
   'libs/qemu': { libs: ['errors', 'process', 'migration-stream'], never: [frameworks] },
   'libs/working-set': { libs: ['errors'], never: [frameworks] },
+  'libs/keys': { libs: ['errors'], never: [frameworks] },
   'libs/storage': { libs: ['errors', 'process'], never: [frameworks] },
   'libs/checkpoint': { libs: ['errors', 'storage'], never: [frameworks] },
   'libs/pager-control': { libs: ['errors', 'process'], never: [/^(@nestjs\/|nestjs-|typeorm$|bullmq$|ioredis$)/] },
@@ -27,7 +28,7 @@ const rooms = {
   'libs/observability': { libs: ['errors', 'config'], never: [] },
   'libs/embedded': { libs: ['errors', 'process'], never: [/^(@nestjs\/|nestjs-|typeorm$|bullmq$)/] },
   'libs/persistence': { libs: ['errors', 'session', 'config'], folders: ['migrations'], never: [] },
-  'libs/ledger': { libs: ['errors', 'session', 'persistence'], never: [] },
+  'libs/ledger': { libs: ['errors', 'session', 'persistence', 'keys'], never: [] },
   'libs/jobs': { libs: ['errors', 'session', 'persistence', 'ledger', 'config', 'observability'], never: [] },
   'libs/api-client': { libs: ['errors', 'config', 'session', 'ledger'], never: [frameworks] },
   // The data path of a VM: nothing that could make a page wait.

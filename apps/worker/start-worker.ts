@@ -12,7 +12,8 @@ import {
   Reconciler,
   sessionQueue,
 } from '@dormouse/jobs';
-import { SessionLedger } from '@dormouse/ledger';
+import { KeyRing, openKeyProvider } from '@dormouse/keys';
+import { LedgerKeys, SessionLedger } from '@dormouse/ledger';
 import type { Logger, Metrics } from '@dormouse/observability';
 import { createDataSource, runMigrations } from '@dormouse/persistence';
 import { openBlobStore } from '@dormouse/storage';
@@ -69,6 +70,7 @@ export async function startWorker(config: ServiceConfig, logger: Logger, metrics
     stops.push(() => Promise.resolve(redis.disconnect()));
     const dispatcher = new OutboxDispatcher({ dataSource, redis: config.redisUrl, log: logger });
     const ledger = new SessionLedger(dataSource, { onOutbox: () => dispatcher.nudge() });
+    const keys = new KeyRing(await openKeyProvider(config.keyUrl), new LedgerKeys(dataSource));
     dispatcher.start();
     stops.push(() => dispatcher.stop());
     const reconciler = new Reconciler({ ledger, log: logger });
@@ -85,6 +87,7 @@ export async function startWorker(config: ServiceConfig, logger: Logger, metrics
       ledger,
       hypervisor,
       store,
+      keys,
       leases,
       logger,
       metrics,

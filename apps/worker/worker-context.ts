@@ -1,5 +1,6 @@
 import type { SessionLedger } from '@dormouse/ledger';
 import type { Hypervisor } from '@dormouse/hypervisor';
+import type { KeyRing } from '@dormouse/keys';
 import type { Logger, Metrics } from '@dormouse/observability';
 import type { BlobStore } from '@dormouse/storage';
 import type { Leases } from './leases';
@@ -12,6 +13,7 @@ export interface WorkerContext {
   readonly ledger: SessionLedger;
   readonly hypervisor: Hypervisor;
   readonly store: BlobStore;
+  readonly keys: KeyRing;
   readonly leases: Leases;
   readonly logger: Logger;
   readonly metrics: Metrics;

@@ -2,7 +2,7 @@ import { DormouseError } from '@dormouse/errors';
 import { putBlob, type BlobStore } from '@dormouse/storage';
 import type { CheckpointIdentity, ReadingKeys } from './checkpoint-reader';
 import { ContentTable } from './content-table';
-import { deleteCheckpoint } from './delete-checkpoint';
+import { deleteUnfinished } from './delete-unfinished';
 import { noDisks, type DiskCatalog, type DiskPlace } from './disk-catalog';
 import { CheckpointSecrets } from './encryption';
 import { compressFrame, sealFrame, type CompressedFrame } from './frame-codec';
@@ -243,7 +243,7 @@ export class CheckpointWriter {
     await this.appending;
     await this.packs.abort();
     await Promise.allSettled(this.puts); // one that became durable after the removal would stay for ever
-    await deleteCheckpoint(this.store, this.identity.desktopId, this.identity.checkpointId);
+    await deleteUnfinished(this.store, this.identity.desktopId, this.identity.checkpointId);
   }
 
   // Hashing

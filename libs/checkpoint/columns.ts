@@ -60,28 +60,13 @@ export async function decodeColumns(
   return at;
 }
 
-/** Room is made for the length that is expected, not for the one that the content names. @throws CHECKPOINT_CORRUPT */
-export async function decompress(compressed: Buffer, bytes: number, object: string): Promise<Buffer> {
-  if (contentSize(compressed) !== bytes) throw corrupt(object, 'what is compressed in it has another length');
+/** What is compressed was authenticated before: its length is checked for soundness, not against an author. */
+async function decompress(compressed: Buffer, bytes: number, object: string): Promise<Buffer> {
   const plain = await decoder.decode(compressed).catch((cause: unknown) => {
-    throw corrupt(object, 'it does not decompress', cause);
+    throw corrupt(object, 'a list does not decompress', cause);
   });
-  if (plain.length !== bytes) throw corrupt(object, 'what is compressed in it has another length');
+  if (plain.length !== bytes) throw corrupt(object, 'a list has another length');
   return plain;
-}
-
-/** The size a zstd frame says its content has (RFC 8878, 3.1.1.1), or null. */
-export function contentSize(frame: Buffer): number | null {
-  if (frame.length < 5 || frame.readUInt32LE(0) !== 0xfd2fb528) return null;
-  const descriptor = frame[4]!;
-  const sizeFlag = descriptor >> 6;
-  const singleSegment = (descriptor & 0x20) !== 0;
-  const dictionaryBytes = [0, 1, 2, 4][descriptor & 3]!;
-  const at = 5 + (singleSegment ? 0 : 1) + dictionaryBytes;
-  const sizeBytes = sizeFlag === 0 ? (singleSegment ? 1 : 0) : 1 << sizeFlag;
-  if (sizeBytes === 0 || at + sizeBytes > frame.length) return null;
-  if (sizeBytes === 8) return Number(frame.readBigUInt64LE(at));
-  return frame.readUIntLE(at, sizeBytes) + (sizeBytes === 2 ? 256 : 0);
 }
 
 function entryBytes(columns: Columns): number {

@@ -1,6 +1,5 @@
 import { Decoder, Encoder } from '@toondepauw/node-zstd';
 import type { DormouseError } from '@dormouse/errors';
-import { contentSize } from './columns';
 import { corrupt } from './corruption';
 import { decryptFrame, encryptFrame, frameNonce } from './encryption';
 import type { FrameLocation } from './frame-table';
@@ -69,9 +68,6 @@ export async function openFrame(
 function decrypt(stored: Buffer, location: FrameLocation, pack: PackSecret, object: string): Buffer {
   const content = decryptFrame(pack.key, frameNonce(pack.number, location.offset), stored);
   if (content === null) throw corrupt(object, `the tag of the frame at byte ${location.offset} does not match`);
-  if (location.encoding === frameEncoding.zstd && contentSize(content) !== frameBytes) {
-    throw undecodable(location, object, undefined);
-  }
   return content;
 }
 
