@@ -70,7 +70,7 @@ export class Chunks {
   }
 
   pagesOf(chunk: number): Uint32Array {
-    return this.pages.subarray(this.starts[chunk]!, this.starts[chunk + 1]!);
+    return this.pages.subarray(this.starts[chunk], this.starts[chunk + 1]);
   }
 
   /** How many chunks from `first` on, `most` at most, lie one after the other where they are stored. */
