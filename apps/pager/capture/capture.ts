@@ -44,7 +44,6 @@ class Capture {
   private writer: CheckpointWriter | null = null;
   private readonly commands = new EventEmitter();
   private readonly abort = new AbortController();
-  private workerSeen = false;
   private readonly keys;
   private readonly hasher;
   private disks: DiskContents | null = null;
@@ -85,7 +84,8 @@ class Capture {
     const server = await listen(pagerSockets.capture);
     const connection = once(server, 'connection') as Promise<[Socket]>;
     await this.control.listen(pagerSockets.control);
-    setTimeout(() => this.workerSeen || this.obey('abort'), workerPatienceMs).unref();
+    // One that is there now and leaves later is noticed when it leaves.
+    setTimeout(() => this.control.alone && this.obey('abort'), workerPatienceMs).unref();
     try {
       const sealed = await this.untilAborted(connection.then(([socket]) => this.receive(socket)));
       const commit = once(this.commands, 'commit', { signal: this.abort.signal });
@@ -190,7 +190,6 @@ class Capture {
   }
 
   private obey(command: PagerCommand['command']): void {
-    this.workerSeen = true;
     if (command === 'abort') this.abort.abort(new DormouseError('CANCELLED', 'the save was given up'));
     else this.commands.emit(command);
   }
