@@ -18,6 +18,7 @@ const rooms = {
   'libs/working-set': { libs: ['errors'], never: [frameworks] },
   'libs/storage': { libs: ['errors', 'process'], never: [frameworks] },
   'libs/checkpoint': { libs: ['errors', 'storage'], never: [frameworks] },
+  'libs/checkpoint-tools': { libs: ['errors', 'storage', 'migration-stream'], never: [frameworks] },
   'libs/pager-control': { libs: ['errors', 'process'], never: [/^(@nestjs\/|nestjs-|typeorm$|bullmq$|ioredis$)/] },
   'libs/hypervisor': {
     libs: ['errors', 'process', 'qemu', 'migration-stream', 'pager-control', 'checkpoint', 'storage'],
