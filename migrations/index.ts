@@ -1,4 +1,5 @@
 /** The steps of the database's schema, oldest first, written by hand. A step that was released is never changed. */
 import { FirstLight1795300000000 } from './1795300000000-first-light';
+import { DataKeys1795400000000 } from './1795400000000-data-keys';
 
-export const migrations = [FirstLight1795300000000];
+export const migrations = [FirstLight1795300000000, DataKeys1795400000000];

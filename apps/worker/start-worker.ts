@@ -12,11 +12,13 @@ import {
   Reconciler,
   sessionQueue,
 } from '@dormouse/jobs';
-import { SessionLedger } from '@dormouse/ledger';
+import { KeyRing, openKeyProvider } from '@dormouse/keys';
+import { LedgerKeys, SessionLedger } from '@dormouse/ledger';
 import type { Logger, Metrics } from '@dormouse/observability';
 import { createDataSource, runMigrations } from '@dormouse/persistence';
 import { openBlobStore } from '@dormouse/storage';
 import { HostAnnouncer } from './host/host-announcer';
+import { ImageIndexer } from './host/image-indexer';
 import { MachineCensus } from './host/machine-census';
 import { Leases } from './leases';
 import { hostHandlers, sessionHandlers } from './processors';
@@ -41,12 +43,13 @@ export interface RunningWorker {
 export async function startWorker(config: ServiceConfig, logger: Logger, metrics: Metrics): Promise<RunningWorker> {
   const runRoot = join(config.dataDir, 'run');
   await mkdir(runRoot, { recursive: true, mode: 0o700 });
+  const diskRoot = join(config.dataDir, 'disks');
   const hypervisor = new QemuHypervisor({
     qemu: config.qemuBinary,
     qemuImg: 'qemu-img',
     accelerator: config.accelerator,
     runRoot,
-    diskRoot: join(config.dataDir, 'disks'),
+    diskRoot,
     storageUrl: config.storageUrl,
     pagerProgram,
   });
@@ -69,6 +72,7 @@ export async function startWorker(config: ServiceConfig, logger: Logger, metrics
     stops.push(() => Promise.resolve(redis.disconnect()));
     const dispatcher = new OutboxDispatcher({ dataSource, redis: config.redisUrl, log: logger });
     const ledger = new SessionLedger(dataSource, { onOutbox: () => dispatcher.nudge() });
+    const keys = new KeyRing(await openKeyProvider(config.keyUrl), new LedgerKeys(dataSource));
     dispatcher.start();
     stops.push(() => dispatcher.stop());
     const reconciler = new Reconciler({ ledger, log: logger });
@@ -76,6 +80,8 @@ export async function startWorker(config: ServiceConfig, logger: Logger, metrics
     stops.push(() => reconciler.stop());
 
     const workerId = `${config.hostId}/${process.pid}/${randomUUID().slice(0, 8)}`;
+    const images = new ImageIndexer(diskRoot, keys, logger);
+    stops.push(() => images.stop());
     const leases = new Leases(ledger, workerId, logger);
     leases.start();
     stops.push(() => Promise.resolve(leases.stop()));
@@ -85,6 +91,8 @@ export async function startWorker(config: ServiceConfig, logger: Logger, metrics
       ledger,
       hypervisor,
       store,
+      keys,
+      images,
       leases,
       logger,
       metrics,

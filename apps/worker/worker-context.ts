@@ -1,7 +1,9 @@
 import type { SessionLedger } from '@dormouse/ledger';
 import type { Hypervisor } from '@dormouse/hypervisor';
+import type { KeyRing } from '@dormouse/keys';
 import type { Logger, Metrics } from '@dormouse/observability';
 import type { BlobStore } from '@dormouse/storage';
+import type { ImageIndexer } from './host/image-indexer';
 import type { Leases } from './leases';
 
 /** What the processors work with. */
@@ -12,6 +14,8 @@ export interface WorkerContext {
   readonly ledger: SessionLedger;
   readonly hypervisor: Hypervisor;
   readonly store: BlobStore;
+  readonly keys: KeyRing;
+  readonly images: ImageIndexer;
   readonly leases: Leases;
   readonly logger: Logger;
   readonly metrics: Metrics;

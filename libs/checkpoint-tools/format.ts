@@ -7,7 +7,7 @@ export const frameBytes = slotsPerFrame * pageBytes;
 export const entriesPerRun = 65_536;
 export const longestManifestBytes = 16 * 2 ** 20;
 export const longestPackBytes = 64 * 2 ** 20;
-/** Of an object's plaintext, and of what a wake pack decompresses to. */
+/** Of an object with a header. */
 export const longestPlaintextBytes = 2 ** 30;
 export const keyBytes = 32;
 export const tagBytes = 16;

@@ -4,8 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openBlobStore, type BlobStore, type BlobWriter } from '@dormouse/storage';
 import type { CheckpointReader } from './checkpoint-reader';
-import { CheckpointWriter } from './checkpoint-writer';
-import { pageBytes, pageKind } from './layout';
+import { CheckpointWriter, type PageHasher, type WriterOptions } from './checkpoint-writer';
+import type { DataKey } from './encryption';
+import { keyBytes, pageBytes, pageKind } from './layout';
+import { hashPages } from './page-hash';
+import { PreviousCheckpoint } from './previous-checkpoint';
+import type { WakePack } from './wake-pack';
 
 /** Checkpoints in a real file store in a directory of their own. For tests only. */
 
@@ -15,6 +19,16 @@ export const machine = {
   diskGeneration: 'generation-7',
   createdAt: '2026-01-02T03:04:05.678Z',
 };
+export const dataKey: DataKey = { keyId: '00000000-0000-4000-8000-00000000000a', key: Buffer.alloc(keyBytes, 0xd1) };
+export const contentKey = Buffer.alloc(keyBytes, 0xc2);
+export const keys = { dataKey, contentKey };
+
+/** Hashes on the caller's thread. */
+export const hasher: PageHasher = {
+  allocate: (bytes) => Buffer.alloc(bytes),
+  hash: (pages, count) => Promise.resolve(hashPages(contentKey, pages.subarray(0, count * pageBytes))),
+};
+
 export const wakePack = { configuration: Buffer.from('machine name and more'), deviceState: Buffer.alloc(300, 0xde) };
 
 /** Two blocks of `pages` pages together. */
@@ -104,15 +118,33 @@ export async function write(
   store: BlobStore,
   pages: readonly (Buffer | null)[],
   { desktopId, checkpointId } = identity,
-  waking = wakePack,
+  waking: Omit<WakePack, 'wakeSet'> = wakePack,
+  options: Partial<WriterOptions> = {},
 ): Promise<void> {
-  const writer = new CheckpointWriter(store, { desktopId, checkpointId }, blocksOf(pages.length));
+  const writer = new CheckpointWriter(store, { desktopId, checkpointId }, blocksOf(pages.length), {
+    keys,
+    hasher,
+    ...options,
+  });
   for (const [page, content] of pages.entries()) {
     if (content === null) writer.addZeroPage(page);
     else writer.addPage(page, content, 0);
     if (writer.saturated) await writer.drained();
   }
   await writer.commit(await writer.seal(waking, machine));
+}
+
+/** Writes a checkpoint that stores only what the one before does not know. */
+export async function writeAfter(
+  store: BlobStore,
+  previousId: string,
+  pages: readonly (Buffer | null)[],
+  checkpointId: string,
+  options: Partial<WriterOptions> = {},
+): Promise<void> {
+  const { desktopId } = identity;
+  const previous = await PreviousCheckpoint.load(store, { desktopId, checkpointId: previousId }, dataKey, () => true);
+  await write(store, pages, { desktopId, checkpointId }, wakePack, { ...options, previous });
 }
 
 /** Every page of a checkpoint, read frame by frame; null is a page of zeros. */
@@ -132,12 +164,20 @@ export async function readPagesInRuns(reader: CheckpointReader, most: number): P
   return pagesIn(reader, frames);
 }
 
-function pagesIn({ map }: CheckpointReader, frames: readonly Buffer[]): (Buffer | null)[] {
-  return Array.from({ length: map.pages }, (_, page) => {
-    if (map.kindOf(page) === pageKind.zero) return null;
-    const at = map.slotOf(page) * pageBytes;
-    return frames[map.frameOf(page)]!.subarray(at, at + pageBytes);
-  });
+function pagesIn(reader: CheckpointReader, frames: readonly Buffer[]): Promise<(Buffer | null)[]> {
+  const { map } = reader;
+  return Promise.all(
+    Array.from({ length: map.pages }, async (_, page) => {
+      if (map.kindOf(page) === pageKind.zero) return null;
+      if (map.kindOf(page) === pageKind.disk) {
+        const block = await reader.readBlocks(map.sourceOf(page), map.blockOf(page), 1);
+        reader.checkDiskPage(page, block, 0);
+        return block;
+      }
+      const at = map.slotOf(page) * pageBytes;
+      return frames[map.frameOf(page)]!.subarray(at, at + pageBytes);
+    }),
+  );
 }
 
 /** Jest's own comparison takes a second for a thousand pages. */
@@ -150,11 +190,11 @@ export function samePages(read: readonly (Buffer | null)[], expected: readonly (
 
 /** One frame the way a guest that waits gets it. */
 export async function readFrame(reader: CheckpointReader, frame: number): Promise<Buffer> {
-  return (await reader.readRun(frame, 1)).decodeNow(frame);
+  return (await reader.readRun(frame, 1)).openNow(frame);
 }
 
 /** Frames the way the background fill gets them. */
 export async function readFrames(reader: CheckpointReader, first: number, count: number): Promise<Buffer[]> {
   const run = await reader.readRun(first, count);
-  return Promise.all(Array.from({ length: count }, (_, n) => run.decode(first + n)));
+  return Promise.all(Array.from({ length: count }, (_, n) => run.open(first + n)));
 }

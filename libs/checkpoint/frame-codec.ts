@@ -1,28 +1,37 @@
-import { createHash, webcrypto } from 'node:crypto';
 import { Decoder, Encoder } from '@toondepauw/node-zstd';
 import type { DormouseError } from '@dormouse/errors';
 import { corrupt } from './corruption';
+import { decryptFrame, encryptFrame, frameNonce } from './encryption';
 import type { FrameLocation } from './frame-table';
-import { frameBytes, frameDigestBytes, frameEncoding } from './layout';
+import { frameBytes, frameEncoding } from './layout';
 
-/** A frame as it is stored. */
-export interface EncodedFrame {
+/** A frame that has been compressed, if that was worth it. */
+export interface CompressedFrame {
   readonly encoding: number;
   readonly bytes: Buffer;
-  readonly digest: Buffer;
+}
+
+/** The pack a frame lies in: its number and key belong to the checkpoint that wrote it. */
+export interface PackSecret {
+  readonly number: number;
+  readonly key: Buffer;
 }
 
 /** Level 1: compressing must keep up with a guest whose memory is read at disk speed. */
 const encoder = new Encoder(1);
 const decoder = new Decoder();
 
-/** Compresses and hashes a whole frame on the thread pool: the caller's event loop goes on reading the guest's memory. */
-export async function encodeFrame(frame: Buffer): Promise<EncodedFrame> {
-  const compressed = await encoder.encode(frame);
-  const worthIt = compressed.length < frame.length;
-  const bytes = worthIt ? compressed : frame;
-  const digest = Buffer.from(await webcrypto.subtle.digest('SHA-256', bytes)).subarray(0, frameDigestBytes);
-  return { encoding: worthIt ? frameEncoding.zstd : frameEncoding.raw, bytes, digest };
+/** Compresses a whole frame on the thread pool: the caller's event loop goes on reading the guest's memory. */
+export async function compressFrame(frame: Buffer): Promise<CompressedFrame> {
+  const bytes = await encoder.encode(frame);
+  return bytes.length < frame.length
+    ? { encoding: frameEncoding.zstd, bytes }
+    : { encoding: frameEncoding.raw, bytes: frame };
+}
+
+/** The stored bytes of a frame that will lie at `offset` of its pack. */
+export function sealFrame({ bytes }: CompressedFrame, pack: PackSecret, offset: number): Buffer {
+  return encryptFrame(pack.key, frameNonce(pack.number, offset), bytes);
 }
 
 /**
@@ -30,31 +39,36 @@ export async function encodeFrame(frame: Buffer): Promise<EncodedFrame> {
  * here is less than the way to the thread pool and back.
  * @throws CHECKPOINT_CORRUPT naming `object`, before anything is decompressed, when the bytes are not those written
  */
-export function decodeFrameNow(stored: Buffer, location: FrameLocation, object: string): Buffer {
-  checkDigest(createHash('sha256').update(stored).digest(), location, object);
-  if (location.encoding === frameEncoding.raw) return stored;
+export function openFrameNow(stored: Buffer, location: FrameLocation, pack: PackSecret, object: string): Buffer {
+  const content = decrypt(stored, location, pack, object);
+  if (location.encoding === frameEncoding.raw) return content;
   try {
-    return whole(decoder.decodeSync(stored));
+    return whole(decoder.decodeSync(content));
   } catch (cause) {
     throw undecodable(location, object, cause);
   }
 }
 
-/** The same on the thread pool, for pages nobody waits for. */
-export async function decodeFrame(stored: Buffer, location: FrameLocation, object: string): Promise<Buffer> {
-  checkDigest(Buffer.from(await webcrypto.subtle.digest('SHA-256', stored)), location, object);
-  if (location.encoding === frameEncoding.raw) return stored;
+/** The same with the thread pool's help, for pages nobody waits for. */
+export async function openFrame(
+  stored: Buffer,
+  location: FrameLocation,
+  pack: PackSecret,
+  object: string,
+): Promise<Buffer> {
+  const content = decrypt(stored, location, pack, object);
+  if (location.encoding === frameEncoding.raw) return content;
   try {
-    return whole(await decoder.decode(stored));
+    return whole(await decoder.decode(content));
   } catch (cause) {
     throw undecodable(location, object, cause);
   }
 }
 
-function checkDigest(digest: Buffer, location: FrameLocation, object: string): void {
-  if (digest.compare(location.digest, 0, frameDigestBytes, 0, frameDigestBytes) !== 0) {
-    throw corrupt(object, `the frame at byte ${location.offset} has another digest`);
-  }
+function decrypt(stored: Buffer, location: FrameLocation, pack: PackSecret, object: string): Buffer {
+  const content = decryptFrame(pack.key, frameNonce(pack.number, location.offset), stored);
+  if (content === null) throw corrupt(object, `the tag of the frame at byte ${location.offset} does not match`);
+  return content;
 }
 
 function whole(pages: Buffer): Buffer {

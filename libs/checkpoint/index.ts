@@ -1,12 +1,19 @@
 /**
- * The checkpoint format: page map, frames, packs, wake pack, manifest, with one writer and one reader.
+ * The checkpoint format: page map, frames, packs, known pages, wake pack, manifest, with one writer and one reader.
  * Pure but for the storage port. Knows nothing of QEMU processes, databases or queues.
  */
-export { CheckpointReader, readManifest } from './checkpoint-reader';
-export { CheckpointWriter, type SealedCheckpoint } from './checkpoint-writer';
+export { CheckpointReader, readManifest, type CheckpointIdentity, type ReadingKeys } from './checkpoint-reader';
+export { CheckpointWriter, type PageHasher, type SealedCheckpoint } from './checkpoint-writer';
+export { ContentTable } from './content-table';
+export { noDisks, type DiskBlocks, type DiskCatalog, type DiskPlace } from './disk-catalog';
+export type { DataKey } from './encryption';
 export { FrameRun } from './frame-run';
-export { deleteCheckpoint } from './delete-checkpoint';
-export { framePages, pageBytes, pageKind } from './layout';
-export { decodeManifest, encodeManifest, type Manifest, type MemoryBlock, type PageCounts } from './manifest';
+export { HashThreads } from './hash-threads';
+export { framePages, keyBytes, pageBytes, pageHashBytes, pageKind } from './layout';
+export { decodeManifest, type DiskSource, type Manifest, type MemoryBlock, type PageCounts } from './manifest';
 export { objectKeys, type CheckpointKeys } from './object-keys';
-export { PageMap, type PageReference } from './page-map';
+export { hashPages } from './page-hash';
+export { PageMap } from './page-map';
+export { PreviousCheckpoint } from './previous-checkpoint';
+export { sweepDesktop, type SweepReport, type WantedCheckpoints } from './sweep-desktop';
+export type { WakePack, WakeSet } from './wake-pack';

@@ -9,8 +9,13 @@ export interface CheckpointKeys {
   readonly pack: (number: number) => string;
 }
 
+/** Common beginning of all objects of a desktop. */
+export function desktopPrefix(desktopId: string): string {
+  return `desktops/${desktopId}/`;
+}
+
 export function objectKeys(desktopId: string, checkpointId: string): CheckpointKeys {
-  const prefix = `desktops/${desktopId}/checkpoints/${checkpointId}/`;
+  const prefix = `${desktopPrefix(desktopId)}checkpoints/${checkpointId}/`;
   return {
     prefix,
     manifest: `${prefix}manifest`,

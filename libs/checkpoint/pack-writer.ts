@@ -1,17 +1,25 @@
+import { createHash, type Hash } from 'node:crypto';
 import type { BlobStore, BlobWriter } from '@dormouse/storage';
 import { packBytes } from './layout';
 
-/** Where a run of bytes was put. */
+/** Where a run of bytes is put. */
 export interface PackPosition {
+  /** Number of the pack among those this writer has begun. */
   readonly pack: number;
   readonly offset: number;
 }
 
+/** A pack as far as it has been written. */
+export interface WrittenPack {
+  readonly bytes: number;
+  /** Hex. */
+  readonly sha256: string;
+}
+
 /** Appends to packs, one after the other; a full pack is made durable in the background while the next one fills. */
 export class PackWriter {
-  readonly packs: { key: string; bytes: number }[] = [];
+  private readonly begun: { bytes: number; readonly digest: Hash }[] = [];
   private writer: BlobWriter | null = null;
-  private bytesInPack = 0;
   private readonly committing: Promise<void>[] = [];
   private failure: Error | null = null;
 
@@ -20,22 +28,27 @@ export class PackWriter {
     private readonly keyOf: (number: number) => string,
   ) {}
 
-  /** Calls must not overlap. `chunks` stay together in one pack. */
-  async append(chunks: readonly Buffer[]): Promise<PackPosition> {
+  /** All packs, once `finish` has resolved. */
+  get packs(): WrittenPack[] {
+    return this.begun.map(({ bytes, digest }) => ({ bytes, sha256: digest.copy().digest('hex') }));
+  }
+
+  /**
+   * Calls must not overlap.
+   * @param length of what `make` gives: it stays together in one pack, and is made when its place is known
+   */
+  async append(length: number, make: (position: PackPosition) => Buffer): Promise<void> {
     if (this.failure !== null) throw this.failure;
-    const length = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
-    if (this.writer !== null && this.bytesInPack + length > packBytes) this.closePack();
+    let pack = this.begun.at(-1);
+    if (this.writer !== null && pack!.bytes + length > packBytes) this.closePack();
     if (this.writer === null) {
-      const key = this.keyOf(this.packs.length);
-      this.writer = await this.store.create(key);
-      this.packs.push({ key, bytes: 0 });
-      this.bytesInPack = 0;
+      this.writer = await this.store.create(this.keyOf(this.begun.length));
+      this.begun.push((pack = { bytes: 0, digest: createHash('sha256') }));
     }
-    const position = { pack: this.packs.length - 1, offset: this.bytesInPack };
-    await this.writer.write(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks));
-    this.bytesInPack += length;
-    this.packs[position.pack]!.bytes = this.bytesInPack;
-    return position;
+    const content = make({ pack: this.begun.length - 1, offset: pack!.bytes });
+    await this.writer.write(content);
+    pack!.digest.update(content);
+    pack!.bytes += content.length;
   }
 
   /** Resolves when every pack is durable. */

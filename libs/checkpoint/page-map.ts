@@ -1,35 +1,29 @@
-import { Decoder, Encoder } from '@toondepauw/node-zstd';
+import { decodeColumns, encodeColumns, type Columns } from './columns';
 import { corrupt, unsupported } from './corruption';
-import { FrameTable, frameEntryBytes } from './frame-table';
-import { formatVersion, framePages, pageBytes, pageKind, pageMapMagic } from './layout';
-import type { MemoryBlock } from './manifest';
+import { FrameTable } from './frame-table';
+import { framePages, pageBytes, pageKind, pageTagBytes } from './layout';
+import type { DiskSource, MemoryBlock } from './manifest';
 
-export type PageReference =
-  | { readonly kind: typeof pageKind.absent | typeof pageKind.zero }
-  | { readonly kind: typeof pageKind.frame; readonly frame: number; readonly slot: number };
-
-/** magic · u16 version · u16 zero · u32 pages · u32 frames */
-const headerBytes = 16;
-/** Entries are compressed in runs of this many, each behind its u32 compressed length. */
-const entriesPerRun = 64 * 1024;
-const entryBytes = 8;
-
-const encoder = new Encoder(1);
-const decoder = new Decoder();
+/** u32 pages · u32 frames · u32 pages of kind disk · u32 zero */
+const headBytes = 16;
+/** kind · slot · disk source · frame or block */
+const columns: Columns = [1, 1, 2, 4];
 
 /**
- * For every guest page, what it is: zero, or where it is stored. Pages are numbered through all memory blocks in their
- * order. An entry is eight bytes, in memory as on storage: u8 kind · u8 zero · u16 slot · u32 frame.
+ * For every guest page, what it is: zero, in a slot of a frame, or in a block of a disk source. Pages are numbered through
+ * all memory blocks in their order. Eight bytes for a page, and its tag if it is on disk.
  */
 export class PageMap {
-  /** Low word of each entry: kind and slot. High word: frame. */
-  private readonly words: Uint32Array;
+  /** u8 kind · u8 slot · u16 disk source */
+  private readonly heads: Uint32Array;
+  /** Frame number, or disk block. */
+  private readonly places: Uint32Array;
+  /** Page tags; only those of disk pages mean something. Made when the first is needed. */
+  private tags: Buffer | null = null;
 
-  private constructor(
-    readonly pages: number,
-    words?: Uint32Array,
-  ) {
-    this.words = words ?? new Uint32Array(pages * 2);
+  private constructor(readonly pages: number) {
+    this.heads = new Uint32Array(pages);
+    this.places = new Uint32Array(pages);
   }
 
   static forBlocks(blocks: readonly MemoryBlock[]): PageMap {
@@ -37,27 +31,46 @@ export class PageMap {
   }
 
   kindOf(page: number): number {
-    return this.words[page * 2]! & 0xff;
+    return this.heads[page]! & 0xff;
   }
 
-  /** Only meaningful for a page of kind `frame`. */
+  /** Only meaningful for a page of kind `frame`, like `slotOf`. */
   frameOf(page: number): number {
-    return this.words[page * 2 + 1]!;
+    return this.places[page]!;
   }
 
-  /** Only meaningful for a page of kind `frame`. */
   slotOf(page: number): number {
-    return this.words[page * 2]! >>> 16;
+    return (this.heads[page]! >>> 8) & 0xff;
+  }
+
+  /** Only meaningful for a page of kind `disk`, like `blockOf` and `tagOf`. */
+  sourceOf(page: number): number {
+    return this.heads[page]! >>> 16;
+  }
+
+  blockOf(page: number): number {
+    return this.places[page]!;
+  }
+
+  tagOf(page: number): Buffer {
+    return this.allTags().subarray(page * pageTagBytes, (page + 1) * pageTagBytes);
   }
 
   setZero(page: number): void {
-    this.words[page * 2] = pageKind.zero;
-    this.words[page * 2 + 1] = 0;
+    this.heads[page] = pageKind.zero;
+    this.places[page] = 0;
   }
 
   setFrame(page: number, frame: number, slot: number): void {
-    this.words[page * 2] = pageKind.frame | (slot << 16);
-    this.words[page * 2 + 1] = frame;
+    this.heads[page] = pageKind.frame | (slot << 8);
+    this.places[page] = frame;
+  }
+
+  /** The tag is the head of the page's hash, which stands in `hashes` from `at` on. */
+  setDisk(page: number, source: number, block: number, hashes: Buffer, at: number): void {
+    this.heads[page] = (pageKind.disk | (source << 16)) >>> 0;
+    this.places[page] = block;
+    hashes.copy(this.allTags(), page * pageTagBytes, at, at + pageTagBytes);
   }
 
   count(kind: number): number {
@@ -66,21 +79,15 @@ export class PageMap {
     return count;
   }
 
+  /** The plaintext of the object. */
   async encode(frames: FrameTable): Promise<Buffer> {
-    const header = Buffer.alloc(headerBytes);
-    header.write(pageMapMagic, 0, 'latin1');
-    header.writeUInt16LE(formatVersion, 4);
-    header.writeUInt32LE(this.pages, 8);
-    header.writeUInt32LE(frames.length, 12);
-    const parts: Uint8Array[] = [header, frames.encode()];
-    const entries = Buffer.from(this.words.buffer, this.words.byteOffset, this.words.byteLength);
-    for (let at = 0; at < entries.length; at += entriesPerRun * entryBytes) {
-      const run = await encoder.encode(entries.subarray(at, at + entriesPerRun * entryBytes));
-      const length = Buffer.alloc(4);
-      length.writeUInt32LE(run.length);
-      parts.push(length, run);
-    }
-    return Buffer.concat(parts);
+    const head = Buffer.alloc(headBytes);
+    const onDisk = this.count(pageKind.disk);
+    head.writeUInt32LE(this.pages, 0);
+    head.writeUInt32LE(frames.length, 4);
+    head.writeUInt32LE(onDisk, 8);
+    const [table, entries] = await Promise.all([frames.encode(), this.encodeEntries()]);
+    return Buffer.concat([head, table, entries, this.diskTags(onDisk)]);
   }
 
   /**
@@ -89,57 +96,104 @@ export class PageMap {
    * @throws CHECKPOINT_CORRUPT, FORMAT_UNSUPPORTED
    */
   static async decode(
-    encoded: Buffer,
-    blocks: readonly MemoryBlock[],
-    packSizes: readonly number[],
+    plaintext: Buffer,
+    about: {
+      readonly blocks: readonly MemoryBlock[];
+      readonly packSizes: readonly number[];
+      readonly diskSources: readonly DiskSource[];
+    },
     object: string,
   ): Promise<{ map: PageMap; frames: FrameTable }> {
-    if (encoded.length < headerBytes || encoded.toString('latin1', 0, 4) !== pageMapMagic) {
-      throw corrupt(object, 'it is not a page map');
+    if (plaintext.length < headBytes) throw corrupt(object, 'it is cut off');
+    const pages = plaintext.readUInt32LE(0);
+    const expected = countPages(about.blocks);
+    if (pages !== expected) throw corrupt(object, `it maps ${pages} pages, the memory has ${expected}`);
+    const table = plaintext.readUInt32LE(4);
+    const { frames, end } = await FrameTable.decode(plaintext, headBytes, table, about.packSizes, object);
+    const map = new PageMap(pages);
+    const tagsAt = await map.decodeEntries(plaintext, end, object);
+    const onDisk = plaintext.readUInt32LE(8);
+    map.check(frames, about.diskSources, object);
+    if (map.count(pageKind.disk) !== onDisk || tagsAt + onDisk * pageTagBytes !== plaintext.length) {
+      throw corrupt(object, 'it has not as many tags as pages on disk');
     }
-    const version = encoded.readUInt16LE(4);
-    if (version !== formatVersion) throw unsupported(object, `page map version ${version}`);
-    const pages = encoded.readUInt32LE(8);
-    if (pages !== countPages(blocks))
-      throw corrupt(object, `it maps ${pages} pages, the memory has ${countPages(blocks)}`);
-    const framesEnd = headerBytes + encoded.readUInt32LE(12) * frameEntryBytes;
-    if (framesEnd > encoded.length) throw corrupt(object, 'its frame table is cut off');
-    const frames = FrameTable.decode(encoded.subarray(headerBytes, framesEnd), packSizes, object);
-    const words = new Uint32Array(pages * 2);
-    const entries = Buffer.from(words.buffer);
-    let at = framesEnd;
-    for (let start = 0; start < entries.length; start += entriesPerRun * entryBytes) {
-      if (at + 4 > encoded.length) throw corrupt(object, 'its entries are cut off');
-      const runEnd = at + 4 + encoded.readUInt32LE(at);
-      if (runEnd > encoded.length) throw corrupt(object, 'its entries are cut off');
-      const run = await decoder.decode(encoded.subarray(at + 4, runEnd)).catch((cause: unknown) => {
-        throw corrupt(object, 'its entries do not decompress', cause);
-      });
-      if (run.length !== Math.min(entriesPerRun * entryBytes, entries.length - start)) {
-        throw corrupt(object, 'its entries have the wrong length');
-      }
-      entries.set(run, start);
-      at = runEnd;
-    }
-    if (at !== encoded.length) throw corrupt(object, 'something follows its entries');
-    const map = new PageMap(pages, words);
-    map.check(frames, object);
+    map.setTags(plaintext.subarray(tagsAt));
     return { map, frames };
   }
 
-  private check(frames: FrameTable, object: string): void {
+  private encodeEntries(): Promise<Buffer> {
+    return encodeColumns(this.pages, columns, ([kind, slot, source, place], from, to) => {
+      let before = 0;
+      for (let page = from; page < to; page++) {
+        const n = page - from;
+        const head = this.heads[page]!;
+        kind![n] = head & 0xff;
+        slot![n] = (head >>> 8) & 0xff;
+        source!.writeUInt16LE(head >>> 16, n * 2);
+        place!.writeUInt32LE((this.places[page]! - before) >>> 0, n * 4);
+        before = this.places[page]!;
+      }
+    });
+  }
+
+  private decodeEntries(plaintext: Buffer, at: number, object: string): Promise<number> {
+    return decodeColumns(plaintext, at, this.pages, columns, object, ([kind, slot, source, place], from, to) => {
+      let value = 0;
+      for (let page = from; page < to; page++) {
+        const n = page - from;
+        value = (value + place!.readUInt32LE(n * 4)) >>> 0;
+        this.heads[page] = (kind![n]! | (slot![n]! << 8) | (source!.readUInt16LE(n * 2) << 16)) >>> 0;
+        this.places[page] = value;
+      }
+    });
+  }
+
+  private diskTags(onDisk: number): Buffer {
+    const tags = Buffer.alloc(onDisk * pageTagBytes);
+    let at = 0;
     for (let page = 0; page < this.pages; page++) {
-      const kind = this.kindOf(page);
-      if (kind === pageKind.zero) continue;
-      if (kind === pageKind.absent) throw corrupt(object, `it says nothing of page ${page}`);
-      if (kind !== pageKind.frame) throw unsupported(object, `page ${page} is of kind ${kind}`);
-      if (this.frameOf(page) >= frames.length || this.slotOf(page) >= framePages) {
-        throw corrupt(object, `page ${page} points to no frame`);
+      if (this.kindOf(page) === pageKind.disk) at += this.tagOf(page).copy(tags, at);
+    }
+    return tags;
+  }
+
+  private setTags(tags: Buffer): void {
+    let at = 0;
+    for (let page = 0; page < this.pages; page++) {
+      if (this.kindOf(page) !== pageKind.disk) continue;
+      tags.copy(this.allTags(), page * pageTagBytes, at, at + pageTagBytes);
+      at += pageTagBytes;
+    }
+  }
+
+  private allTags(): Buffer {
+    return (this.tags ??= Buffer.alloc(this.pages * pageTagBytes));
+  }
+
+  private check(frames: FrameTable, sources: readonly DiskSource[], object: string): void {
+    for (let page = 0; page < this.pages; page++) {
+      switch (this.kindOf(page)) {
+        case pageKind.zero:
+          break;
+        case pageKind.frame:
+          if (this.frameOf(page) >= frames.length || this.slotOf(page) >= framePages) {
+            throw corrupt(object, `page ${page} points to no frame`);
+          }
+          break;
+        case pageKind.disk:
+          if (this.blockOf(page) >= (sources[this.sourceOf(page)]?.blocks ?? 0)) {
+            throw corrupt(object, `page ${page} points to no disk block`);
+          }
+          break;
+        case pageKind.absent:
+          throw corrupt(object, `it says nothing of page ${page}`);
+        default:
+          throw unsupported(object, `page ${page} is of kind ${this.kindOf(page)}`);
       }
     }
   }
 }
 
-function countPages(blocks: readonly MemoryBlock[]): number {
+export function countPages(blocks: readonly MemoryBlock[]): number {
   return blocks.reduce((sum, block) => sum + block.bytes / pageBytes, 0);
 }

@@ -6,6 +6,7 @@ export function dataPaths(dataDir: string) {
     /** Address of the running api, see `ApiAddress`. */
     apiFile: join(dataDir, 'api.json'),
     keysDir: join(dataDir, 'keys'),
+    masterKeyFile: join(dataDir, 'keys', 'master.json'),
     adminKeyFile: join(dataDir, 'keys', 'admin.key'),
     webhookSecretFile: join(dataDir, 'keys', 'webhook.secret'),
   } as const;

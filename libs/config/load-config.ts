@@ -2,6 +2,7 @@ import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { DormouseError } from '@dormouse/errors';
+import { dataPaths } from './data-directory';
 import { settingRows, settings, type Values, type Variable } from './settings';
 
 /** Everything that the environment decides, read once. `null`: not set, and what then happens is in the table. */
@@ -13,6 +14,8 @@ export interface DormouseConfig {
   readonly redisUrl: string | null;
   /** `file:` or `s3:`. */
   readonly storageUrl: string;
+  /** `file:` */
+  readonly keyUrl: string;
   readonly hostId: string;
   readonly hostMemoryMiB: number | null;
   readonly apiHost: string;
@@ -47,6 +50,7 @@ export function loadConfig(environment: Environment = process.env): DormouseConf
     databaseUrl: values.DATABASE_URL,
     redisUrl: values.REDIS_URL,
     storageUrl: values.STORAGE_URL ?? pathToFileURL(join(dataDir, 'storage')).href,
+    keyUrl: values.KEY_URL ?? pathToFileURL(dataPaths(dataDir).masterKeyFile).href,
     hostId: values.HOST_ID ?? hostIdFrom(hostname()),
     hostMemoryMiB: values.HOST_MEMORY_MIB,
     apiHost: values.API_HOST ?? '127.0.0.1',

@@ -67,6 +67,12 @@ export const settings = {
     secret: true,
     schema: hasScheme('file:', 's3:'),
   },
+  KEY_URL: {
+    shape: 'a URL such as file:///srv/dormouse/master.json',
+    fallback: '`keys/master.json` in the data directory, made on the first start',
+    meaning: 'The keys that wrap the keys of checkpoints; workers on several hosts share them',
+    schema: hasScheme('file:'),
+  },
   HOST_ID: {
     shape: 'lower-case letters, digits and hyphens, at most 63, a letter or digit first',
     fallback: "the machine's host name",

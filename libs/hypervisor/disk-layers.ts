@@ -3,7 +3,7 @@ import { mkdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { DormouseError } from '@dormouse/errors';
-import type { DiskSpec, LaunchSpec } from '@dormouse/qemu';
+import { writableDisks, type LaunchSpec } from '@dormouse/qemu';
 
 const run = promisify(execFile);
 
@@ -25,7 +25,7 @@ export class DiskLayers {
 
   /** Makes a generation on top of `parent`, or of the golden images. Layers that are there already stay as they are. */
   async create(desktopId: string, launchSpec: LaunchSpec, generation: string, parent: string | null): Promise<void> {
-    await mkdir(join(this.root, desktopId), { recursive: true, mode: 0o700 });
+    await mkdir(this.directory(desktopId), { recursive: true, mode: 0o700 });
     for (const [disk, { image, format }] of writableDisks(launchSpec).entries()) {
       const file = this.file(desktopId, generation, disk);
       if (await exists(file)) continue;
@@ -46,7 +46,11 @@ export class DiskLayers {
   }
 
   async removeAll(desktopId: string): Promise<void> {
-    await rm(join(this.root, desktopId), { recursive: true, force: true });
+    await rm(this.directory(desktopId), { recursive: true, force: true });
+  }
+
+  directory(desktopId: string): string {
+    return join(this.root, desktopId);
   }
 
   private async createOverlay(file: string, backing: { name: string; format: string }): Promise<void> {
@@ -61,12 +65,8 @@ export class DiskLayers {
   }
 
   private file(desktopId: string, generation: string, disk: number): string {
-    return join(this.root, desktopId, fileName(generation, disk));
+    return join(this.directory(desktopId), fileName(generation, disk));
   }
-}
-
-export function writableDisks(launchSpec: LaunchSpec): DiskSpec[] {
-  return launchSpec.disks.filter((disk) => !disk.readOnly);
 }
 
 function fileName(generation: string, disk: number): string {

@@ -13,6 +13,21 @@ export interface Machine {
 export interface CheckpointTarget {
   readonly operationId: string;
   readonly checkpointId: string;
+  readonly keys: CheckpointKeys;
+}
+
+/** What the memory of a desktop is encrypted with, and its content recognised by. Each has 32 bytes. */
+export interface CheckpointKeys {
+  readonly keyId: string;
+  readonly dataKey: Buffer;
+  readonly contentKey: Buffer;
+}
+
+/** What a save need not store again. */
+export interface CaptureBase {
+  readonly previousCheckpointId: string | null;
+  /** Disk generations that stay for as long as checkpoints need them. */
+  readonly keptGenerations: readonly string[];
 }
 
 /**
@@ -50,7 +65,7 @@ export interface Hypervisor {
   capture(
     machine: Machine,
     target: CheckpointTarget,
-    options: { signal: AbortSignal; onProgress: (progress: CaptureProgress) => void },
+    options: CaptureBase & { signal: AbortSignal; onProgress: (progress: CaptureProgress) => void },
   ): Promise<Capture>;
 
   /**
@@ -112,8 +127,13 @@ export interface CaptureFacts {
   readonly storedBytes: number;
   /** Bytes QEMU sent for it. */
   readonly streamBytes: number;
-  readonly zeroPages: number;
-  readonly storedPages: number;
+  /** Of the stored pages before they were compressed. */
+  readonly rawBytes: number;
+  /** Of page map and known pages. */
+  readonly mapBytes: number;
+  readonly wakePackBytes: number;
+  /** What became of the guest's pages: zero, previous, disk, duplicate, stored, … */
+  readonly pages: Readonly<Record<string, number>>;
   readonly pagerPeakRssBytes: number;
 }
 

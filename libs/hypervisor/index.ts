@@ -6,7 +6,9 @@ export { differences, type Fingerprint } from './fingerprint';
 export type {
   Capture,
   CaptureFacts,
+  CaptureBase,
   CaptureProgress,
+  CheckpointKeys,
   CheckpointTarget,
   Hypervisor,
   Machine,

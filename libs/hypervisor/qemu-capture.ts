@@ -79,8 +79,10 @@ export class QemuCapture implements Capture {
       ramBytes: status.ramBytes,
       storedBytes: status.storedBytes,
       streamBytes: status.streamBytes,
-      zeroPages: status.pages?.zero ?? 0,
-      storedPages: status.pages?.stored ?? 0,
+      rawBytes: status.rawBytes,
+      mapBytes: status.mapBytes,
+      wakePackBytes: status.wakePackBytes,
+      pages: status.pages ?? {},
       pagerPeakRssBytes: status.peakRssBytes,
     };
   }

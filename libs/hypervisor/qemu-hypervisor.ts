@@ -1,8 +1,16 @@
 import { mkdir } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { join } from 'node:path';
+import { contentIndexFile } from '@dormouse/content-index';
 import { DormouseError, isDormouseError } from '@dormouse/errors';
-import { pagerSockets, type CaptureStatus, type PagerClient, type ServeStatus } from '@dormouse/pager-control';
+import {
+  pagerSockets,
+  type CaptureStatus,
+  type DiskFiles,
+  type PagerClient,
+  type PagerKeys,
+  type ServeStatus,
+} from '@dormouse/pager-control';
 import { processEnded, stopProcess, type ProcessIdentity } from '@dormouse/process';
 import {
   GuestAgent,
@@ -10,6 +18,7 @@ import {
   probeHost,
   socketNames,
   thawMachine,
+  writableDisks,
   type AcceleratorChoice,
   type HostCapabilities,
   type LaunchSpec,
@@ -19,7 +28,9 @@ import { DiskLayers } from './disk-layers';
 import { fingerprintOf, type Fingerprint } from './fingerprint';
 import type {
   Capture,
+  CaptureBase,
   CaptureProgress,
+  CheckpointKeys,
   CheckpointTarget,
   Hypervisor,
   Machine,
@@ -45,6 +56,8 @@ export interface QemuHypervisorOptions {
   readonly pagerProgram: string;
 }
 
+/** What a guest was writing to when it froze is sent before it runs again: 16 MiB. */
+const wakeSetPages = 4_096;
 const quitPatienceMs = 5_000;
 const rejoinPatienceMs = 1_000;
 const deafAfterMs = 5_000;
@@ -116,7 +129,7 @@ export class QemuHypervisor implements Hypervisor {
   async capture(
     machine: Machine,
     target: CheckpointTarget,
-    options: { signal: AbortSignal; onProgress: (progress: CaptureProgress) => void },
+    options: CaptureBase & { signal: AbortSignal; onProgress: (progress: CaptureProgress) => void },
   ): Promise<Capture> {
     const fingerprint = await this.fingerprint(machine.launchSpec);
     const directory = this.directory(machine.desktopId);
@@ -124,11 +137,15 @@ export class QemuHypervisor implements Hypervisor {
     try {
       const pager = await this.pagers.start<CaptureStatus>(directory, {
         mode: 'capture',
-        ...target,
-        desktopId: machine.desktopId,
-        storageUrl: this.options.storageUrl,
+        ...this.pagerJob(machine, target),
         fingerprint,
         diskGeneration: machine.diskGeneration,
+        imageIndexes: await Promise.all(
+          writableDisks(machine.launchSpec).map(({ image }) => contentIndexFile(this.options.diskRoot, image)),
+        ),
+        previousCheckpointId: options.previousCheckpointId,
+        keptGenerations: options.keptGenerations,
+        wakeSetPages,
       });
       return await QemuCapture.begin(qmp, pager, options);
     } catch (error) {
@@ -145,9 +162,7 @@ export class QemuHypervisor implements Hypervisor {
     try {
       const pagerStarted = this.pagers.start<ServeStatus>(directory, {
         mode: 'serve',
-        ...target,
-        desktopId: machine.desktopId,
-        storageUrl: this.options.storageUrl,
+        ...this.pagerJob(machine, target),
       });
       starting = this.listenForMemory(machine, sealedGeneration);
       const [pager] = await Promise.all([pagerStarted, Promise.race([starting, pagerFails(pagerStarted)])]);
@@ -221,6 +236,14 @@ export class QemuHypervisor implements Hypervisor {
     this.pagers.close();
   }
 
+  private pagerJob({ desktopId, launchSpec }: Machine, { operationId, checkpointId, keys }: CheckpointTarget) {
+    const disks: DiskFiles = {
+      images: writableDisks(launchSpec).map(({ image }) => image),
+      layers: this.layers.directory(desktopId),
+    };
+    return { operationId, desktopId, checkpointId, storageUrl: this.options.storageUrl, keys: pagerKeys(keys), disks };
+  }
+
   private directory(desktopId: string): RunDirectory {
     return new RunDirectory(this.options.runRoot, desktopId);
   }
@@ -259,6 +282,10 @@ export class QemuHypervisor implements Hypervisor {
     withQemu(directory, (qmp) => qmp.execute('quit')).catch(() => undefined); // answered by ending, or by force below
     if (!(await processEnded(qemu, quitPatienceMs))) await stopProcess(qemu, { signal: 'SIGKILL' });
   }
+}
+
+function pagerKeys({ keyId, dataKey, contentKey }: CheckpointKeys): PagerKeys {
+  return { keyId, dataKey: dataKey.toString('base64'), contentKey: contentKey.toString('base64') };
 }
 
 function askCondition(directory: RunDirectory): Promise<MachineCondition> {

@@ -1,5 +1,5 @@
 import { CheckpointEntity, DesktopEntity } from '@dormouse/persistence';
-import { In, Not, type EntityManager } from 'typeorm';
+import { type EntityManager, In, IsNull, Not } from 'typeorm';
 import { asCheckpointView } from './as-view';
 import type { CheckpointFacts, Fence } from './commands';
 import { sealDiskGeneration, unsealDiskGeneration } from './disk-generations';
@@ -106,6 +106,28 @@ export async function condemnedCheckpoints(
     order: { createdAt: 'ASC' },
   });
   return rows.map(asCheckpointView);
+}
+
+/** What of a desktop's checkpoints is to stay, and what is still being written. */
+export async function wantedCheckpoints(
+  manager: EntityManager,
+  desktopId: string,
+): Promise<{ kept: string[]; writing: string[] }> {
+  const rows = await manager.find(CheckpointEntity, {
+    select: { id: true, state: true },
+    where: { desktopId, state: In(['durable', 'writing']) },
+  });
+  const inState = (state: string): string[] => rows.filter((row) => row.state === state).map(({ id }) => id);
+  return { kept: inState('durable'), writing: inState('writing') };
+}
+
+/** Disk generations that checkpoints which are kept were sealed with. */
+export async function keptGenerations(manager: EntityManager, desktopId: string): Promise<string[]> {
+  const rows = await manager.find(CheckpointEntity, {
+    select: { diskGeneration: true },
+    where: { desktopId, state: 'durable', diskGeneration: Not(IsNull()) },
+  });
+  return rows.map(({ diskGeneration }) => diskGeneration!);
 }
 
 export async function markCheckpointDeleted(manager: EntityManager, checkpointId: string): Promise<void> {

@@ -3,6 +3,7 @@ import { DesktopEntity, DiskGenerationEntity } from '@dormouse/persistence';
 import { machineStates } from '@dormouse/session';
 import { recordAudit } from './audit';
 import { condemnAll } from './checkpoints';
+import { shredKey } from './data-keys';
 import { lockKnownDesktop } from './loaded-desktop';
 import { forgetJob } from './outbox';
 import type { Transactions } from './transactions';
@@ -18,6 +19,7 @@ export function deleteDesktop(transactions: Transactions, desktopId: string, act
     await condemnAll(transaction, desktopId);
     await manager.delete(DiskGenerationEntity, { desktopId });
     await manager.delete(DesktopEntity, { id: desktopId });
+    await shredKey(manager, desktopId);
     if (row.hostId !== null) {
       await forgetJob(transaction, { desktopId, generation: row.generation, hostId: row.hostId });
     }

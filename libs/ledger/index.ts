@@ -16,5 +16,6 @@ export type {
   Registration,
   RequestCommand,
 } from './commands';
+export { LedgerKeys } from './data-keys';
 export { hostQueue, jobIdOf, sessionQueue, type JobName } from './work';
 export type { CheckpointState, CheckpointView, DesktopView, HostView, OperationView, Page, PoolView } from './views';

@@ -1,7 +1,14 @@
 import type { JsonObject, OperationPhase } from '@dormouse/session';
 import type { DataSource } from 'typeorm';
 import { recordAudit } from './audit';
-import { beginCheckpoint, commitCheckpoint, condemnedCheckpoints, markCheckpointDeleted } from './checkpoints';
+import {
+  beginCheckpoint,
+  commitCheckpoint,
+  condemnedCheckpoints,
+  keptGenerations,
+  markCheckpointDeleted,
+  wantedCheckpoints,
+} from './checkpoints';
 import type {
   AuditEntry,
   CheckpointFacts,
@@ -142,6 +149,16 @@ export class SessionLedger {
   /** Checkpoints of a desktop whose objects may go: superseded, given up, or of a deleted desktop. */
   condemnedCheckpoints(desktopId: string): Promise<readonly CheckpointView[]> {
     return condemnedCheckpoints(this.dataSource.manager, desktopId);
+  }
+
+  /** What of a desktop's checkpoints is to stay, and what is still being written. */
+  wantedCheckpoints(desktopId: string): Promise<{ kept: string[]; writing: string[] }> {
+    return wantedCheckpoints(this.dataSource.manager, desktopId);
+  }
+
+  /** Disk generations that stay for as long as the checkpoints that were sealed with them. */
+  keptGenerations(desktopId: string): Promise<string[]> {
+    return keptGenerations(this.dataSource.manager, desktopId);
   }
 
   /** Its objects are gone from the storage. Does nothing to a checkpoint that is not condemned. */

@@ -17,6 +17,9 @@ const initial: CaptureStatus = {
   streamBytes: 0,
   ramBytes: 0,
   storedBytes: 0,
+  rawBytes: 0,
+  mapBytes: 0,
+  wakePackBytes: 0,
   pages: null,
 };
 const full = { code: 'STORAGE_FULL', message: 'no space left', details: { key: 'pack-00001' } } as const;

@@ -14,18 +14,45 @@ interface JobBase {
   readonly desktopId: string;
   readonly checkpointId: string;
   readonly storageUrl: string;
+  readonly keys: PagerKeys;
+}
+
+/** Keys on their way through the pager's standard input, in base64. */
+export interface PagerKeys {
+  readonly keyId: string;
+  readonly dataKey: string;
+  readonly contentKey: string;
+}
+
+/** Where the files are that disk sources name. */
+export interface DiskFiles {
+  /** `image/<n>` is element n. */
+  readonly images: readonly string[];
+  /** Where the layers lie: `<generation>/<n>` is `<generation>.<n>.qcow2` in it. */
+  readonly layers: string;
 }
 
 /** Take in a machine's memory and store it as a checkpoint. */
 export interface CaptureJob extends JobBase {
   readonly mode: 'capture';
   readonly fingerprint: Readonly<Record<string, unknown>>;
+  /** The layer the machine writes to; sealed with this save. */
   readonly diskGeneration: string | null;
+  readonly disks: DiskFiles;
+  /** For each image, where the index of its content is kept. There may be none, or an outdated one. */
+  readonly imageIndexes: readonly string[];
+  /** The checkpoint whose pages need not be stored again, or null. */
+  readonly previousCheckpointId: string | null;
+  /** Generations whose layers stay for as long as checkpoints need them. */
+  readonly keptGenerations: readonly string[];
+  /** Pages of the wake set at most. */
+  readonly wakeSetPages: number;
 }
 
 /** Be the source of a postcopy migration that reads from a checkpoint. */
 export interface ServeJob extends JobBase {
   readonly mode: 'serve';
+  readonly disks: DiskFiles;
 }
 
 export type PagerJob = CaptureJob | ServeJob;
@@ -57,9 +84,14 @@ export interface CaptureStatus extends StatusBase {
   readonly streamBytes: number;
   /** Of the whole guest; known once receiving. */
   readonly ramBytes: number;
-  /** Known once sealed. */
+  /** Of all objects but the manifest; known once sealed, like `pages` and `rawBytes`. */
   readonly storedBytes: number;
-  readonly pages: { readonly total: number; readonly zero: number; readonly stored: number } | null;
+  /** Of the stored pages before they were compressed. */
+  readonly rawBytes: number;
+  readonly mapBytes: number;
+  readonly wakePackBytes: number;
+  /** What became of the pages: a checkpoint's `PageCounts`. */
+  readonly pages: Readonly<Record<string, number>> | null;
 }
 
 /** opening (the checkpoint) → connecting (to QEMU) → loading (devices) → running (the guest) → hydrated. */

@@ -4,6 +4,7 @@ import { DataSource } from 'typeorm';
 import { migrations } from '../../migrations';
 import { AuditEntryEntity } from './entities/audit-entry.entity';
 import { CheckpointEntity } from './entities/checkpoint.entity';
+import { DataKeyEntity } from './entities/data-key.entity';
 import { DesktopEntity } from './entities/desktop.entity';
 import { DiskGenerationEntity } from './entities/disk-generation.entity';
 import { HostEntity } from './entities/host.entity';
@@ -44,6 +45,7 @@ export function createDataSource(url: string, options: DataSourceOptions = {}): 
     entities: [
       AuditEntryEntity,
       CheckpointEntity,
+      DataKeyEntity,
       DesktopEntity,
       DiskGenerationEntity,
       HostEntity,

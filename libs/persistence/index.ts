@@ -5,6 +5,7 @@
 export { createDataSource, runMigrations, type DataSourceOptions } from './data-source';
 export { AuditEntryEntity } from './entities/audit-entry.entity';
 export { CheckpointEntity } from './entities/checkpoint.entity';
+export { DataKeyEntity } from './entities/data-key.entity';
 export { DesktopEntity } from './entities/desktop.entity';
 export { DiskGenerationEntity } from './entities/disk-generation.entity';
 export { HostEntity } from './entities/host.entity';

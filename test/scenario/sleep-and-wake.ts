@@ -87,7 +87,7 @@ export async function sleepAndWake(
     frozenMs: saved.frozenMs,
     captureMs: saved.captureMs,
     memoryBytes: saved.ramBytes,
-    contentBytes: saved.storedPages * pageBytes,
+    contentBytes: (saved.pages.total - saved.pages.zero) * pageBytes,
     checkpointBytes: saved.storedBytes,
     streamBytes: stream.bytes,
     pageRequests: woken.pageRequests,
@@ -111,7 +111,7 @@ interface SaveFigures {
   readonly frozenMs: number;
   readonly captureMs: number;
   readonly ramBytes: number;
-  readonly storedPages: number;
+  readonly pages: { readonly total: number; readonly zero: number };
   readonly storedBytes: number;
   readonly pagerPeakRssBytes: number;
 }

@@ -1,7 +1,14 @@
 import { EventEmitter, once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
-import { CheckpointWriter, pageBytes, type SealedCheckpoint } from '@dormouse/checkpoint';
+import {
+  CheckpointWriter,
+  HashThreads,
+  pageBytes,
+  PreviousCheckpoint,
+  type SealedCheckpoint,
+} from '@dormouse/checkpoint';
+import { ContentIndex } from '@dormouse/content-index';
 import { describeError, DormouseError } from '@dormouse/errors';
 import { MigrationStreamReader, type RamBlock } from '@dormouse/migration-stream';
 import {
@@ -12,8 +19,12 @@ import {
   type PagerCommand,
 } from '@dormouse/pager-control';
 import { openBlobStore, type BlobStore } from '@dormouse/storage';
+import { decodeKeys } from '../keys';
+import { DiskContents } from './disk-contents';
 import { thawAlone } from './thaw-alone';
 
+/** One: the rest of two processors is QEMU's and the event loop's. */
+const hashThreads = 1;
 const progressEveryBytes = 16 * 1024 * 1024;
 /** A worker that started us and never called has died. */
 const workerPatienceMs = 15_000;
@@ -34,6 +45,9 @@ class Capture {
   private readonly commands = new EventEmitter();
   private readonly abort = new AbortController();
   private workerSeen = false;
+  private readonly keys;
+  private readonly hasher;
+  private disks: DiskContents | null = null;
 
   constructor(
     private readonly job: CaptureJob,
@@ -48,8 +62,13 @@ class Capture {
       streamBytes: 0,
       ramBytes: 0,
       storedBytes: 0,
+      rawBytes: 0,
+      mapBytes: 0,
+      wakePackBytes: 0,
       pages: null,
     };
+    this.keys = decodeKeys(job.keys);
+    this.hasher = new HashThreads(this.keys.contentKey, hashThreads);
     this.control = new ControlServer(
       status,
       (command) => this.obey(command),
@@ -70,7 +89,7 @@ class Capture {
     try {
       const sealed = await this.untilAborted(connection.then(([socket]) => this.receive(socket)));
       const commit = once(this.commands, 'commit', { signal: this.abort.signal });
-      this.update({ state: 'sealed', storedBytes: sealed.storedBytes, pages: sealed.manifest.pages });
+      this.update({ state: 'sealed', ...factsOf(sealed) });
       await commit;
       // From here on an abort comes too late: the manifest may already stand.
       const leave = once(this.commands, 'leave');
@@ -80,17 +99,28 @@ class Capture {
     } catch (error) {
       await this.giveUp(this.abort.signal.aborted ? this.abort.signal.reason : error);
     }
+    this.disks?.close();
     server.close();
     await this.control.close();
+    await this.hasher.close();
   }
 
   /** Reads QEMU's stream to its end and makes it durable. */
   private async receive(socket: Socket): Promise<SealedCheckpoint> {
+    const [previous, disks] = await Promise.all([this.loadPrevious(), this.lookAtDisks()]);
+    const { keys, hasher } = this;
+    const { wakeSetPages } = this.job;
     const firstPage: number[] = [];
     const stream = new MigrationStreamReader({
       blocks: (blocks) => {
         firstPage.push(...firstPages(blocks));
-        this.writer = new CheckpointWriter(this.store, identityOf(this.job), blocks.slice());
+        this.writer = new CheckpointWriter(this.store, identityOf(this.job), blocks.slice(), {
+          keys,
+          hasher,
+          disks,
+          previous,
+          wakeSetPages,
+        });
         this.update({ state: 'receiving', ramBytes: blocks.reduce((sum, block) => sum + block.bytes, 0) });
       },
       page: (block, index, source, offset) => this.writer!.addPage(firstPage[block]! + index, source, offset),
@@ -115,6 +145,36 @@ class Capture {
         createdAt: new Date().toISOString(),
       },
     );
+  }
+
+  /** An index that cannot be read is no reason not to save. */
+  private async lookAtDisks(): Promise<DiskContents> {
+    const { disks, imageIndexes, diskGeneration } = this.job;
+    const { contentKey } = this.keys;
+    const indexes = imageIndexes.map((file, disk) =>
+      ContentIndex.load(file, { image: disks.images[disk]!, contentKey }).catch((error: unknown) => {
+        process.stderr.write(`the index of an image is of no use to this save: ${describeError(error).message}\n`);
+        return null;
+      }),
+    );
+    this.disks = new DiskContents(disks, await Promise.all(indexes), diskGeneration);
+    await this.disks.scanLayers(this.hasher);
+    return this.disks;
+  }
+
+  /** A previous checkpoint that cannot be read is no reason not to write the next. */
+  private async loadPrevious(): Promise<PreviousCheckpoint | null> {
+    const { desktopId, previousCheckpointId, keptGenerations } = this.job;
+    if (previousCheckpointId === null) return null;
+    const kept = new Set(keptGenerations);
+    const keepsLayer = (source: string): boolean => kept.has(source.slice(0, source.indexOf('/')));
+    try {
+      const identity = { desktopId, checkpointId: previousCheckpointId };
+      return await PreviousCheckpoint.load(this.store, identity, this.keys.dataKey, keepsLayer);
+    } catch (error) {
+      process.stderr.write(`the previous checkpoint is of no use to this save: ${describeError(error).message}\n`);
+      return null;
+    }
   }
 
   /** Leaves the guest running and the store as it was, and says why. */
@@ -157,6 +217,17 @@ async function listen(path: string): Promise<Server> {
 
 function identityOf({ desktopId, checkpointId }: CaptureJob): { desktopId: string; checkpointId: string } {
   return { desktopId, checkpointId };
+}
+
+function factsOf({ manifest }: SealedCheckpoint): Partial<CaptureStatus> {
+  const { pages, bytes, pageMap, knownPages, wakePack } = manifest;
+  return {
+    storedBytes: bytes.written,
+    rawBytes: bytes.raw,
+    mapBytes: pageMap.bytes + knownPages.bytes,
+    wakePackBytes: wakePack.bytes,
+    pages: { ...pages },
+  };
 }
 
 /** Number of the first page of each block when pages are numbered through all blocks. */

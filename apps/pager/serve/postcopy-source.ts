@@ -5,12 +5,15 @@ import { framePages, pageBytes, pageKind, type CheckpointReader } from '@dormous
 import { DormouseError } from '@dormouse/errors';
 import { encode, RamPart, ReturnPathReader, type RamBlock, type ReturnPathMessage } from '@dormouse/migration-stream';
 import type { ServeStatus } from '@dormouse/pager-control';
-import { FrameFetcher } from './frame-fetcher';
+import { ChunkFetcher } from './chunk-fetcher';
+import { Chunks } from './chunks';
 
 /** Bytes of background fill that may lie in the socket before a page request: a request waits behind no more. */
 const fillBytesInFlight = 256 * 1024;
-/** Frames the background fill reads from the store at once. */
-const fillFrames = 16;
+/** Chunks the background fill reads at once. */
+const fillChunks = 16;
+/** Pages that are sent together: the one that was asked for and others that came with it. */
+const pagesPerPart = framePages;
 /** Zero pages are eighteen bytes each: this many make a part. */
 const zeroPagesPerPart = 2048;
 /** The guest faulted within this time: it is busy waking, let its requests have the processor and the disk. */
@@ -35,7 +38,8 @@ export class PostcopySource {
   private pageRequests = 0;
   private lastRequestMs = 0;
   private runningSinceMs = 0;
-  private readonly frames: FrameFetcher;
+  private readonly chunks: Chunks;
+  private readonly fetcher: ChunkFetcher;
   private fail: (error: Error) => void = () => undefined;
   private onPong: () => void = () => undefined;
   private onShut: () => void = () => undefined;
@@ -50,7 +54,8 @@ export class PostcopySource {
     this.firstPage = [0];
     for (const block of this.blocks) this.firstPage.push(this.firstPage.at(-1)! + block.bytes / pageBytes);
     this.sent = new Uint8Array(checkpoint.map.pages);
-    this.frames = new FrameFetcher(checkpoint, (reason) => this.update({ waitingForStorage: reason }));
+    this.chunks = new Chunks(checkpoint);
+    this.fetcher = new ChunkFetcher(checkpoint, this.chunks, (reason) => this.update({ waitingForStorage: reason }));
   }
 
   /**
@@ -88,6 +93,7 @@ export class PostcopySource {
   /** Sends what the guest needs to run; resolves when its devices are loaded and it does. */
   private async wake(): Promise<void> {
     const { configuration, deviceState } = this.checkpoint.wakePack;
+    const wakeSet = this.wakeSetParts();
     const running = new Promise<void>((resolve) => (this.onPong = resolve));
     this.update({ state: 'loading' });
     this.socket.write(
@@ -96,7 +102,8 @@ export class PostcopySource {
         encode.command('openReturnPath'),
         encode.postcopyAdvise(),
         encode.ramStart(this.blocks),
-        ...this.blocks.flatMap((block) => encode.ramDiscard(block, [{ start: 0, length: block.bytes }])),
+        ...wakeSet,
+        ...this.blocks.flatMap((block, number) => encode.ramDiscard(block, this.unsentRanges(number))),
         encode.wakePackage(deviceState, wakePing),
       ]),
     );
@@ -136,34 +143,31 @@ export class PostcopySource {
     }
     for (let page = first; page < end; page++) {
       if (this.sent[page] !== 0) continue; // on its way
-      const part = new RamPart(framePages * (pageBytes + 64));
       if (this.checkpoint.map.kindOf(page) === pageKind.zero) {
+        const part = newPart(1);
         this.addPage(part, page, null, 0);
+        this.socket.write(part.finish());
       } else {
-        const frame = this.checkpoint.map.frameOf(page);
-        const content = await this.frames.fetch(frame);
-        if (this.sent[page] === 0) this.addPage(part, page, content, this.checkpoint.map.slotOf(page));
-        this.addFrame(part, frame, content);
+        const chunk = this.chunks.chunkOf(page);
+        const content = await this.fetcher.fetch(chunk);
+        const part = this.chunkParts(chunk, content, page).next();
+        if (part.done !== true) this.socket.write(part.value);
       }
-      if (!part.empty) this.socket.write(part.finish());
     }
   }
 
   /** Sends all that has not been asked for, in the order of the store, a little at a time. */
   private async hydrate(): Promise<void> {
-    const { frames } = this.checkpoint;
-    for (let frame = 0; frame < frames.length;) {
+    for (let chunk = 0; chunk < this.chunks.count;) {
       await this.yieldToGuest();
-      const count = this.checkpoint.runLength(frame, fillFrames);
-      if (this.frames.anyLive(frame, count, (page) => this.sent[page] === 0)) {
-        const contents = await this.frames.fetchAll(frame, count);
+      const count = this.chunks.runLength(this.checkpoint, chunk, fillChunks);
+      if (this.anyUnsent(chunk, count)) {
+        const contents = await this.fetcher.fetchAll(chunk, count);
         for (const [n, content] of contents.entries()) {
-          const part = new RamPart(framePages * (pageBytes + 64));
-          this.addFrame(part, frame + n, content);
-          if (!part.empty) await this.writeFill(part.finish());
+          for (const part of this.chunkParts(chunk + n, content)) await this.writeFill(part);
         }
       }
-      frame += count;
+      chunk += count;
     }
     let part = new RamPart(zeroPagesPerPart * 32);
     let inPart = 0;
@@ -193,20 +197,70 @@ export class PostcopySource {
     }
   }
 
-  private addFrame(part: RamPart, frame: number, content: Buffer): void {
-    this.frames.eachLivePage(frame, (page, slot) => {
-      if (this.sent[page] === 0) this.addPage(part, page, content, slot);
-    });
+  /** Parts with the pages of a chunk that were not sent yet, `first` before the others. They count as sent when made. */
+  private *chunkParts(chunk: number, content: Buffer, first?: number): Generator<Buffer> {
+    const pages = this.chunks.pagesOf(chunk);
+    let part = newPart(pagesPerPart);
+    let inPart = 0;
+    for (let n = first === undefined ? 0 : -1; n < pages.length; n++) {
+      const page = n < 0 ? first! : pages[n]!;
+      if (this.sent[page] !== 0) continue;
+      this.addPage(part, page, content, this.fetcher.placeIn(page, content));
+      if (++inPart < pagesPerPart) continue;
+      yield part.finish();
+      part = newPart(pagesPerPart);
+      inPart = 0;
+    }
+    if (!part.empty) yield part.finish();
   }
 
-  private addPage(part: RamPart, page: number, content: Buffer | null, slot: number): void {
+  private anyUnsent(chunk: number, count: number): boolean {
+    for (let n = 0; n < count; n++) {
+      if (this.chunks.pagesOf(chunk + n).some((page) => this.sent[page] === 0)) return true;
+    }
+    return false;
+  }
+
+  /** The wake set, as pages that are there before the guest runs. */
+  private wakeSetParts(): Buffer[] {
+    const { pages, content } = this.checkpoint.wakePack.wakeSet;
+    const parts: Buffer[] = [];
+    for (let first = 0; first < pages.length; first += pagesPerPart) {
+      const part = newPart(pagesPerPart);
+      pages
+        .subarray(first, first + pagesPerPart)
+        .forEach((page, n) => this.addPage(part, page, content, (first + n) * pageBytes));
+      parts.push(part.finish());
+    }
+    return parts;
+  }
+
+  /** What QEMU has to ask for, in one memory block. */
+  private unsentRanges(number: number): { start: number; length: number }[] {
+    const ranges: { start: number; length: number }[] = [];
+    const base = this.firstPage[number]!;
+    const end = this.firstPage[number + 1]!;
+    for (let page = base; page < end; page++) {
+      if (this.sent[page] !== 0) continue;
+      const first = page;
+      while (page < end && this.sent[page] === 0) page++;
+      ranges.push({ start: (first - base) * pageBytes, length: (page - first) * pageBytes });
+    }
+    return ranges;
+  }
+
+  private addPage(part: RamPart, page: number, content: Buffer | null, at: number): void {
     let number = 0;
     while (page >= this.firstPage[number + 1]!) number++;
     const block = this.blocks[number]!;
     const index = page - this.firstPage[number]!;
     if (content === null) part.addZeroPage(block, index);
-    else part.addPage(block, index, content, slot * pageBytes);
+    else part.addPage(block, index, content, at);
     this.sent[page] = 1;
     this.sentPages++;
   }
+}
+
+function newPart(pages: number): RamPart {
+  return new RamPart(pages * (pageBytes + 64));
 }

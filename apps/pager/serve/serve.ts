@@ -4,6 +4,8 @@ import { CheckpointReader } from '@dormouse/checkpoint';
 import { describeError, DormouseError } from '@dormouse/errors';
 import { ControlServer, pagerSockets, type ServeJob, type ServeStatus } from '@dormouse/pager-control';
 import { openBlobStore } from '@dormouse/storage';
+import { DiskFileBlocks } from '../disk-files';
+import { decodeKeys } from '../keys';
 import { PostcopySource } from './postcopy-source';
 
 /** QEMU and the pager start together; how long the one waits for the other. */
@@ -43,11 +45,12 @@ export async function serve(job: ServeJob): Promise<void> {
     const connecting = connectToQemu(); // at the same time as the checkpoint is read
     connecting.catch(() => undefined); // looked at below, unless the checkpoint fails first
     const store = await openBlobStore(job.storageUrl);
-    const checkpoint = await CheckpointReader.open(store, job.desktopId, job.checkpointId);
+    const disks = new DiskFileBlocks(job.disks);
+    const checkpoint = await CheckpointReader.open(store, job, decodeKeys(job.keys), disks);
     update({ state: 'connecting', totalPages: checkpoint.map.pages });
     const socket = await connecting;
     await new PostcopySource(checkpoint, socket, update).run();
-    await store.close();
+    await Promise.all([store.close(), disks.close()]);
   } catch (error) {
     process.stderr.write(`serve failed: ${error instanceof Error ? error.stack : String(error)}\n`);
     update({ state: 'failed', error: describeError(error) });

@@ -10,6 +10,7 @@ import {
 import type { CheckpointView } from '@dormouse/ledger';
 import type { JsonObject } from '@dormouse/session';
 import { writesToDisk } from '../disk-generation';
+import { keysForWake } from '../checkpoint-keys';
 import { whyNot } from '../giving-way';
 import type { OperationOutcome, OperationRun } from '../run-operation';
 import { watchCancellation } from '../watch-cancellation';
@@ -47,7 +48,8 @@ async function wakeUp(context: WorkerContext, { claimed, machine, logger }: Oper
   await checkPlace(hypervisor, machine, checkpoint);
   if (!(await ledger.advance(fence, 'wake'))) throw await whyNot(ledger, fence);
   const startedMs = performance.now();
-  const target = { operationId: operation.id, checkpointId: checkpoint.id };
+  const keys = await keysForWake(context.keys, machine.desktopId);
+  const target = { operationId: operation.id, checkpointId: checkpoint.id, keys };
   const wake = await hypervisor.wake(machine, target, checkpoint.diskGeneration).catch((error: unknown) => {
     throw isDormouseError(error, 'CHECKPOINT_UNKNOWN') ? manifestLost(error) : error;
   });

@@ -3,6 +3,7 @@ import { objectKeys } from '@dormouse/checkpoint';
 import { isDormouseError } from '@dormouse/errors';
 import type { Capture, CaptureProgress } from '@dormouse/hypervisor';
 import type { JsonObject } from '@dormouse/session';
+import { keysForSave } from '../checkpoint-keys';
 import { cancelled, whyNot } from '../giving-way';
 import type { OperationOutcome, OperationRun } from '../run-operation';
 import { watchCancellation } from '../watch-cancellation';
@@ -58,6 +59,7 @@ async function capture(context: WorkerContext, { claimed, machine, logger, leave
   const { fence, operation } = claimed;
   const checkpointId = randomUUID();
   const fingerprint = await hypervisor.fingerprint(machine.launchSpec);
+  const keys = await keysForSave(context.keys, machine.desktopId);
   const storagePrefix = objectKeys(machine.desktopId, checkpointId).prefix;
   if (!(await ledger.beginCheckpoint(fence, { id: checkpointId, storagePrefix }))) throw await whyNot(ledger, fence);
 
@@ -68,8 +70,10 @@ async function capture(context: WorkerContext, { claimed, machine, logger, leave
   try {
     taken = await hypervisor.capture(
       machine,
-      { operationId: operation.id, checkpointId },
+      { operationId: operation.id, checkpointId, keys },
       {
+        previousCheckpointId: claimed.checkpoint?.id ?? null,
+        keptGenerations: await ledger.keptGenerations(machine.desktopId),
         signal: AbortSignal.any([watch.signal, leave]),
         onProgress: (news) => (progress = news),
       },

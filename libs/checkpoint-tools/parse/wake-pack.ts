@@ -1,5 +1,5 @@
 import { corrupt } from '../damage';
-import { longestPlaintextBytes, pageBytes } from '../format';
+import { pageBytes } from '../format';
 import { decompressUpTo } from './zstd';
 
 export interface WakePack {
@@ -13,10 +13,12 @@ export interface WakePack {
 }
 
 const headBytes = 16;
+/** Far more than devices have; the format names no limit. */
+const longestDeviceStateBytes = 2 ** 30;
 
 /** @param memoryPages of the machine @throws CHECKPOINT_CORRUPT naming `key` */
 export function parseWakePack(plaintext: Buffer, memoryPages: number, key: string): WakePack {
-  const whole = decompressUpTo(plaintext, longestPlaintextBytes);
+  const whole = decompressUpTo(plaintext, memoryPages * (4 + pageBytes) + longestDeviceStateBytes);
   if (whole === null) throw corrupt(key, 'it does not decompress');
   if (whole.length < headBytes) throw corrupt(key, 'it is too short');
   const deviceStateAt = headBytes + whole.readUInt32LE(0);

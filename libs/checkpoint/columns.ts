@@ -1,0 +1,79 @@
+import { Decoder, Encoder } from '@toondepauw/node-zstd';
+import { corrupt } from './corruption';
+import { entriesPerRun } from './layout';
+
+/** Lists of equal entries, stored column by column in compressed runs: `docs/checkpoint-format.md`, page map. */
+
+const encoder = new Encoder(1);
+const decoder = new Decoder();
+
+/** Bytes of one entry's fields, in their order. */
+export type Columns = readonly (1 | 2 | 4 | 8)[];
+
+/**
+ * Compresses the runs of a list, each behind its u32 length.
+ * @param write fills the columns of entries `from` … `to - 1`; `columns[n]` begins with that of `from`
+ */
+export async function encodeColumns(
+  count: number,
+  columns: Columns,
+  write: (columns: readonly Buffer[], from: number, to: number) => void,
+): Promise<Buffer> {
+  const runs: Promise<Buffer>[] = [];
+  for (let from = 0; from < count; from += entriesPerRun) {
+    const to = Math.min(from + entriesPerRun, count);
+    const plain = Buffer.alloc((to - from) * entryBytes(columns));
+    write(split(plain, columns, to - from), from, to);
+    runs.push(encoder.encode(plain));
+  }
+  const parts: Buffer[] = [];
+  for (const run of await Promise.all(runs)) {
+    const length = Buffer.alloc(4);
+    length.writeUInt32LE(run.length);
+    parts.push(length, run);
+  }
+  return Buffer.concat(parts);
+}
+
+/**
+ * Reads a list of `count` entries that begins at `at`.
+ * @returns where it ends
+ * @throws CHECKPOINT_CORRUPT naming `object`
+ */
+export async function decodeColumns(
+  encoded: Buffer,
+  at: number,
+  count: number,
+  columns: Columns,
+  object: string,
+  read: (columns: readonly Buffer[], from: number, to: number) => void,
+): Promise<number> {
+  for (let from = 0; from < count; from += entriesPerRun) {
+    const to = Math.min(from + entriesPerRun, count);
+    if (at + 4 > encoded.length) throw corrupt(object, 'a list is cut off');
+    const end = at + 4 + encoded.readUInt32LE(at);
+    if (end > encoded.length) throw corrupt(object, 'a list is cut off');
+    const plain = await decompress(encoded.subarray(at + 4, end), (to - from) * entryBytes(columns), object);
+    read(split(plain, columns, to - from), from, to);
+    at = end;
+  }
+  return at;
+}
+
+/** What is compressed was authenticated before: its length is checked for soundness, not against an author. */
+async function decompress(compressed: Buffer, bytes: number, object: string): Promise<Buffer> {
+  const plain = await decoder.decode(compressed).catch((cause: unknown) => {
+    throw corrupt(object, 'a list does not decompress', cause);
+  });
+  if (plain.length !== bytes) throw corrupt(object, 'a list has another length');
+  return plain;
+}
+
+function entryBytes(columns: Columns): number {
+  return columns.reduce<number>((sum, bytes) => sum + bytes, 0);
+}
+
+function split(plain: Buffer, columns: Columns, count: number): Buffer[] {
+  let at = 0;
+  return columns.map((bytes) => plain.subarray(at, (at += bytes * count)));
+}

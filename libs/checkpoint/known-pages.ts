@@ -1,0 +1,58 @@
+import { corrupt } from './corruption';
+import { framePages, pageHashBytes } from './layout';
+import type { DiskSource } from './manifest';
+
+const headBytes = 8;
+export const frameHashesBytes = framePages * pageHashBytes;
+/** page hash · u16 disk source · u16 zero · u32 disk block */
+const layerEntryBytes = pageHashBytes + 8;
+
+/** A content that stands in a layer of the desktop's disk. */
+export interface LayerContent {
+  readonly hash: Buffer;
+  readonly source: number;
+  readonly block: number;
+}
+
+/** What content stands where, for the next save. */
+export interface KnownPages {
+  /** Sixteen page hashes for each frame, by slot; zeros for a dead one. */
+  readonly frameHashes: Buffer;
+  readonly layers: readonly LayerContent[];
+}
+
+/** The plaintext of the object. */
+export function encodeKnownPages({ frameHashes, layers }: KnownPages): Buffer {
+  const head = Buffer.alloc(headBytes);
+  head.writeUInt32LE(frameHashes.length / frameHashesBytes, 0);
+  head.writeUInt32LE(layers.length, 4);
+  const entries = Buffer.alloc(layers.length * layerEntryBytes);
+  layers.forEach(({ hash, source, block }, n) => {
+    const at = n * layerEntryBytes;
+    hash.copy(entries, at);
+    entries.writeUInt16LE(source, at + pageHashBytes);
+    entries.writeUInt32LE(block, at + pageHashBytes + 4);
+  });
+  return Buffer.concat([head, frameHashes, entries]);
+}
+
+/** @throws CHECKPOINT_CORRUPT naming `object` */
+export function decodeKnownPages(
+  plaintext: Buffer,
+  about: { readonly frames: number; readonly diskSources: readonly DiskSource[] },
+  object: string,
+): KnownPages {
+  if (plaintext.length < headBytes) throw corrupt(object, 'it is cut off');
+  if (plaintext.readUInt32LE(0) !== about.frames) throw corrupt(object, 'it knows of another number of frames');
+  const layersAt = headBytes + about.frames * frameHashesBytes;
+  const count = plaintext.readUInt32LE(4);
+  if (layersAt + count * layerEntryBytes !== plaintext.length) throw corrupt(object, 'its lists have other lengths');
+  const layers = Array.from({ length: count }, (_, n) => {
+    const at = layersAt + n * layerEntryBytes;
+    const source = plaintext.readUInt16LE(at + pageHashBytes);
+    const block = plaintext.readUInt32LE(at + pageHashBytes + 4);
+    if (block >= (about.diskSources[source]?.blocks ?? 0)) throw corrupt(object, `layer entry ${n} points to nowhere`);
+    return { hash: plaintext.subarray(at, at + pageHashBytes), source, block };
+  });
+  return { frameHashes: plaintext.subarray(headBytes, layersAt), layers };
+}

@@ -1,0 +1,100 @@
+import type { BlobStore } from '@dormouse/storage';
+import { readCheckpoint, readObject } from './checkpoint-reader';
+import { ContentTable } from './content-table';
+import type { DataKey } from './encryption';
+import type { FrameTable } from './frame-table';
+import { decodeKnownPages, frameHashesBytes, type LayerContent } from './known-pages';
+import { framePages, pageHashBytes } from './layout';
+import type { Manifest } from './manifest';
+
+/** A pack of which less than this is still wanted is let go: what it holds is stored again, so that it can be removed. */
+const leastLiveShare = 0.3;
+
+const deadHash = Buffer.alloc(pageHashBytes);
+
+/** What the next save of a desktop can find in the checkpoint before. */
+export class PreviousCheckpoint {
+  /** Page hash → frame, slot. */
+  private readonly inFrames = new ContentTable();
+  /** Page hash → index in `layers`. */
+  private readonly inLayers = new ContentTable();
+
+  private constructor(
+    readonly manifest: Manifest,
+    readonly frames: FrameTable,
+    private readonly frameHashes: Buffer,
+    private readonly layers: readonly LayerContent[],
+  ) {}
+
+  /**
+   * @param keepsLayer whether the layer of this name stays for as long as checkpoints need it
+   * @throws as reading a checkpoint does
+   */
+  static async load(
+    store: BlobStore,
+    identity: { readonly desktopId: string; readonly checkpointId: string },
+    dataKey: DataKey,
+    keepsLayer: (source: string) => boolean,
+  ): Promise<PreviousCheckpoint> {
+    const { manifest, keys, secrets, frames } = await readCheckpoint(store, identity, dataKey);
+    const stored = await readObject(store, keys.knownPages, manifest.knownPages);
+    const known = decodeKnownPages(
+      secrets.decryptObject('knownPages', stored, keys.knownPages),
+      { frames: frames.length, diskSources: manifest.diskSources },
+      keys.knownPages,
+    );
+    const previous = new PreviousCheckpoint(manifest, frames, known.frameHashes, known.layers);
+    previous.fill(keepsLayer);
+    return previous;
+  }
+
+  findFrame(hashes: Buffer, at: number): { frame: number; slot: number } | null {
+    const entry = this.inFrames.find(hashes, at);
+    return entry < 0 ? null : { frame: this.inFrames.first(entry), slot: this.inFrames.second(entry) };
+  }
+
+  findLayer(hashes: Buffer, at: number): { source: string; block: number } | null {
+    const entry = this.inLayers.find(hashes, at);
+    if (entry < 0) return null;
+    const { source, block } = this.layers[this.inLayers.first(entry)]!;
+    return { source: this.manifest.diskSources[source]!.name, block };
+  }
+
+  /** The page hashes of a frame's slots. */
+  hashesOf(frame: number): Buffer {
+    return this.frameHashes.subarray(frame * frameHashesBytes, (frame + 1) * frameHashesBytes);
+  }
+
+  private fill(keepsLayer: (source: string) => boolean): void {
+    const isWorthKeeping = this.livelyPacks();
+    for (let frame = 0; frame < this.frames.length; frame++) {
+      if (!isWorthKeeping[this.frames.get(frame).pack]) continue;
+      const hashes = this.hashesOf(frame);
+      for (let slot = 0; slot < framePages; slot++) {
+        const at = slot * pageHashBytes;
+        if (!isDead(hashes, at)) this.inFrames.set(hashes, at, frame, slot);
+      }
+    }
+    const kept = this.manifest.diskSources.map(({ name }) => keepsLayer(name));
+    this.layers.forEach(({ hash, source }, n) => {
+      if (kept[source] === true) this.inLayers.set(hash, 0, n, 0);
+    });
+  }
+
+  /** Per pack, whether enough of its bytes is content that this checkpoint still has. */
+  private livelyPacks(): boolean[] {
+    const live = this.manifest.packs.map(() => 0);
+    for (let frame = 0; frame < this.frames.length; frame++) {
+      const hashes = this.hashesOf(frame);
+      let slots = 0;
+      for (let slot = 0; slot < framePages; slot++) if (!isDead(hashes, slot * pageHashBytes)) slots++;
+      const { pack, length } = this.frames.get(frame);
+      live[pack]! += (length * slots) / framePages;
+    }
+    return this.manifest.packs.map(({ bytes }, pack) => live[pack]! >= bytes * leastLiveShare);
+  }
+}
+
+function isDead(hashes: Buffer, at: number): boolean {
+  return hashes.compare(deadHash, 0, pageHashBytes, at, at + pageHashBytes) === 0;
+}
