@@ -19,6 +19,7 @@ const rooms = {
   'libs/keys': { libs: ['errors'], never: [frameworks] },
   'libs/storage': { libs: ['errors', 'process'], never: [frameworks] },
   'libs/checkpoint': { libs: ['errors', 'storage'], never: [frameworks] },
+  'libs/checkpoint-tools': { libs: ['errors', 'storage', 'migration-stream'], never: [frameworks] },
   'libs/content-index': { libs: ['errors', 'checkpoint'], never: [frameworks] },
   'libs/pager-control': { libs: ['errors', 'process'], never: [/^(@nestjs\/|nestjs-|typeorm$|bullmq$|ioredis$)/] },
   'libs/hypervisor': {

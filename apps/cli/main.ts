@@ -1,10 +1,12 @@
 #!/usr/bin/env node
+import { loadConfig } from '@dormouse/config';
 import { describeError } from '@dormouse/errors';
 import { openAccess } from './access';
 import { buildProgram } from './program';
 
 const program = buildProgram({
   openAccess: () => openAccess(process.env),
+  loadConfig: () => loadConfig(process.env),
   print: (text) => process.stdout.write(`${text}\n`),
   now: () => new Date(),
 });

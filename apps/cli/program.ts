@@ -3,11 +3,14 @@ import { sendWebhook, type DesktopCommand } from '@dormouse/api-client';
 import { DormouseError } from '@dormouse/errors';
 import { brokerEventTypes, disconnectReasons, type BrokerEventType, type JsonObject } from '@dormouse/session';
 import { Argument, Command, Option } from 'commander';
+import type { DormouseConfig } from '@dormouse/config';
 import type { Access } from './access';
+import { addCheckpointTools } from './checkpoint-tools';
 import { showAnswer, showDesktop, showDesktops, showHosts, showOperation, showOperations, showPool } from './show';
 
 export interface ProgramContext {
   readonly openAccess: () => Promise<Access>;
+  readonly loadConfig: () => DormouseConfig;
   readonly print: (text: string) => void;
   readonly now: () => Date;
 }
@@ -132,6 +135,8 @@ export function buildProgram(context: ProgramContext): Command {
         return { value, text: showPool(value) };
       }),
     );
+
+  addCheckpointTools(program, context);
 
   program
     .command('host')

@@ -4,5 +4,11 @@
  * Knows nothing of what is stored in them, nor when they are wanted.
  */
 export type { ServiceLog } from './embedded-service';
-export { startPostgres, type EmbeddedPostgres, type PostgresOptions } from './postgres';
+export {
+  runningPostgres,
+  startPostgres,
+  type EmbeddedPostgres,
+  type PostgresOptions,
+  type RunningPostgres,
+} from './postgres';
 export { startRedis, type EmbeddedRedis, type RedisOptions } from './redis';

@@ -114,6 +114,21 @@ export async function startPostgres({ directory, log, durable = true }: Postgres
   }
 }
 
+export interface RunningPostgres {
+  /** As `EmbeddedPostgres.url`, for this process until `release`. */
+  readonly url: string;
+  release(): void;
+}
+
+/** The private Postgres of a data directory while another process runs it; null when none does. */
+export function runningPostgres(directory: string): RunningPostgres | null {
+  const cluster = resolve(directory, 'postgres', 'cluster');
+  const file = readPidFile(cluster);
+  if (file?.state !== 'ready' || identifyProcess(file.pid) === null) return null;
+  const held = new HeldDirectory(cluster);
+  return { url: urlsAt(held.reachableFor(socketName))(clusterName), release: () => held.release() };
+}
+
 async function prepareCluster(
   cluster: string,
   log: ServiceLog,

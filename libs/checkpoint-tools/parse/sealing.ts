@@ -1,0 +1,88 @@
+import { createDecipheriv, createHash, createHmac, hkdfSync } from 'node:crypto';
+import { corrupt, unsupported } from '../damage';
+import {
+  formatVersion,
+  hashBytes,
+  keyBytes,
+  longestPlaintextBytes,
+  pageBytes,
+  sealedObjects,
+  tagBytes,
+  type SealedObject,
+} from '../format';
+
+const headerBytes = 16;
+
+/** HKDF-SHA-256 of a data key, for one checkpoint and one purpose. */
+function derivedKey(dataKey: Buffer, checkpointId: string, purpose: string): Buffer {
+  return Buffer.from(hkdfSync('sha256', dataKey, checkpointId, `dormouse 2 ${purpose}`, keyBytes));
+}
+
+export function manifestSeal(dataKey: Buffer, checkpointId: string, json: Buffer): Buffer {
+  return createHmac('sha256', derivedKey(dataKey, checkpointId, 'manifest'))
+    .update(json)
+    .digest();
+}
+
+/** The key of all frames in the packs that this checkpoint wrote. */
+export function frameKey(dataKey: Buffer, checkpointId: string): Buffer {
+  return derivedKey(dataKey, checkpointId, 'pack');
+}
+
+/** The plaintext of a page map, known pages or a wake pack. @throws CHECKPOINT_CORRUPT, FORMAT_UNSUPPORTED */
+export function openSealed(
+  kind: SealedObject,
+  stored: Buffer,
+  { dataKey, checkpointId }: { readonly dataKey: Buffer; readonly checkpointId: string },
+  key: string,
+): Buffer {
+  const { name, magic } = sealedObjects[kind];
+  if (stored.length < headerBytes + tagBytes || stored.toString('latin1', 0, 4) !== magic) {
+    throw corrupt(key, `it does not begin with ${magic}`, { offset: 0 });
+  }
+  const version = stored.readUInt16LE(4);
+  if (version !== formatVersion) throw unsupported(key, `its version is ${version}, known is ${formatVersion}`);
+  const length = stored.readBigUInt64LE(8);
+  if (length > longestPlaintextBytes || Number(length) !== stored.length - headerBytes - tagBytes) {
+    throw corrupt(key, `it is not as long as it says: ${length} bytes`, { offset: 8 });
+  }
+  const plaintext = decrypt(
+    derivedKey(dataKey, checkpointId, name),
+    Buffer.alloc(12),
+    stored.subarray(headerBytes),
+    stored.subarray(0, headerBytes),
+  );
+  if (plaintext === null) throw corrupt(key, 'its tag does not match');
+  return plaintext;
+}
+
+/** Ciphertext and tag of a frame. @returns null when the tag does not match */
+export function decryptFrame(key: Buffer, packNumber: number, offset: number, stored: Buffer): Buffer | null {
+  const nonce = Buffer.alloc(12);
+  nonce.writeUInt32LE(packNumber, 0);
+  nonce.writeBigUInt64LE(BigInt(offset), 4);
+  return decrypt(key, nonce, stored, null);
+}
+
+function decrypt(key: Buffer, nonce: Buffer, sealed: Buffer, additional: Buffer | null): Buffer | null {
+  const tagAt = sealed.length - tagBytes;
+  const decipher = createDecipheriv('aes-256-gcm', key, nonce, { authTagLength: tagBytes });
+  if (additional !== null) decipher.setAAD(additional);
+  decipher.setAuthTag(sealed.subarray(tagAt));
+  const plaintext = decipher.update(sealed.subarray(0, tagAt));
+  try {
+    decipher.final();
+    return plaintext;
+  } catch {
+    return null; // the one thing `final` throws for: the tag
+  }
+}
+
+/** The page hash of the 4096 bytes from `offset`. */
+export function pageHash(contentKey: Buffer, content: Buffer, offset: number): Buffer {
+  return createHash('sha256')
+    .update(contentKey)
+    .update(content.subarray(offset, offset + pageBytes))
+    .digest()
+    .subarray(0, hashBytes);
+}

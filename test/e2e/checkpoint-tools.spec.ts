@@ -1,0 +1,158 @@
+import { execFile } from 'node:child_process';
+import { mkdir, open, readdir, rename } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { RunDirectory } from '@dormouse/hypervisor';
+import { spawnDetached, stopProcess } from '@dormouse/process';
+import { launchArguments, parseLaunchSpec, socketNames } from '@dormouse/qemu';
+import { GuestClient } from '../guest';
+import type { RunningDormouse } from '../scenario';
+import { memoryOf, TestBed, type Memory, type RunningDesk } from '../scenario/test-bed';
+
+/** The commands for checkpoints, from a shell on the host, on what a real desktop has left; QEMU alone has the last word. */
+
+jest.setTimeout(300_000);
+
+const memoryMiB = 192;
+let bed: TestBed;
+let dormouse: RunningDormouse;
+let sleeping: RunningDesk;
+let checkpointId: string;
+let folder: string;
+
+beforeAll(async () => {
+  bed = await TestBed.make();
+  dormouse = await bed.start();
+  sleeping = await bed.desktop(dormouse, 'ada', { memoryMiB });
+  sleeping.guest.close();
+  // Twice, so that the second leans on the first: on its packs and on the layer sealed with it.
+  expect(await sleeping.desk.command('save')).toMatchObject({ status: 'succeeded' });
+  expect(await sleeping.desk.command('restore')).toMatchObject({ status: 'succeeded' });
+  expect(await sleeping.desk.command('save')).toMatchObject({ status: 'succeeded' });
+  checkpointId = (await sleeping.desk.view()).checkpointId!;
+  folder = `desktops/ada/checkpoints/${checkpointId}`;
+});
+afterAll(() => bed?.end());
+
+interface Ran {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function checkpoint(...args: string[]): Promise<Ran> {
+  const main = join(process.cwd(), 'dist', 'apps', 'cli', 'main.js');
+  const env = { PATH: process.env['PATH'], DATA_DIR: bed.dataDir };
+  return new Promise((resolve) => {
+    execFile(process.execPath, [main, 'checkpoint', ...args], { env }, (error, stdout, stderr) => {
+      resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr });
+    });
+  });
+}
+
+const json = ({ stdout }: Ran) => JSON.parse(stdout) as Record<string, unknown>;
+
+test('inspect tells what the newest checkpoint is made of', async () => {
+  const shown = await checkpoint('inspect', 'ada');
+  expect(shown).toMatchObject({ code: 0, stderr: '' });
+  expect(shown.stdout).toContain(`checkpoint    ${checkpointId}`);
+  expect(shown.stdout).toMatch(/known from the checkpoint before +[1-9]/);
+  const summary = json(await checkpoint('inspect', 'ada', '--json'));
+  expect(summary).toMatchObject({ checkpointId, sealChecked: true, lineage: { depth: 1 } });
+});
+
+test('verify looks at all of it and finds nothing', async () => {
+  const report = json(await checkpoint('verify', 'ada', '--json'));
+  expect(report).toMatchObject({ checkpointId, depth: 'contents', findings: [], notChecked: [] });
+  expect(report['checked']).toMatchObject({ frames: expect.any(Number), pages: expect.any(Number) });
+  expect(await checkpoint('verify', 'ada')).toMatchObject({
+    code: 0,
+    stderr: '',
+    stdout: expect.stringMatching(new RegExp(`^${checkpointId} is whole\nchecked: `)),
+  });
+  expect(await checkpoint('verify', 'ada', checkpointId, '--no-keys')).toMatchObject({
+    code: 0,
+    stdout: expect.stringContaining('Only sizes and digests were checked'),
+  });
+});
+
+test('the memory that QEMU alone loads from an export is the memory that was put to sleep', async () => {
+  const file = join(bed.dataDir, 'ada.stream');
+  const exported = json(await checkpoint('export', 'ada', '--output', file, '--json'));
+  expect(exported).toMatchObject({ checkpointId, output: file });
+  expect(await loadedByQemuAlone(file, exported['layers'] as string[])).toEqual(sleeping.memory);
+  // What was exported is still there to be woken.
+  expect(await checkpoint('verify', 'ada')).toMatchObject({ code: 0 });
+});
+
+test('a damaged checkpoint is verified with exit code 1 and every damage by name, and not exported', async () => {
+  const pack = (await readdir(join(bed.dataDir, 'storage', folder))).find((name) => name.startsWith('pack-'))!;
+  const damage = await open(join(bed.dataDir, 'storage', folder, pack), 'r+');
+  const { buffer } = await damage.read(Buffer.alloc(1), 0, 1, 5);
+  await damage.write(Buffer.of(buffer[0]! ^ 8), 0, 1, 5);
+  await damage.close();
+  const known = join(bed.dataDir, 'storage', folder, 'known-pages');
+  await rename(known, `${known}.away`);
+
+  const { code, stdout } = await checkpoint('verify', 'ada', '--json');
+  expect(code).toBe(1);
+  expect(JSON.parse(stdout)).toMatchObject({
+    findings: [
+      { code: 'CHECKPOINT_INCOMPLETE', object: `${folder}/known-pages` },
+      { code: 'CHECKPOINT_CORRUPT', object: `${folder}/${pack}`, message: expect.stringContaining('digest') },
+      { code: 'CHECKPOINT_CORRUPT', object: `${folder}/${pack}`, offset: 0, page: expect.any(Number) },
+    ],
+  });
+  const before = await readdir(bed.dataDir);
+  expect(await checkpoint('export', 'ada', '-o', join(bed.dataDir, 'broken.stream'))).toMatchObject({
+    code: 1,
+    stdout: '',
+    stderr: expect.stringMatching(new RegExp(`^dormouse: .*${pack}: the tag of the frame .*CHECKPOINT_CORRUPT`)),
+  });
+  expect(await readdir(bed.dataDir)).toEqual(before);
+});
+
+/** Starts a QEMU that Dormouse knows nothing of, on a throw-away layer over the sealed ones. */
+async function loadedByQemuAlone(stream: string, layers: readonly string[]): Promise<Memory> {
+  const scratch = join(bed.dataDir, 'alone');
+  await mkdir(scratch);
+  const directory = new RunDirectory(scratch, 'alone');
+  await directory.create();
+  const overlays: string[] = [];
+  for (const [disk, layer] of layers.entries()) {
+    overlays.push(join(directory.path, `${disk}.qcow2`));
+    const create = ['create', '-q', '-f', 'qcow2', '-b', layer, '-F', 'qcow2', overlays[disk]!];
+    await promisify(execFile)('qemu-img', create);
+  }
+  const [host] = await dormouse.api.hosts();
+  const accelerator = host!.capabilities['accelerator'] as 'kvm' | 'tcg';
+  const incoming = `exec:cat '${stream}'`;
+  const spec = parseLaunchSpec(bed.launchSpec(memoryMiB));
+  const qemu = await spawnDetached({
+    program: 'qemu-system-x86_64',
+    args: launchArguments(spec, { name: 'alone', accelerator, overlays, incoming }),
+    cwd: directory.path,
+    logFile: directory.file('qemu.log'),
+  });
+  try {
+    const guest = await whenThere(() => GuestClient.connect(directory.file(socketNames.probe)));
+    await guest.ping({ timeoutMs: 120_000 });
+    const memory = await memoryOf(guest);
+    guest.close();
+    return memory;
+  } finally {
+    await stopProcess(qemu, { signal: 'SIGKILL' });
+  }
+}
+
+async function whenThere<T>(connect: () => Promise<T>): Promise<T> {
+  const deadline = Date.now() + 60_000;
+  for (;;) {
+    try {
+      return await connect();
+    } catch (error) {
+      if (Date.now() > deadline) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+}
