@@ -4,7 +4,18 @@ import { DormouseError } from '@dormouse/errors';
 import { brokerEventTypes, disconnectReasons, type BrokerEventType, type JsonObject } from '@dormouse/session';
 import { Argument, Command, Option } from 'commander';
 import type { Access } from './access';
-import { showAnswer, showDesktop, showDesktops, showHosts, showOperation, showOperations, showPool } from './show';
+import { rotateKeys } from './rotate-keys';
+import {
+  showAnswer,
+  showDesktop,
+  showDesktops,
+  showHosts,
+  showKeys,
+  showOperation,
+  showOperations,
+  showPool,
+  showRotation,
+} from './show';
 
 export interface ProgramContext {
   readonly openAccess: () => Promise<Access>;
@@ -142,6 +153,32 @@ export function buildProgram(context: ProgramContext): Command {
       answer(async ({ client }) => {
         const value = await client.hosts();
         return { value, text: showHosts(value, now()) };
+      }),
+    );
+
+  const keys = program.command('keys').description('the keys that checkpoints are encrypted with');
+  keys
+    .command('list')
+    .description('which keys there are and what wraps them; never a key itself')
+    .action(() =>
+      answer(async ({ client }) => {
+        const value = [];
+        for await (const one of client.keys()) value.push(one);
+        return { value, text: showKeys(value, now()) };
+      }),
+    );
+  keys
+    .command('rotate')
+    .description('wrap all keys with a new key-encryption key; checkpoints stay as they are')
+    .option('--reason <text>', 'goes into the audit log', 'asked for on the command line')
+    .option('--rewrap-only', 'without a new one: finish what was interrupted')
+    .action((options: { reason: string; rewrapOnly?: boolean }) =>
+      answer(async ({ client }) => {
+        const { json } = program.opts<{ json?: boolean }>();
+        const value = await rotateKeys(client, options, (progress) => {
+          if (!json) print(progress);
+        });
+        return { value, text: showRotation(value) };
       }),
     );
 

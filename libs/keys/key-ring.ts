@@ -84,7 +84,6 @@ export class KeyRing {
     let rewrapped = 0;
     let done = 0;
     for await (const kept of this.wrappedOtherwise(kekId)) {
-      if (signal?.aborted) break;
       try {
         if (await this.rewrap(kept)) rewrapped += 1;
       } catch (error) {
@@ -92,6 +91,8 @@ export class KeyRing {
         rejected.push({ purpose: kept.purpose, message: error.message });
       }
       onProgress?.(++done, Math.max(done, total));
+      // Not before the first: a slow provider must not keep repeated calls from getting anywhere.
+      if (signal?.aborted) break;
     }
     const remaining = (await this.store.count({ notOfKek: kekId })) - rejected.length;
     return { kekId, rewrapped, remaining: Math.max(0, remaining), rejected };
