@@ -6,6 +6,7 @@ import { Argument, Command, Option } from 'commander';
 import type { Access } from './access';
 import { rotateKeys } from './rotate-keys';
 import {
+  counted,
   showAnswer,
   showDesktop,
   showDesktops,
@@ -172,15 +173,22 @@ export function buildProgram(context: ProgramContext): Command {
     .description('wrap all keys with a new key-encryption key; checkpoints stay as they are')
     .option('--reason <text>', 'goes into the audit log', 'asked for on the command line')
     .option('--rewrap-only', 'without a new one: finish what was interrupted')
-    .action((options: { reason: string; rewrapOnly?: boolean }) =>
-      answer(async ({ client }) => {
+    .action(async (options: { reason: string; rewrapOnly?: boolean }) => {
+      let rejected = 0;
+      await answer(async ({ client }) => {
         const { json } = program.opts<{ json?: boolean }>();
         const value = await rotateKeys(client, options, (progress) => {
           if (!json) print(progress);
         });
+        rejected = value.rejected.length;
         return { value, text: showRotation(value) };
-      }),
-    );
+      });
+      if (rejected === 0) return;
+      throw new DormouseError(
+        'KEY_REJECTED',
+        `${counted(rejected, 'key')} could not be unwrapped; the others are done`,
+      );
+    });
 
   program
     .command('event')

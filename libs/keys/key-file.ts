@@ -1,5 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { link, mkdir, open, rename, rm } from 'node:fs/promises';
+import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { DormouseError } from '@dormouse/errors';
 import { withFileLock } from './file-lock';
@@ -45,33 +45,19 @@ export class KeyFile implements KeyProvider {
     return key;
   }
 
-  async addKek(): Promise<void> {
-    await withFileLock(`${this.path}.lock`, async () => {
-      const draft = await writeDraft(this.path, [...(await read(this.path)), newKey()]);
-      try {
-        await rename(draft, this.path);
-        await syncDirectory(dirname(this.path));
-      } catch (error) {
-        await rm(draft, { force: true });
-        throw unusable(this.path, error);
-      }
-    });
+  addKek(): Promise<void> {
+    return withFileLock(`${this.path}.lock`, async () => write(this.path, [...(await read(this.path)), newKey()]));
   }
 }
 
-/** Two processes may start at once: link(2) does not replace, so both use the first one's keys. */
+/** Two processes may start at once: the second finds the first one's keys. */
 async function make(path: string): Promise<void> {
-  let draft: string | null = null;
-  try {
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-    draft = await writeDraft(path, [newKey()]);
-    await link(draft, path);
-    await syncDirectory(dirname(path));
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw unusable(path, error);
-  } finally {
-    if (draft !== null) await rm(draft, { force: true });
-  }
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 }).catch((error: unknown) => {
+    throw unusable(path, error);
+  });
+  await withFileLock(`${path}.lock`, async () => {
+    if ((await readIfThere(path)) === null) await write(path, [newKey()]);
+  });
 }
 
 async function read(path: string): Promise<readonly KeyEncryptionKey[]> {
@@ -105,10 +91,11 @@ async function readIfThere(path: string): Promise<readonly KeyEncryptionKey[] | 
   return keys;
 }
 
-/** @returns the path of the draft, whole and on the disk */
-async function writeDraft(path: string, keys: readonly KeyEncryptionKey[]): Promise<string> {
-  const draft = `${path}.${randomUUID()}`;
+/** Under the lock. The file changes as a whole or not at all; a draft that a killed process left is written over. */
+async function write(path: string, keys: readonly KeyEncryptionKey[]): Promise<void> {
+  const draft = `${path}.new`;
   try {
+    await rm(draft, { force: true });
     const file = await open(draft, 'wx', 0o600);
     try {
       await file.writeFile(formatKeyFile(keys));
@@ -116,9 +103,9 @@ async function writeDraft(path: string, keys: readonly KeyEncryptionKey[]): Prom
     } finally {
       await file.close();
     }
-    return draft;
+    await rename(draft, path);
+    await syncDirectory(dirname(path));
   } catch (error) {
-    await rm(draft, { force: true });
     throw unusable(path, error);
   }
 }
