@@ -41,6 +41,7 @@ export interface RunningWorker {
  * @throws QEMU_MISSING, QEMU_TOO_OLD, USERFAULTFD_DENIED, KEY_REJECTED, KEY_UNAVAILABLE for a key file: better no worker than one that fails at nine in the morning
  */
 export async function startWorker(config: ServiceConfig, logger: Logger, metrics: Metrics): Promise<RunningWorker> {
+  const keyProvider = await openKeyProvider(config);
   const runRoot = join(config.dataDir, 'run');
   await mkdir(runRoot, { recursive: true, mode: 0o700 });
   const hypervisor = new QemuHypervisor({
@@ -55,8 +56,6 @@ export async function startWorker(config: ServiceConfig, logger: Logger, metrics
   const found = await hypervisor.probe();
   const capabilities = { ...found, memoryMiB: config.hostMemoryMiB ?? found.memoryMiB };
   logger.info({ hostId: config.hostId, ...capabilities }, `this host runs guests with ${capabilities.accelerator}`);
-
-  const keyProvider = await openKeyProvider(config);
 
   const stops: (() => Promise<unknown>)[] = [() => Promise.resolve(hypervisor.close())];
   const stop = async (): Promise<void> => {

@@ -139,7 +139,7 @@ describe('the command', () => {
     const [head, ...rows] = lines((await dormouse(['keys', 'list'])).stdout);
     expect(head).toMatch(/^SCOPE +KEY +AGE +WRAPPED BY +SINCE$/);
     expect(rows).toHaveLength((await keys()).length);
-    expect(rows[0]).toMatch(/^content +[0-9a-f-]{36} +\d+ s +[0-9a-f-]{36} +\d+ s$/);
+    expect(rows[0]).toMatch(/^content +[0-9a-f-]{36} +\d+ \w+ +[0-9a-f-]{36} +\d+ \w+$/);
     expect(JSON.parse((await dormouse(['--json', 'keys', 'list'])).stdout)).toEqual(await keys());
   });
 
@@ -193,6 +193,7 @@ test('with a Vault, the key is rotated there, and the api wraps everything with 
     await vault.stop();
     await expect(other.client.rotateKeys({ reason })).rejects.toMatchObject({ code: 'KEY_UNAVAILABLE' });
   } finally {
+    await vault.stop();
     await other.stop();
   }
 });
