@@ -19,9 +19,10 @@ const rooms = {
   'libs/keys': { libs: ['errors'], never: [frameworks] },
   'libs/storage': { libs: ['errors', 'process'], never: [frameworks] },
   'libs/checkpoint': { libs: ['errors', 'storage'], never: [frameworks] },
+  'libs/content-index': { libs: ['errors', 'checkpoint'], never: [frameworks] },
   'libs/pager-control': { libs: ['errors', 'process'], never: [/^(@nestjs\/|nestjs-|typeorm$|bullmq$|ioredis$)/] },
   'libs/hypervisor': {
-    libs: ['errors', 'process', 'qemu', 'migration-stream', 'pager-control', 'checkpoint', 'storage'],
+    libs: ['errors', 'process', 'qemu', 'migration-stream', 'pager-control', 'checkpoint', 'content-index', 'storage'],
     never: [/^(@nestjs\/|nestjs-|typeorm$|bullmq$|ioredis$)/],
   },
   'libs/config': { libs: ['errors'], never: [frameworks] },

@@ -19,6 +19,7 @@ import type { Logger, Metrics } from '@dormouse/observability';
 import { createDataSource, runMigrations } from '@dormouse/persistence';
 import { openBlobStore } from '@dormouse/storage';
 import { HostAnnouncer } from './host/host-announcer';
+import { ImageIndexer } from './host/image-indexer';
 import { MachineCensus } from './host/machine-census';
 import { Leases } from './leases';
 import { hostHandlers, sessionHandlers } from './processors';
@@ -44,12 +45,13 @@ export async function startWorker(config: ServiceConfig, logger: Logger, metrics
   const keyProvider = await openKeyProvider(config);
   const runRoot = join(config.dataDir, 'run');
   await mkdir(runRoot, { recursive: true, mode: 0o700 });
+  const diskRoot = join(config.dataDir, 'disks');
   const hypervisor = new QemuHypervisor({
     qemu: config.qemuBinary,
     qemuImg: 'qemu-img',
     accelerator: config.accelerator,
     runRoot,
-    diskRoot: join(config.dataDir, 'disks'),
+    diskRoot,
     storageUrl: config.storageUrl,
     pagerProgram,
   });
@@ -81,6 +83,8 @@ export async function startWorker(config: ServiceConfig, logger: Logger, metrics
     stops.push(() => reconciler.stop());
 
     const workerId = `${config.hostId}/${process.pid}/${randomUUID().slice(0, 8)}`;
+    const images = new ImageIndexer(diskRoot, keys, logger);
+    stops.push(() => images.stop());
     const leases = new Leases(ledger, workerId, logger);
     leases.start();
     stops.push(() => Promise.resolve(leases.stop()));
@@ -91,6 +95,7 @@ export async function startWorker(config: ServiceConfig, logger: Logger, metrics
       hypervisor,
       store,
       keys,
+      images,
       leases,
       logger,
       metrics,

@@ -3,6 +3,7 @@ import type { Hypervisor } from '@dormouse/hypervisor';
 import type { KeyRing } from '@dormouse/keys';
 import type { Logger, Metrics } from '@dormouse/observability';
 import type { BlobStore } from '@dormouse/storage';
+import type { ImageIndexer } from './host/image-indexer';
 import type { Leases } from './leases';
 
 /** What the processors work with. */
@@ -14,6 +15,7 @@ export interface WorkerContext {
   readonly hypervisor: Hypervisor;
   readonly store: BlobStore;
   readonly keys: KeyRing;
+  readonly images: ImageIndexer;
   readonly leases: Leases;
   readonly logger: Logger;
   readonly metrics: Metrics;

@@ -1,7 +1,8 @@
 import { DormouseError, isDormouseError } from '@dormouse/errors';
 import { CheckpointReader } from './checkpoint-reader';
 import * as fixture from './checkpoint-fixture';
-import { frameBytes } from './layout';
+import { CheckpointSecrets } from './encryption';
+import { frameBytes, tagBytes } from './layout';
 import { encodeManifest, sha256, type Manifest } from './manifest';
 import { objectKeys } from './object-keys';
 
@@ -9,6 +10,9 @@ const { dull, identity, wakePack, wild } = fixture;
 const keys = objectKeys(identity.desktopId, identity.checkpointId);
 const otherIdentity = { ...identity, checkpointId: '0b0e1c1a-0000-4000-8000-000000000002' };
 const otherKeys = objectKeys(otherIdentity.desktopId, otherIdentity.checkpointId);
+
+const secrets = new CheckpointSecrets(fixture.dataKey, identity.checkpointId);
+const storedFrame = frameBytes + tagBytes;
 
 let files: fixture.TestStore;
 
@@ -31,7 +35,7 @@ afterAll(() => files.remove());
 async function damageFound(): Promise<unknown> {
   const store = await files.open();
   try {
-    const reader = await CheckpointReader.open(store, identity.desktopId, identity.checkpointId);
+    const reader = await CheckpointReader.open(store, identity, fixture.keys);
     const results = await Promise.allSettled([fixture.readPages(reader), fixture.readPagesInRuns(reader, 10)]);
     for (const result of results) {
       if (result.status === 'fulfilled') expect(fixture.samePages(result.value, pages(0))).toBe(true);
@@ -58,8 +62,8 @@ async function damaged(key: string, content: Buffer, check: () => Promise<void>)
   }
 }
 
-const corruptOrUnsupported = (key: string) => ({
-  code: expect.stringMatching(/^(CHECKPOINT_CORRUPT|FORMAT_UNSUPPORTED)$/),
+const corruptOrRefused = (key: string) => ({
+  code: expect.stringMatching(/^(CHECKPOINT_CORRUPT|FORMAT_UNSUPPORTED|CHECKPOINT_KEY_MISMATCH)$/),
   details: { object: key },
   message: expect.stringContaining(key),
 });
@@ -87,7 +91,7 @@ describe.each(objects)('a %s', (name, key) => {
       const flipped = Buffer.from(whole);
       flipped[at]! ^= 1 << ((at * 5) % 8);
       await damaged(key, flipped, async () => {
-        expect(await damageFound()).toMatchObject(name === 'manifest' ? corruptOrUnsupported(key) : corrupt(key));
+        expect(await damageFound()).toMatchObject(name === 'manifest' ? corruptOrRefused(key) : corrupt(key));
       });
     }
   });
@@ -133,12 +137,35 @@ describe.each(objects)('a %s', (name, key) => {
   );
 });
 
+describe('a key that is not the one of the checkpoint', () => {
+  const open = async (dataKey: typeof fixture.dataKey) =>
+    CheckpointReader.open(await files.open(), identity, { ...fixture.keys, dataKey });
+  const mismatch = { code: 'CHECKPOINT_KEY_MISMATCH', details: { object: keys.manifest } };
+
+  test('is refused by its name', async () => {
+    await expect(open({ ...fixture.dataKey, keyId: 'another' })).rejects.toMatchObject(mismatch);
+  });
+
+  test('is refused under the right name', async () => {
+    await expect(open({ ...fixture.dataKey, key: Buffer.alloc(32, 9) })).rejects.toMatchObject(mismatch);
+  });
+});
+
+test('a manifest somebody without the key has written, with the right digest, is refused', async () => {
+  const forger = new CheckpointSecrets({ ...fixture.dataKey, key: Buffer.alloc(32, 9) }, identity.checkpointId);
+  const text = (await files.content(keys.manifest)).toString('utf8');
+  const manifest = JSON.parse(text.slice(text.indexOf('\n'))) as Manifest;
+  await damaged(keys.manifest, encodeManifest({ ...manifest, diskGeneration: 'another' }, forger), async () => {
+    expect(await damageFound()).toMatchObject({ code: 'CHECKPOINT_KEY_MISMATCH', details: { object: keys.manifest } });
+  });
+});
+
 test('two frames of one length that changed places are refused', async () => {
   const pack = await files.content(keys.pack(0));
   const swapped = Buffer.concat([
-    pack.subarray(frameBytes, 2 * frameBytes),
-    pack.subarray(0, frameBytes),
-    pack.subarray(2 * frameBytes),
+    pack.subarray(storedFrame, 2 * storedFrame),
+    pack.subarray(0, storedFrame),
+    pack.subarray(2 * storedFrame),
   ]);
   await damaged(keys.pack(0), swapped, async () => {
     expect(await damageFound()).toMatchObject(corrupt(keys.pack(0)));
@@ -147,9 +174,9 @@ test('two frames of one length that changed places are refused', async () => {
 
 test('a damaged frame costs its own pages only', async () => {
   const pack = Buffer.from(await files.content(keys.pack(0)));
-  pack[frameBytes + 5]! ^= 1;
+  pack[storedFrame + 5]! ^= 1;
   await damaged(keys.pack(0), pack, async () => {
-    const reader = await CheckpointReader.open(await files.open(), identity.desktopId, identity.checkpointId);
+    const reader = await CheckpointReader.open(await files.open(), identity, fixture.keys);
     await expect(fixture.readFrame(reader, 1)).rejects.toMatchObject(corrupt(keys.pack(0)));
     expect((await fixture.readFrame(reader, 0)).subarray(0, 4096).equals(wild(0))).toBe(true);
     await expect(fixture.readFrame(reader, 2)).resolves.toHaveLength(frameBytes);
@@ -157,9 +184,9 @@ test('a damaged frame costs its own pages only', async () => {
 });
 
 test('a pack that is cut after the checkpoint was opened is damage, not a store that may come back', async () => {
-  const reader = await CheckpointReader.open(await files.open(), identity.desktopId, identity.checkpointId);
+  const reader = await CheckpointReader.open(await files.open(), identity, fixture.keys);
   const pack = await files.content(keys.pack(0));
-  await damaged(keys.pack(0), pack.subarray(0, frameBytes + 7), async () => {
+  await damaged(keys.pack(0), pack.subarray(0, storedFrame + 7), async () => {
     await expect(fixture.readFrame(reader, 1)).rejects.toMatchObject(corrupt(keys.pack(0)));
     await expect(fixture.readFrames(reader, 0, 2)).rejects.toMatchObject(corrupt(keys.pack(0)));
   });
@@ -174,11 +201,11 @@ test('a store that does not answer is not taken for damage', async () => {
     read: (key, range) => whileItAnswers(() => store.read(key, range)),
     stat: (key) => whileItAnswers(() => store.stat(key)),
   });
-  const reader = await CheckpointReader.open(leaving, identity.desktopId, identity.checkpointId);
+  const reader = await CheckpointReader.open(leaving, identity, fixture.keys);
   answers = false;
   await expect(fixture.readFrame(reader, 0)).rejects.toMatchObject({ code: 'STORAGE_FAILED' });
   await expect(fixture.readFrames(reader, 0, 2)).rejects.toMatchObject({ code: 'STORAGE_FAILED' });
-  const opening = CheckpointReader.open(leaving, identity.desktopId, identity.checkpointId);
+  const opening = CheckpointReader.open(leaving, identity, fixture.keys);
   await expect(opening).rejects.toMatchObject({ code: 'STORAGE_FAILED' });
 });
 
@@ -189,12 +216,12 @@ describe('a version this reader does not know is refused, not guessed at:', () =
   };
 
   test('of the manifest', async () => {
-    const later = (await files.content(keys.manifest)).toString('utf8').replace('manifest 1 ', 'manifest 2 ');
+    const later = (await files.content(keys.manifest)).toString('utf8').replace('manifest 2 ', 'manifest 3 ');
     await damaged(keys.manifest, Buffer.from(later), async () => {
       expect(await damageFound()).toMatchObject({
         code: 'FORMAT_UNSUPPORTED',
         details: { object: keys.manifest },
-        message: expect.stringContaining('version 2'),
+        message: expect.stringContaining('version'),
       });
     });
   });
@@ -202,15 +229,15 @@ describe('a version this reader does not know is refused, not guessed at:', () =
   test.each(['pageMap', 'wakePack'] as const)('of the %s', async (object) => {
     const key = keys[object];
     const later = Buffer.from(await files.content(key));
-    later.writeUInt16LE(2, 4);
+    later.writeUInt16LE(3, 4);
     const manifest = await readManifestOf();
     const reference = { ...manifest[object], sha256: sha256(later) };
     await damaged(key, later, () =>
-      damaged(keys.manifest, encodeManifest({ ...manifest, [object]: reference }), async () => {
+      damaged(keys.manifest, encodeManifest({ ...manifest, [object]: reference }, secrets), async () => {
         expect(await damageFound()).toMatchObject({
           code: 'FORMAT_UNSUPPORTED',
           details: { object: key },
-          message: expect.stringContaining('version 2'),
+          message: expect.stringContaining('version'),
         });
       }),
     );

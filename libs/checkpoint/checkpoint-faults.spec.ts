@@ -4,9 +4,9 @@ import type { BlobStore } from '@dormouse/storage';
 import { CheckpointReader } from './checkpoint-reader';
 import { CheckpointWriter } from './checkpoint-writer';
 import * as fixture from './checkpoint-fixture';
-import { deleteCheckpoint } from './delete-checkpoint';
 import { pageBytes } from './layout';
 import { objectKeys } from './object-keys';
+import { sweepDesktop } from './sweep-desktop';
 
 const { dull, identity, machine, wakePack, wild } = fixture;
 const keys = objectKeys(identity.desktopId, identity.checkpointId);
@@ -22,7 +22,7 @@ beforeEach(async () => {
 afterEach(() => files.remove());
 
 const writerOf = (on: BlobStore, pages: number): CheckpointWriter =>
-  new CheckpointWriter(on, identity, fixture.blocksOf(pages));
+  new CheckpointWriter(on, identity, fixture.blocksOf(pages), { keys: fixture.keys, hasher: fixture.hasher });
 
 async function writeAll(writer: CheckpointWriter, pages: number): Promise<void> {
   for (let page = 0; page < pages; page++) {
@@ -65,7 +65,7 @@ describe('a storage that is full', () => {
     ['in the first pack', 100_000],
     ['in the midst of the pages', 5 * MiB],
     ['with the last of the pages', 20 * MiB - 1],
-    ['with the wake pack or the page map', 20 * MiB + 310],
+    ['with the wake pack, the page map or the known pages', 20 * MiB + 6_000],
   ])('%s is what the writer says, and giving up leaves nothing', async (_, bytes) => {
     const pages = (20 * MiB) / pageBytes;
     const writer = writerOf(withRoomFor(bytes), pages);
@@ -143,7 +143,7 @@ describe('giving up', () => {
     expect(await files.keys()).toEqual([]);
   });
 
-  test.each(['pack', 'wake-pack', 'page-map'])(
+  test.each(['pack', 'wake-pack', 'page-map', 'known-pages'])(
     'while the %s is being made durable leaves nothing, and nothing comes after it',
     async (slow) => {
       const [reached, held] = [gate(), gate()];
@@ -191,9 +191,8 @@ test('a store that is slow makes the writer saturated after 16 MiB, until it has
   const slow = fixture.bendWriters(store, (real) => ({ write: (chunk) => stuck.opened.then(() => real.write(chunk)) }));
   const pages = (64 * MiB) / pageBytes;
   const writer = writerOf(slow, pages);
-  const page = wild(1);
   let given = 0;
-  for (; !writer.saturated && given < pages; given++) writer.addPage(given, page, 0);
+  for (; !writer.saturated && given < pages; given++) writer.addPage(given, wild(given), 0);
   expect(given * pageBytes).toBe(16 * MiB);
   await sleep(50);
   expect(writer.saturated).toBe(true);
@@ -203,40 +202,89 @@ test('a store that is slow makes the writer saturated after 16 MiB, until it has
   await writer.abort();
 });
 
-describe('removing a checkpoint', () => {
-  const neighbours = ['0b0e1c1a-0000-4000-8000-0000000000010', '0b0e1c1a'];
-  const remove = (on: BlobStore): Promise<void> => deleteCheckpoint(on, identity.desktopId, identity.checkpointId);
+describe('sweeping a desktop', () => {
+  const ids = ['1', '2', '3'].map((n) => `00000000-0000-4000-8000-00000000000${n}`);
+  const [first, second, third] = ids as [string, string, string];
+  const pages = (seed: number): Buffer[] => Array.from({ length: 40 }, (_, n) => wild(seed + n));
+  const sweep = (on: BlobStore, kept: string[], writing: string[] = []) =>
+    sweepDesktop(on, identity.desktopId, () => Promise.resolve({ kept, writing }));
 
+  async function readsWhole(checkpointId: string, expected: (Buffer | null)[]): Promise<void> {
+    const reader = await CheckpointReader.open(await files.open(), { ...identity, checkpointId }, fixture.keys);
+    expect(fixture.samePages(await fixture.readPages(reader), expected)).toBe(true);
+  }
+
+  /** Three checkpoints, the second and the third with pages of the first. */
+  const contents = [
+    pages(0),
+    [...pages(0).slice(0, 30), ...pages(500).slice(0, 10)],
+    pages(0).map((page, n) => (n === 7 ? wild(900) : page)),
+  ];
   beforeEach(async () => {
-    await fixture.write(store, [dull(1), wild(1), null]);
-    for (const checkpointId of neighbours) await fixture.write(store, [dull(2)], { ...identity, checkpointId });
+    await fixture.write(store, contents[0]!, { ...identity, checkpointId: first });
+    await fixture.writeAfter(store, first, contents[1]!, second);
+    await fixture.writeAfter(store, second, contents[2]!, third);
   });
 
-  test('leaves none of its objects and every object of those with a name like its own', async () => {
-    await remove(store);
-    expect((await files.keys()).filter((key) => key.startsWith(keys.prefix))).toEqual([]);
-    for (const checkpointId of neighbours) {
-      const reader = await CheckpointReader.open(store, identity.desktopId, checkpointId);
-      expect((await fixture.readPages(reader))[0]!.equals(dull(2))).toBe(true);
-    }
-    await remove(store); // nothing is left to do
+  test('removes what no kept checkpoint names, and keeps packs of the others that it does', async () => {
+    await sweep(store, [third]);
+    await readsWhole(third, contents[2]!);
+    const keysLeft = await files.keys();
+    expect(keysLeft.filter((key) => key.endsWith('/manifest'))).toEqual([
+      objectKeys(identity.desktopId, third).manifest,
+    ]);
+    expect(keysLeft).toContain(objectKeys(identity.desktopId, first).pack(0));
+    await sweep(store, []);
+    expect(await files.keys()).toEqual([]);
   });
 
-  test.each([1, 2, 3])(
-    'killed after %i objects leaves no manifest, and the next removal does the rest',
-    async (done) => {
-      let left = done;
+  test('leaves alone what is being written, and other desktops', async () => {
+    const other = { desktopId: 'desk-12', checkpointId: first };
+    await fixture.write(store, pages(3), other);
+    const writer = new CheckpointWriter(store, identity, fixture.blocksOf(300), {
+      keys: fixture.keys,
+      hasher: fixture.hasher,
+    });
+    for (let page = 0; page < 300; page++) writer.addPage(page, wild(5_000 + page), 0);
+    const sealed = await writer.seal(wakePack, machine);
+    await sweep(store, [second], [identity.checkpointId]);
+    await writer.commit(sealed);
+    await readsWhole(
+      identity.checkpointId,
+      Array.from({ length: 300 }, (_, page) => wild(5_000 + page)),
+    );
+    const reader = await CheckpointReader.open(store, other, fixture.keys);
+    expect(fixture.samePages(await fixture.readPages(reader), pages(3))).toBe(true);
+  });
+
+  test('removes nothing when a kept manifest cannot be read', async () => {
+    const before = await files.keys();
+    await files.change(objectKeys(identity.desktopId, second).manifest, Buffer.from('dormouse-manifest 9 x y\n{}'));
+    await expect(sweep(store, [second])).rejects.toMatchObject({ code: 'FORMAT_UNSUPPORTED' });
+    expect(await files.keys()).toEqual(before);
+  });
+
+  test('killed after any number of objects leaves every kept checkpoint whole, and the next sweep does the rest', async () => {
+    for (let killedAt = 0; ; killedAt++) {
+      let left = killedAt;
       const dying = fixture.bend(store, {
         delete: (key) => (left-- > 0 ? store.delete(key) : Promise.reject(new Error('killed'))),
       });
-      await expect(remove(dying)).rejects.toThrow('killed');
-      const opening = CheckpointReader.open(store, identity.desktopId, identity.checkpointId);
-      await expect(opening).rejects.toMatchObject({ code: 'CHECKPOINT_UNKNOWN' });
-      const kept = (await files.keys()).filter((key) => key.startsWith(keys.prefix));
-      expect(kept).not.toContain(keys.manifest);
-      expect(kept.length).toBe(4 - done);
-      await remove(store);
-      expect((await files.keys()).filter((key) => key.startsWith(keys.prefix))).toEqual([]);
-    },
-  );
+      const outcome = await sweep(dying, [third]).then(
+        () => 'done',
+        (error: Error) => error.message,
+      );
+      await readsWhole(third, contents[2]!);
+      for (const gone of [first, second]) {
+        const manifest = objectKeys(identity.desktopId, gone).manifest;
+        if (!(await files.keys()).includes(manifest)) continue;
+        await readsWhole(gone, contents[gone === first ? 0 : 1]!); // with its manifest still there it is whole
+      }
+      if (outcome === 'done') break;
+      expect(outcome).toBe('killed');
+    }
+    expect(
+      (await files.keys()).filter((key) => key.startsWith(objectKeys(identity.desktopId, second).manifest)),
+    ).toEqual([]);
+  });
 });

@@ -8,6 +8,7 @@ import { CheckpointWriter, type PageHasher, type WriterOptions } from './checkpo
 import type { DataKey } from './encryption';
 import { keyBytes, pageBytes, pageKind } from './layout';
 import { hashPages } from './page-hash';
+import { PreviousCheckpoint } from './previous-checkpoint';
 import type { WakePack } from './wake-pack';
 
 /** Checkpoints in a real file store in a directory of their own. For tests only. */
@@ -133,6 +134,19 @@ export async function write(
   await writer.commit(await writer.seal(waking, machine));
 }
 
+/** Writes a checkpoint that stores only what the one before does not know. */
+export async function writeAfter(
+  store: BlobStore,
+  previousId: string,
+  pages: readonly (Buffer | null)[],
+  checkpointId: string,
+  options: Partial<WriterOptions> = {},
+): Promise<void> {
+  const { desktopId } = identity;
+  const previous = await PreviousCheckpoint.load(store, { desktopId, checkpointId: previousId }, dataKey, () => true);
+  await write(store, pages, { desktopId, checkpointId }, wakePack, { ...options, previous });
+}
+
 /** Every page of a checkpoint, read frame by frame; null is a page of zeros. */
 export async function readPages(reader: CheckpointReader): Promise<(Buffer | null)[]> {
   const frames = await Promise.all(
@@ -150,12 +164,20 @@ export async function readPagesInRuns(reader: CheckpointReader, most: number): P
   return pagesIn(reader, frames);
 }
 
-function pagesIn({ map }: CheckpointReader, frames: readonly Buffer[]): (Buffer | null)[] {
-  return Array.from({ length: map.pages }, (_, page) => {
-    if (map.kindOf(page) === pageKind.zero) return null;
-    const at = map.slotOf(page) * pageBytes;
-    return frames[map.frameOf(page)]!.subarray(at, at + pageBytes);
-  });
+function pagesIn(reader: CheckpointReader, frames: readonly Buffer[]): Promise<(Buffer | null)[]> {
+  const { map } = reader;
+  return Promise.all(
+    Array.from({ length: map.pages }, async (_, page) => {
+      if (map.kindOf(page) === pageKind.zero) return null;
+      if (map.kindOf(page) === pageKind.disk) {
+        const block = await reader.readBlocks(map.sourceOf(page), map.blockOf(page), 1);
+        reader.checkDiskPage(page, block, 0);
+        return block;
+      }
+      const at = map.slotOf(page) * pageBytes;
+      return frames[map.frameOf(page)]!.subarray(at, at + pageBytes);
+    }),
+  );
 }
 
 /** Jest's own comparison takes a second for a thousand pages. */

@@ -28,7 +28,7 @@ export class CheckpointSecrets {
 
   constructor(
     readonly dataKey: DataKey,
-    private readonly checkpointId: string,
+    readonly checkpointId: string,
   ) {
     if (dataKey.key.length !== keyBytes) throw new DormouseError('INTERNAL', 'a data key has 32 bytes');
   }
@@ -46,7 +46,8 @@ export class CheckpointSecrets {
   /** @throws CHECKPOINT_KEY_MISMATCH naming `object` */
   checkSeal(json: Buffer, seal: string, object: string): void {
     const expected = this.seal(json);
-    const given = Buffer.from(seal, 'hex');
+    // Buffer.from would take upper case as well, or stop at what is no digit.
+    const given = Buffer.from(/^[0-9a-f]{64}$/.test(seal) ? seal : '', 'hex');
     if (given.length === expected.length && timingSafeEqual(given, expected)) return;
     throw keyMismatch(object, `${object} was not written with the data key of this desktop`);
   }

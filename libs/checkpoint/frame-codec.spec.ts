@@ -1,45 +1,60 @@
-import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { Encoder } from '@toondepauw/node-zstd';
-import { decodeFrame, decodeFrameNow, encodeFrame } from './frame-codec';
+import { encryptFrame, frameNonce } from './encryption';
+import { compressFrame, openFrame, openFrameNow, sealFrame } from './frame-codec';
 import type { FrameLocation } from './frame-table';
 import { frameBytes } from './layout';
 
-const decoders = [
-  ['decodeFrameNow', async (stored: Buffer, at: FrameLocation) => decodeFrameNow(stored, at, 'the-pack')],
-  ['decodeFrame', (stored: Buffer, at: FrameLocation) => decodeFrame(stored, at, 'the-pack')],
+const pack = { number: 3, key: Buffer.alloc(32, 0x5a) };
+const offset = 4096;
+const at = (stored: Buffer, encoding: number): FrameLocation => ({ pack: 0, offset, encoding, length: stored.length });
+
+const openers = [
+  ['openFrameNow', async (stored: Buffer, place: FrameLocation) => openFrameNow(stored, place, pack, 'the-pack')],
+  ['openFrame', (stored: Buffer, place: FrameLocation) => openFrame(stored, place, pack, 'the-pack')],
 ] as const;
 
-/** Where a frame would be if `stored` had been written: its digest always matches. */
-const locationOf = (stored: Buffer, encoding: number): FrameLocation => ({
-  ...{ pack: 0, offset: 4096, encoding, length: stored.length },
-  digest: createHash('sha256').update(stored).digest().subarray(0, 16),
-});
+const damage = {
+  code: 'CHECKPOINT_CORRUPT',
+  details: { object: 'the-pack' },
+  message: expect.stringContaining('byte 4096'),
+};
 
-describe.each(decoders)('%s', (_, decode) => {
-  test('gives back any frame that was encoded', async () => {
+describe.each(openers)('%s', (_, open) => {
+  test('gives back any frame that was sealed', async () => {
     const content = fc.tuple(fc.uint8Array({ minLength: 1, maxLength: 3 * frameBytes }), fc.nat(frameBytes));
     await fc.assert(
-      fc.asyncProperty(content, async ([some, at]) => {
+      fc.asyncProperty(content, async ([some, from]) => {
         const frame = Buffer.alloc(frameBytes);
-        frame.set(some.subarray(0, frameBytes - at), at);
-        const { bytes, encoding, digest } = await encodeFrame(Buffer.from(frame));
-        const pages = await decode(bytes, { ...locationOf(bytes, encoding), digest });
-        expect(pages.equals(frame)).toBe(true);
+        frame.set(some.subarray(0, frameBytes - from), from);
+        const compressed = await compressFrame(Buffer.from(frame));
+        const stored = sealFrame(compressed, pack, offset);
+        expect((await open(stored, at(stored, compressed.encoding))).equals(frame)).toBe(true);
       }),
     );
+  });
+
+  test('refuses a frame at another place, of another pack, under another key, or with any byte changed', async () => {
+    const compressed = await compressFrame(Buffer.alloc(frameBytes, 'frame'));
+    const stored = sealFrame(compressed, pack, offset);
+    const place = at(stored, compressed.encoding);
+    const elsewhere = [
+      sealFrame(compressed, pack, offset + 1),
+      sealFrame(compressed, { ...pack, number: 4 }, offset),
+      sealFrame(compressed, { ...pack, key: Buffer.alloc(32, 1) }, offset),
+      ...Array.from(stored, (byte, n) =>
+        Buffer.concat([stored.subarray(0, n), Buffer.of(byte ^ 1), stored.subarray(n + 1)]),
+      ),
+    ];
+    for (const other of elsewhere) await expect(open(other, place)).rejects.toMatchObject(damage);
   });
 
   test.each<[string, () => Promise<Buffer>]>([
     ['bytes that no compressor wrote', async () => Buffer.from('not compressed')],
     ['fewer bytes than a frame has', () => new Encoder(1).encode(Buffer.alloc(frameBytes - 1))],
     ['more bytes than a frame has', () => new Encoder(1).encode(Buffer.alloc(frameBytes + 1))],
-  ])('refuses %s, though their digest matches', async (__, make) => {
-    const stored = await make();
-    await expect(decode(stored, locationOf(stored, 1))).rejects.toMatchObject({
-      code: 'CHECKPOINT_CORRUPT',
-      details: { object: 'the-pack' },
-      message: expect.stringContaining('byte 4096'),
-    });
+  ])('refuses %s, though their tag matches', async (__, make) => {
+    const stored = encryptFrame(pack.key, frameNonce(pack.number, offset), await make());
+    await expect(open(stored, at(stored, 1))).rejects.toMatchObject(damage);
   });
 });

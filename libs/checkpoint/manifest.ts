@@ -94,6 +94,9 @@ export function decodeManifest(encoded: Buffer, secrets: CheckpointSecrets | nul
     throw corrupt(object, 'its digest does not match');
   const manifest = parse(json, object);
   if (secrets !== null) {
+    if (manifest.checkpointId !== secrets.checkpointId) {
+      throw corrupt(object, `it is the manifest of checkpoint ${manifest.checkpointId}`);
+    }
     const { keyId } = secrets.dataKey;
     if (manifest.keyId !== keyId) throw keyMismatch(object, `${object} needs key ${manifest.keyId}, not ${keyId}`);
     secrets.checkSeal(json, seal, object);

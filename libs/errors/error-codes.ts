@@ -45,6 +45,7 @@ export const errorCodes = {
   KEY_UNAVAILABLE: { status: 503, title: 'The keys of checkpoints cannot be reached' },
   KEY_REJECTED: { status: 500, title: 'A wrapped key was not accepted by its provider' },
   KEY_MISSING: { status: 500, title: 'The data key of a desktop is gone' },
+  CONTENT_INDEX_CORRUPT: { status: 500, title: 'The index of an image is damaged' },
   STORAGE_FULL: { status: 507, title: 'The storage is full' },
   STORAGE_FAILED: { status: 502, title: 'The storage did not do what was asked' },
   STORAGE_OBJECT_MISSING: { status: 404, title: 'The storage has no such object' },

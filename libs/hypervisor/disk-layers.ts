@@ -3,7 +3,7 @@ import { mkdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { DormouseError } from '@dormouse/errors';
-import type { DiskSpec, LaunchSpec } from '@dormouse/qemu';
+import { writableDisks, type LaunchSpec } from '@dormouse/qemu';
 
 const run = promisify(execFile);
 
@@ -67,10 +67,6 @@ export class DiskLayers {
   private file(desktopId: string, generation: string, disk: number): string {
     return join(this.directory(desktopId), fileName(generation, disk));
   }
-}
-
-export function writableDisks(launchSpec: LaunchSpec): DiskSpec[] {
-  return launchSpec.disks.filter((disk) => !disk.readOnly);
 }
 
 function fileName(generation: string, disk: number): string {

@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { join } from 'node:path';
+import { contentIndexFile } from '@dormouse/content-index';
 import { DormouseError, isDormouseError } from '@dormouse/errors';
 import {
   pagerSockets,
@@ -17,12 +18,13 @@ import {
   probeHost,
   socketNames,
   thawMachine,
+  writableDisks,
   type AcceleratorChoice,
   type HostCapabilities,
   type LaunchSpec,
   type QmpClient,
 } from '@dormouse/qemu';
-import { DiskLayers, writableDisks } from './disk-layers';
+import { DiskLayers } from './disk-layers';
 import { fingerprintOf, type Fingerprint } from './fingerprint';
 import type {
   Capture,
@@ -138,7 +140,9 @@ export class QemuHypervisor implements Hypervisor {
         ...this.pagerJob(machine, target),
         fingerprint,
         diskGeneration: machine.diskGeneration,
-        imageIndexes: [],
+        imageIndexes: await Promise.all(
+          writableDisks(machine.launchSpec).map(({ image }) => contentIndexFile(this.options.diskRoot, image)),
+        ),
         previousCheckpointId: options.previousCheckpointId,
         keptGenerations: options.keptGenerations,
         wakeSetPages,

@@ -5,7 +5,7 @@
 export { QmpClient, type QmpEvent } from './qmp-client';
 export { GuestAgent } from './guest-agent';
 export { launchArguments, socketNames, type LaunchPlacement } from './launch-arguments';
-export { parseLaunchSpec, type DiskSpec, type LaunchSpec, type NicSpec } from './launch-spec';
+export { parseLaunchSpec, writableDisks, type DiskSpec, type LaunchSpec, type NicSpec } from './launch-spec';
 export { probeAccelerator, type Accelerator, type AcceleratorChoice } from './accelerator-probe';
 export { thawMachine } from './thaw-machine';
 export { probeHost, type HostCapabilities } from './host-probe';

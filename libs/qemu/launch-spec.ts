@@ -55,3 +55,8 @@ export function parseLaunchSpec(value: unknown): LaunchSpec {
   const problems = parsed.error.issues.map((issue) => `${issue.path.join('.') || 'launch spec'}: ${issue.message}`);
   throw new DormouseError('LAUNCH_SPEC_INVALID', problems.join('; '), { problems });
 }
+
+/** Each has layers of its own, over its image. */
+export function writableDisks(launchSpec: LaunchSpec): DiskSpec[] {
+  return launchSpec.disks.filter((disk) => !disk.readOnly);
+}

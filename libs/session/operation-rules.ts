@@ -12,7 +12,14 @@ import type { sessionRules } from './session-rules';
 const mostRestoreFailures = 3;
 
 /** Errors that trying again cannot mend. */
-const hopelessRestores: readonly ErrorCode[] = ['CHECKPOINT_CORRUPT', 'CHECKPOINT_INCOMPLETE', 'FORMAT_UNSUPPORTED'];
+const hopelessRestores: readonly ErrorCode[] = [
+  'CHECKPOINT_CORRUPT',
+  'CHECKPOINT_INCOMPLETE',
+  'CHECKPOINT_KEY_MISMATCH',
+  'DISK_SOURCE_CHANGED',
+  'FORMAT_UNSUPPORTED',
+  'KEY_MISSING',
+];
 
 /** The phases a worker enters by itself; back to `capture` when it begins a save anew. */
 const openPhases: Partial<Record<MachineState, readonly OperationPhase[]>> = {

@@ -8,6 +8,7 @@ import {
   PreviousCheckpoint,
   type SealedCheckpoint,
 } from '@dormouse/checkpoint';
+import { ContentIndex } from '@dormouse/content-index';
 import { describeError, DormouseError } from '@dormouse/errors';
 import { MigrationStreamReader, type RamBlock } from '@dormouse/migration-stream';
 import {
@@ -46,7 +47,7 @@ class Capture {
   private workerSeen = false;
   private readonly keys;
   private readonly hasher;
-  private readonly disks;
+  private disks: DiskContents | null = null;
 
   constructor(
     private readonly job: CaptureJob,
@@ -68,7 +69,6 @@ class Capture {
     };
     this.keys = decodeKeys(job.keys);
     this.hasher = new HashThreads(this.keys.contentKey, hashThreads);
-    this.disks = new DiskContents(job.disks, [], job.diskGeneration);
     this.control = new ControlServer(
       status,
       (command) => this.obey(command),
@@ -99,7 +99,7 @@ class Capture {
     } catch (error) {
       await this.giveUp(this.abort.signal.aborted ? this.abort.signal.reason : error);
     }
-    this.disks.close();
+    this.disks?.close();
     server.close();
     await this.control.close();
     await this.hasher.close();
@@ -107,8 +107,8 @@ class Capture {
 
   /** Reads QEMU's stream to its end and makes it durable. */
   private async receive(socket: Socket): Promise<SealedCheckpoint> {
-    const [previous] = await Promise.all([this.loadPrevious(), this.disks.scanLayers(this.hasher)]);
-    const { keys, hasher, disks } = this;
+    const [previous, disks] = await Promise.all([this.loadPrevious(), this.lookAtDisks()]);
+    const { keys, hasher } = this;
     const { wakeSetPages } = this.job;
     const firstPage: number[] = [];
     const stream = new MigrationStreamReader({
@@ -145,6 +145,21 @@ class Capture {
         createdAt: new Date().toISOString(),
       },
     );
+  }
+
+  /** An index that cannot be read is no reason not to save. */
+  private async lookAtDisks(): Promise<DiskContents> {
+    const { disks, imageIndexes, diskGeneration } = this.job;
+    const { contentKey } = this.keys;
+    const indexes = imageIndexes.map((file, disk) =>
+      ContentIndex.load(file, { image: disks.images[disk]!, contentKey }).catch((error: unknown) => {
+        process.stderr.write(`the index of an image is of no use to this save: ${describeError(error).message}\n`);
+        return null;
+      }),
+    );
+    this.disks = new DiskContents(disks, await Promise.all(indexes), diskGeneration);
+    await this.disks.scanLayers(this.hasher);
+    return this.disks;
   }
 
   /** A previous checkpoint that cannot be read is no reason not to write the next. */

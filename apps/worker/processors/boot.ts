@@ -1,4 +1,5 @@
 import { isDormouseError } from '@dormouse/errors';
+import { writableDisks } from '@dormouse/qemu';
 import { writesToDisk } from '../disk-generation';
 import type { OperationOutcome, OperationRun } from '../run-operation';
 import type { WorkerContext } from '../worker-context';
@@ -7,7 +8,7 @@ import type { WorkerContext } from '../worker-context';
 const guestPatienceMs = 180_000;
 
 export async function boot(
-  { hypervisor, hostId }: WorkerContext,
+  { hypervisor, hostId, images }: WorkerContext,
   { claimed, machine, logger, leave }: OperationRun,
 ): Promise<OperationOutcome> {
   const isFirst = machine.diskGeneration === null && writesToDisk(machine.launchSpec);
@@ -27,5 +28,6 @@ export async function boot(
     }
     logger.warn(`the guest runs, but its agent has not answered for ${guestPatienceMs / 1000} s`);
   }
+  for (const { image } of writableDisks(machine.launchSpec)) images.want(image);
   return { desktop: { hostId, ...(diskGeneration === null ? {} : { diskGeneration }) } };
 }
