@@ -1,4 +1,5 @@
 import type { Keys } from '@dormouse/config';
+import type { KeyRing, WrappedKeyStore } from '@dormouse/keys';
 import type { SessionLedger } from '@dormouse/ledger';
 import type { Logger, Metrics } from '@dormouse/observability';
 import type { DataSource } from 'typeorm';
@@ -10,6 +11,8 @@ export interface ApiDependencies {
   /** Resolves when Redis answers and keeps what it is given. */
   readonly pingRedis: () => Promise<void>;
   readonly keys: Keys;
+  readonly keyRing: KeyRing;
+  readonly wrappedKeys: WrappedKeyStore;
   readonly logger: Logger;
   readonly metrics: Metrics;
 }
@@ -20,6 +23,8 @@ export const tokens = {
   dataSource: Symbol('dataSource'),
   pingRedis: Symbol('pingRedis'),
   keys: Symbol('keys'),
+  keyRing: Symbol('keyRing'),
+  wrappedKeys: Symbol('wrappedKeys'),
   logger: Symbol('logger'),
   metrics: Symbol('metrics'),
 } as const satisfies Record<keyof ApiDependencies, symbol>;

@@ -2,7 +2,8 @@ import { createServer } from 'node:net';
 import { removeApiAddress, writeApiAddress, type Keys, type ServiceConfig } from '@dormouse/config';
 import { DormouseError, describeError } from '@dormouse/errors';
 import { OutboxDispatcher, checkEvictionPolicy, connectRedis } from '@dormouse/jobs';
-import { SessionLedger } from '@dormouse/ledger';
+import { KeyRing, openKeyProvider } from '@dormouse/keys';
+import { LedgerKeys, SessionLedger } from '@dormouse/ledger';
 import type { Logger, Metrics } from '@dormouse/observability';
 import { createDataSource, runMigrations } from '@dormouse/persistence';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
@@ -20,12 +21,14 @@ export interface RunningApi {
 
 /**
  * Connects, brings the schema up to date, listens, and leaves its address in the data directory.
- * @throws SERVICE_UNAVAILABLE when Postgres cannot be used; CONFIG_INVALID when the configured port is taken.
+ * @throws SERVICE_UNAVAILABLE when Postgres cannot be used; KEY_UNAVAILABLE when the key file cannot; CONFIG_INVALID when the
+ * configured port is taken.
  */
 export async function startApi(
   config: ServiceConfig,
   { keys, logger, metrics }: { keys: Keys; logger: Logger; metrics: Metrics },
 ): Promise<RunningApi> {
+  const keyProvider = await openKeyProvider(config);
   const dataSource = createDataSource(config.databaseUrl, { applicationName: 'dormouse-api' });
   const closing: (() => Promise<unknown>)[] = [];
   const close = async () => {
@@ -44,11 +47,14 @@ export async function startApi(
     dispatcher.start();
     closing.push(() => dispatcher.stop());
     const ledger = new SessionLedger(dataSource, { onOutbox: () => dispatcher.nudge() });
+    const wrappedKeys = new LedgerKeys(dataSource);
     const app = await createApi({
       ledger,
       dataSource,
       pingRedis: () => checkEvictionPolicy(redis),
       keys,
+      keyRing: new KeyRing(keyProvider, wrappedKeys),
+      wrappedKeys,
       logger,
       metrics,
     });

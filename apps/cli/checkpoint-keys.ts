@@ -23,7 +23,7 @@ export async function loadCheckpointKeys(config: DormouseConfig, desktopId: stri
         throw unavailable(cause.message, cause);
       });
     try {
-      const keys = new KeyRing(await openKeyProvider(config.keyUrl), new LedgerKeys(dataSource));
+      const keys = new KeyRing(await openKeyProvider(config), new LedgerKeys(dataSource));
       const dataKey = await keys.existingDesktopKey(desktopId);
       return { dataKey, contentKey: await keys.contentKey() };
     } finally {

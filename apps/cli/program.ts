@@ -6,7 +6,19 @@ import { Argument, Command, Option } from 'commander';
 import type { DormouseConfig } from '@dormouse/config';
 import type { Access } from './access';
 import { addCheckpointTools } from './checkpoint-tools';
-import { showAnswer, showDesktop, showDesktops, showHosts, showOperation, showOperations, showPool } from './show';
+import { rotateKeys } from './rotate-keys';
+import {
+  counted,
+  showAnswer,
+  showDesktop,
+  showDesktops,
+  showHosts,
+  showKeys,
+  showOperation,
+  showOperations,
+  showPool,
+  showRotation,
+} from './show';
 
 export interface ProgramContext {
   readonly openAccess: () => Promise<Access>;
@@ -149,6 +161,39 @@ export function buildProgram(context: ProgramContext): Command {
         return { value, text: showHosts(value, now()) };
       }),
     );
+
+  const keys = program.command('keys').description('the keys that checkpoints are encrypted with');
+  keys
+    .command('list')
+    .description('which keys there are and what wraps them; never a key itself')
+    .action(() =>
+      answer(async ({ client }) => {
+        const value = [];
+        for await (const one of client.keys()) value.push(one);
+        return { value, text: showKeys(value, now()) };
+      }),
+    );
+  keys
+    .command('rotate')
+    .description('wrap all keys with a new key-encryption key; checkpoints stay as they are')
+    .option('--reason <text>', 'goes into the audit log', 'asked for on the command line')
+    .option('--rewrap-only', 'without a new one: finish what was interrupted')
+    .action(async (options: { reason: string; rewrapOnly?: boolean }) => {
+      let rejected = 0;
+      await answer(async ({ client }) => {
+        const { json } = program.opts<{ json?: boolean }>();
+        const value = await rotateKeys(client, options, (progress) => {
+          if (!json) print(progress);
+        });
+        rejected = value.rejected.length;
+        return { value, text: showRotation(value) };
+      });
+      if (rejected === 0) return;
+      throw new DormouseError(
+        'KEY_REJECTED',
+        `${counted(rejected, 'key')} could not be unwrapped; the others are done`,
+      );
+    });
 
   program
     .command('event')

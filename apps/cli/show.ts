@@ -1,5 +1,5 @@
 import type { WebhookAnswer } from '@dormouse/api-client';
-import type { DesktopView, HostView, OperationView, PoolView } from '@dormouse/ledger';
+import type { DesktopView, HostView, KeyRotationView, KeyView, OperationView, PoolView } from '@dormouse/ledger';
 import { facts, table } from './table';
 
 /** What the views look like to a person. */
@@ -85,6 +85,32 @@ export function showHosts(hosts: readonly HostView[], now: Date): string {
     ],
     'no host yet: a worker announces its host when it starts',
   );
+}
+
+export function showKeys(keys: readonly KeyView[], now: Date): string {
+  return table(
+    keys,
+    [
+      { title: 'SCOPE', text: ({ scope }) => scope },
+      { title: 'KEY', text: ({ keyId }) => keyId },
+      { title: 'AGE', text: ({ createdAt }) => ago(createdAt, now) },
+      { title: 'WRAPPED BY', text: ({ kekId }) => kekId },
+      { title: 'SINCE', text: ({ wrappedAt }) => ago(wrappedAt, now) },
+    ],
+    'no keys yet: they are made when a worker starts and when a desktop is first saved',
+  );
+}
+
+export function showRotation({ kekId, rewrapped, remaining, rejected }: KeyRotationView): string {
+  return [
+    `${counted(rewrapped, 'key')} wrapped with ${kekId}; checkpoints were not touched`,
+    ...(remaining > 0 ? [`${counted(remaining, 'key')} still wrapped otherwise: run it again with --rewrap-only`] : []),
+    ...rejected.map(({ scope, message }) => `${scope} stays as it was: ${message}`),
+  ].join('\n');
+}
+
+export function counted(number: number, what: string): string {
+  return `${number} ${what}${number === 1 ? '' : 's'}`;
 }
 
 export function showAnswer({ outcome, desktop }: WebhookAnswer): string {

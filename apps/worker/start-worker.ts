@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ServiceConfig } from '@dormouse/config';
+import { isDormouseError } from '@dormouse/errors';
 import { QemuHypervisor } from '@dormouse/hypervisor';
 import {
   checkEvictionPolicy,
@@ -38,9 +39,10 @@ export interface RunningWorker {
 
 /**
  * Looks at the host, connects, and takes jobs.
- * @throws QEMU_MISSING, QEMU_TOO_OLD, USERFAULTFD_DENIED: better no worker than one that fails at nine in the morning
+ * @throws QEMU_MISSING, QEMU_TOO_OLD, USERFAULTFD_DENIED, KEY_REJECTED, KEY_UNAVAILABLE for a key file: better no worker than one that fails at nine in the morning
  */
 export async function startWorker(config: ServiceConfig, logger: Logger, metrics: Metrics): Promise<RunningWorker> {
+  const keyProvider = await openKeyProvider(config);
   const runRoot = join(config.dataDir, 'run');
   await mkdir(runRoot, { recursive: true, mode: 0o700 });
   const diskRoot = join(config.dataDir, 'disks');
@@ -72,7 +74,8 @@ export async function startWorker(config: ServiceConfig, logger: Logger, metrics
     stops.push(() => Promise.resolve(redis.disconnect()));
     const dispatcher = new OutboxDispatcher({ dataSource, redis: config.redisUrl, log: logger });
     const ledger = new SessionLedger(dataSource, { onOutbox: () => dispatcher.nudge() });
-    const keys = new KeyRing(await openKeyProvider(config.keyUrl), new LedgerKeys(dataSource));
+    const keys = new KeyRing(keyProvider, new LedgerKeys(dataSource));
+    await tryKeys(keys, logger);
     dispatcher.start();
     stops.push(() => dispatcher.stop());
     const reconciler = new Reconciler({ ledger, log: logger });
@@ -127,5 +130,18 @@ export async function startWorker(config: ServiceConfig, logger: Logger, metrics
   } catch (error) {
     await stop();
     throw error;
+  }
+}
+
+/**
+ * Asks for the key that every save and wake needs. A provider that does not answer now is waited for by those: guests that
+ * run, and users who are at work, need no key. @throws KEY_REJECTED, CONFIG_INVALID: this provider will never do
+ */
+async function tryKeys(keys: KeyRing, logger: Logger): Promise<void> {
+  try {
+    await keys.contentKey();
+  } catch (error) {
+    if (!isDormouseError(error, 'KEY_UNAVAILABLE')) throw error;
+    logger.error({ err: error }, `no desktop can be saved or woken yet: ${error.message}`);
   }
 }

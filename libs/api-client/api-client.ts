@@ -1,4 +1,4 @@
-import type { DesktopView, HostView, OperationView, Page, PoolView } from '@dormouse/ledger';
+import type { DesktopView, HostView, KeyRotationView, KeyView, OperationView, Page, PoolView } from '@dormouse/ledger';
 import type { JsonObject } from '@dormouse/session';
 import { errorOf, reach } from './problem';
 
@@ -15,14 +15,8 @@ export class ApiClient {
   constructor(private readonly access: ApiAccess) {}
 
   /** Every desktop, page by page. */
-  async *desktops(): AsyncGenerator<DesktopView> {
-    let cursor: string | null = null;
-    do {
-      const query: string = cursor === null ? '' : `?cursor=${encodeURIComponent(cursor)}`;
-      const page: Page<DesktopView> = await this.call('GET', `/v1/desktops${query}`);
-      yield* page.items;
-      cursor = page.nextCursor;
-    } while (cursor !== null);
+  desktops(): AsyncGenerator<DesktopView> {
+    return this.pages('/v1/desktops');
   }
 
   desktop(id: string): Promise<DesktopView> {
@@ -65,6 +59,26 @@ export class ApiClient {
 
   async hosts(): Promise<readonly HostView[]> {
     return (await this.call<{ items: readonly HostView[] }>('GET', '/v1/hosts')).items;
+  }
+
+  /** Every data key, page by page; nothing of the keys themselves. */
+  keys(): AsyncGenerator<KeyView> {
+    return this.pages('/v1/keys');
+  }
+
+  /** Takes a few seconds at most, and tells what remains to be done. */
+  rotateKeys(body: { reason: string; rewrapOnly?: boolean }): Promise<KeyRotationView> {
+    return this.call('POST', '/v1/keys/rotate', body);
+  }
+
+  private async *pages<T>(path: string): AsyncGenerator<T> {
+    let cursor: string | null = null;
+    do {
+      const query: string = cursor === null ? '' : `?cursor=${encodeURIComponent(cursor)}`;
+      const page: Page<T> = await this.call('GET', path + query);
+      yield* page.items;
+      cursor = page.nextCursor;
+    } while (cursor !== null);
   }
 
   private async call<T>(method: string, path: string, body?: object): Promise<T> {

@@ -20,6 +20,7 @@ test('an empty environment is a configuration', () => {
     databaseUrl: null,
     redisUrl: null,
     storageUrl: `file://${process.cwd()}/.dormouse/storage`,
+    keyUrl: `file://${process.cwd()}/.dormouse/keys/master.json`,
     apiHost: '127.0.0.1',
     apiPort: null,
     accelerator: 'auto',
@@ -55,6 +56,8 @@ test.each([
   ['DATABASE_URL', 'mysql://root:hunter2@db/dormouse'],
   ['REDIS_URL', 'http://:hunter2@redis'],
   ['STORAGE_URL', 'ftp://hunter2@store'],
+  ['KEY_URL', 'https://hunter2@vault/transit/dormouse'],
+  ['VAULT_TOKEN', 'hunter2 hunter2'],
   ['ADMIN_KEY', 'hunter2'],
   ['WEBHOOK_SECRETS', `${secret},hunter2`],
 ])('a wrong %s is refused without showing its value', (variable, value) => {

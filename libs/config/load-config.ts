@@ -14,8 +14,9 @@ export interface DormouseConfig {
   readonly redisUrl: string | null;
   /** `file:` or `s3:`. */
   readonly storageUrl: string;
-  /** `file:` */
+  /** `file:` or `vault+http(s):`. */
   readonly keyUrl: string;
+  readonly vaultToken: string | null;
   readonly hostId: string;
   readonly hostMemoryMiB: number | null;
   readonly apiHost: string;
@@ -51,6 +52,7 @@ export function loadConfig(environment: Environment = process.env): DormouseConf
     redisUrl: values.REDIS_URL,
     storageUrl: values.STORAGE_URL ?? pathToFileURL(join(dataDir, 'storage')).href,
     keyUrl: values.KEY_URL ?? pathToFileURL(dataPaths(dataDir).masterKeyFile).href,
+    vaultToken: values.VAULT_TOKEN,
     hostId: values.HOST_ID ?? hostIdFrom(hostname()),
     hostMemoryMiB: values.HOST_MEMORY_MIB,
     apiHost: values.API_HOST ?? '127.0.0.1',

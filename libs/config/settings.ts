@@ -68,10 +68,18 @@ export const settings = {
     schema: hasScheme('file:', 's3:'),
   },
   KEY_URL: {
-    shape: 'a URL such as file:///srv/dormouse/master.json',
+    shape: 'a URL such as file:///srv/dormouse/master.json or vault+https://vault:8200/transit/dormouse',
     fallback: '`keys/master.json` in the data directory, made on the first start',
-    meaning: 'The keys that wrap the keys of checkpoints; workers on several hosts share them',
-    schema: hasScheme('file:'),
+    meaning: 'What wraps the keys of checkpoints; the same for the api and every worker',
+    secret: true,
+    schema: hasScheme('file:', 'vault+https:', 'vault+http:'),
+  },
+  VAULT_TOKEN: {
+    shape: 'a token without spaces',
+    fallback: 'needed when `KEY_URL` names a Vault',
+    meaning: 'The token for the Vault of `KEY_URL`; it may `update` the `encrypt` and `decrypt` paths of the key',
+    secret: true,
+    schema: z.string().regex(/^[!-~]+$/),
   },
   HOST_ID: {
     shape: 'lower-case letters, digits and hyphens, at most 63, a letter or digit first',

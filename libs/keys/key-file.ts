@@ -1,110 +1,112 @@
-import { createCipheriv, createDecipheriv, randomBytes, randomUUID } from 'node:crypto';
-import { link, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { randomBytes, randomUUID } from 'node:crypto';
+import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { DormouseError } from '@dormouse/errors';
+import { withFileLock } from './file-lock';
+import { keyRejected, keyUnavailable } from './key-errors';
+import { formatKeyFile, parseKeyFile, type KeyEncryptionKey } from './key-file-content';
 import type { KeyProvider, WrappedKey } from './key-provider';
+import { keyBytes, unwrapKey, wrapKey } from './key-wrapping';
 
-const algorithm = 'aes-256-gcm';
-const keyBytes = 32;
-const nonceBytes = 12;
-const tagBytes = 16;
-
-interface KeyEncryptionKey {
-  readonly id: string;
-  readonly createdAt: string;
-  /** Base64 of 32 bytes. */
-  readonly key: string;
-}
+/** A key-encryption key takes about 150 bytes. */
+const mostBytes = 1024 * 1024;
 
 /**
- * Key-encryption keys in a file of their own, the newest last. For one machine, or for several that share the file.
- * A wrapped key is nonce (12) ‖ ciphertext (32) ‖ tag (16) of AES-256-GCM; the additional data is the purpose.
+ * Key-encryption keys in a file of mode 0600, the newest last; for one machine, or for several that share the file. It is
+ * read for every call (calls are rare, the ring remembers): so each process works with the newest KEK at once.
  */
 export class KeyFile implements KeyProvider {
-  private constructor(
-    private readonly path: string,
-    private keys: readonly KeyEncryptionKey[],
-  ) {}
+  private constructor(private readonly path: string) {}
 
   /** Makes the file when there is none. @throws KEY_UNAVAILABLE when it cannot be read, is no key file, or others may read it */
   static async open(path: string): Promise<KeyFile> {
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-    if (!(await exists(path))) await make(path);
-    return new KeyFile(path, await read(path));
+    if ((await readIfThere(path)) === null) await make(path);
+    await read(path);
+    return new KeyFile(path);
   }
 
-  wrap(key: Buffer, purpose: string): Promise<WrappedKey> {
-    const kek = this.keys.at(-1)!;
-    const nonce = randomBytes(nonceBytes);
-    const cipher = createCipheriv(algorithm, Buffer.from(kek.key, 'base64'), nonce);
-    cipher.setAAD(Buffer.from(purpose));
-    const wrapped = Buffer.concat([nonce, cipher.update(key), cipher.final(), cipher.getAuthTag()]);
-    return Promise.resolve({ kekId: kek.id, wrapped });
+  async currentKek(): Promise<string> {
+    return newest(await read(this.path)).id;
+  }
+
+  async wrap(key: Buffer, purpose: string): Promise<WrappedKey> {
+    const kek = newest(await read(this.path));
+    return { kekId: kek.id, wrapped: wrapKey(kek.key, key, purpose) };
   }
 
   async unwrap({ kekId, wrapped }: WrappedKey, purpose: string): Promise<Buffer> {
-    // Another process may have rotated the file since it was read here.
-    if (!this.keys.some(({ id }) => id === kekId)) this.keys = await read(this.path);
-    const kek = this.keys.find(({ id }) => id === kekId);
-    if (kek === undefined)
-      throw rejected(`${this.path} has no key ${kekId}, which wraps the key of ${purpose}`, purpose);
-    if (wrapped.length !== nonceBytes + keyBytes + tagBytes) throw rejected('its length is wrong', purpose);
-    const decipher = createDecipheriv(algorithm, Buffer.from(kek.key, 'base64'), wrapped.subarray(0, nonceBytes));
-    decipher.setAAD(Buffer.from(purpose)).setAuthTag(wrapped.subarray(-tagBytes));
-    try {
-      return Buffer.concat([decipher.update(wrapped.subarray(nonceBytes, -tagBytes)), decipher.final()]);
-    } catch (cause) {
-      throw rejected(`it was damaged, or is not the key of ${purpose}`, purpose, cause);
+    const kek = (await read(this.path)).find(({ id }) => id === kekId);
+    if (kek === undefined) {
+      const advice = 'Is it the file of another machine, or a new one? Bring back the one that was used';
+      throw keyRejected(purpose, `${this.path} does not hold the key-encryption key ${kekId}. ${advice}.`);
     }
+    const key = unwrapKey(kek.key, wrapped, purpose);
+    if (key === null) throw keyRejected(purpose, 'it is damaged, or was made for something else');
+    return key;
   }
 
-  async rotate(): Promise<void> {
-    const keys = [...(await read(this.path)), newKey()];
-    const draft = `${this.path}.${randomUUID()}`;
-    await write(draft, keys);
-    await rename(draft, this.path);
-    await syncDirectory(dirname(this.path));
-    this.keys = keys;
+  addKek(): Promise<void> {
+    return withFileLock(`${this.path}.lock`, async () => write(this.path, [...(await read(this.path)), newKey()]));
   }
 }
 
-/** Two processes may start at once: link(2) does not replace, so both read the first one's keys. */
+/** Two processes may start at once: the second finds the first one's keys. */
 async function make(path: string): Promise<void> {
-  const draft = `${path}.${randomUUID()}`;
-  try {
-    await write(draft, [newKey()]);
-    await link(draft, path);
-    await syncDirectory(dirname(path));
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw unavailable(path, error);
-  } finally {
-    await rm(draft, { force: true });
-  }
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 }).catch((error: unknown) => {
+    throw unusable(path, error);
+  });
+  await withFileLock(`${path}.lock`, async () => {
+    if ((await readIfThere(path)) === null) await write(path, [newKey()]);
+  });
 }
 
 async function read(path: string): Promise<readonly KeyEncryptionKey[]> {
-  try {
-    const { mode } = await stat(path);
-    if ((mode & 0o077) !== 0) {
-      throw new DormouseError('KEY_UNAVAILABLE', `${path} can be read by others: chmod 600 it, and rotate the keys`, {
-        path,
-      });
-    }
-    const { keys } = JSON.parse(await readFile(path, 'utf8')) as { keys?: unknown };
-    if (Array.isArray(keys) && keys.length > 0 && keys.every(isKey)) return keys;
-  } catch (error) {
-    throw error instanceof DormouseError ? error : unavailable(path, error);
-  }
-  throw new DormouseError('KEY_UNAVAILABLE', `${path} is no key file`, { path });
+  const keys = await readIfThere(path);
+  if (keys !== null) return keys;
+  throw keyUnavailable(`the key file ${path} is gone. Bring it back: without it no checkpoint can be read.`);
 }
 
-async function write(path: string, keys: readonly KeyEncryptionKey[]): Promise<void> {
-  const file = await open(path, 'wx', 0o600);
+async function readIfThere(path: string): Promise<readonly KeyEncryptionKey[] | null> {
+  let text: string;
   try {
-    await file.writeFile(`${JSON.stringify({ keys }, null, 2)}\n`);
-    await file.sync();
-  } finally {
-    await file.close();
+    const file = await open(path, 'r');
+    try {
+      const { mode, size } = await file.stat();
+      if ((mode & 0o077) !== 0) {
+        throw keyUnavailable(
+          `the key file ${path} is open to others than its owner. Run \`chmod 600 ${path}\`; if somebody may have read it, rotate the keys as well.`,
+        );
+      }
+      if (size > mostBytes) throw keyUnavailable(`${path} is not a key file: it has ${size} bytes.`);
+      text = await file.readFile('utf8');
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw unusable(path, error);
+  }
+  const keys = parseKeyFile(text);
+  if (keys === null) throw keyUnavailable(`${path} is not a key file, or is damaged. Bring back a copy of it.`);
+  return keys;
+}
+
+/** Under the lock. The file changes as a whole or not at all; a draft that a killed process left is written over. */
+async function write(path: string, keys: readonly KeyEncryptionKey[]): Promise<void> {
+  const draft = `${path}.new`;
+  try {
+    await rm(draft, { force: true });
+    const file = await open(draft, 'wx', 0o600);
+    try {
+      await file.writeFile(formatKeyFile(keys));
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(draft, path);
+    await syncDirectory(dirname(path));
+  } catch (error) {
+    throw unusable(path, error);
   }
 }
 
@@ -118,25 +120,14 @@ async function syncDirectory(path: string): Promise<void> {
 }
 
 function newKey(): KeyEncryptionKey {
-  return { id: randomUUID(), createdAt: new Date().toISOString(), key: randomBytes(keyBytes).toString('base64') };
+  return { id: randomUUID(), createdAt: new Date(), key: randomBytes(keyBytes) };
 }
 
-function isKey(value: unknown): value is KeyEncryptionKey {
-  const { id, key } = (value ?? {}) as { id?: unknown; key?: unknown };
-  return typeof id === 'string' && typeof key === 'string' && Buffer.from(key, 'base64').length === keyBytes;
+function newest(keys: readonly KeyEncryptionKey[]): KeyEncryptionKey {
+  return keys.at(-1)!;
 }
 
-async function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    (error: NodeJS.ErrnoException) => (error.code === 'ENOENT' ? false : Promise.reject(unavailable(path, error))),
-  );
-}
-
-function unavailable(path: string, cause: unknown): DormouseError {
-  return new DormouseError('KEY_UNAVAILABLE', `${path}: ${(cause as Error).message}`, { path }, { cause });
-}
-
-function rejected(why: string, purpose: string, cause?: unknown): DormouseError {
-  return new DormouseError('KEY_REJECTED', `a wrapped key was not accepted: ${why}`, { purpose }, { cause });
+function unusable(path: string, cause: unknown): DormouseError {
+  if (cause instanceof DormouseError) return cause;
+  return keyUnavailable(`the key file ${path} cannot be used: ${(cause as Error).message}`, cause);
 }

@@ -1,19 +1,24 @@
 /** A data key as only its provider can read it. */
 export interface WrappedKey {
-  /** Names the key-encryption key. */
+  /** Names the key-encryption key, for people and for finding out what is not yet wrapped with the newest. */
   readonly kekId: string;
   readonly wrapped: Buffer;
 }
 
 /**
- * Keeper of the key-encryption keys. What a wrapped key is for (`desktop/<id>`, `content`) is bound into it: under another
- * name it does not unwrap.
+ * Keeper of the key-encryption keys (KEKs). What a wrapped key is for (`desktop/<id>`, `content`) is bound into it: under
+ * another name it does not unwrap.
  */
 export interface KeyProvider {
-  /** With the newest key-encryption key. @throws KEY_UNAVAILABLE */
+  /** The id of the KEK that wraps now. @throws KEY_UNAVAILABLE */
+  currentKek(): Promise<string>;
+  /** @param key 32 bytes @throws KEY_UNAVAILABLE */
   wrap(key: Buffer, purpose: string): Promise<WrappedKey>;
-  /** @throws KEY_REJECTED when it was damaged or is not for this; KEY_UNAVAILABLE */
+  /** @returns 32 bytes @throws KEY_REJECTED when it is damaged, for something else, or of a KEK not there; KEY_UNAVAILABLE */
   unwrap(wrapped: WrappedKey, purpose: string): Promise<Buffer>;
-  /** Makes a new key-encryption key, used for wrapping from now on. The older ones go on unwrapping. */
-  rotate(): Promise<void>;
+  /**
+   * Makes a KEK that wraps from now on; the older ones go on unwrapping. Does nothing where the keeper makes its own.
+   * @throws KEY_UNAVAILABLE
+   */
+  addKek(): Promise<void>;
 }

@@ -18,8 +18,8 @@ export function deleteDesktop(transactions: Transactions, desktopId: string, act
     }
     await condemnAll(transaction, desktopId);
     await manager.delete(DiskGenerationEntity, { desktopId });
-    await manager.delete(DesktopEntity, { id: desktopId });
     await shredKey(manager, desktopId);
+    await manager.delete(DesktopEntity, { id: desktopId });
     if (row.hostId !== null) {
       await forgetJob(transaction, { desktopId, generation: row.generation, hostId: row.hostId });
     }

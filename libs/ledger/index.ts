@@ -18,4 +18,14 @@ export type {
 } from './commands';
 export { LedgerKeys } from './data-keys';
 export { hostQueue, jobIdOf, sessionQueue, type JobName } from './work';
-export type { CheckpointState, CheckpointView, DesktopView, HostView, OperationView, Page, PoolView } from './views';
+export type {
+  CheckpointState,
+  CheckpointView,
+  DesktopView,
+  HostView,
+  KeyRotationView,
+  KeyView,
+  OperationView,
+  Page,
+  PoolView,
+} from './views';

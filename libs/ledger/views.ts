@@ -94,6 +94,24 @@ export interface HostView {
   readonly alive: boolean;
 }
 
+/** A data key as people may see it: nothing of the key itself. */
+export interface KeyView {
+  /** What it is for: `content`, or `desktop/<id>`. */
+  readonly scope: string;
+  readonly keyId: string;
+  /** The key-encryption key that wraps it. */
+  readonly kekId: string;
+  readonly createdAt: string;
+  readonly wrappedAt: string;
+}
+
+export interface KeyRotationView {
+  readonly kekId: string;
+  readonly rewrapped: number;
+  readonly remaining: number;
+  readonly rejected: readonly { readonly scope: string; readonly message: string }[];
+}
+
 /** A page of a list; `nextCursor` is null on the last one. */
 export interface Page<T> {
   readonly items: readonly T[];

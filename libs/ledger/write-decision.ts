@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { DesktopEntity, OperationEntity } from '@dormouse/persistence';
 import { firstPhase, type Decision, type Effect, type JsonObject, type Session } from '@dormouse/session';
+import { shredKey } from './data-keys';
 import type { LoadedDesktop } from './loaded-desktop';
 import { graceJob, operationJob } from './outbox';
 import { insertRow, updateRow } from './rows';
@@ -85,6 +86,7 @@ async function writeEffect(
     case 'unschedule_grace':
       return graceJob(transaction, { desktopId: row.id, generation: effect.generation, at: 'never' });
     case 'remove_desktop':
+      await shredKey(manager, row.id);
       await manager.delete(DesktopEntity, { id: row.id });
   }
 }

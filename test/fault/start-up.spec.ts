@@ -87,6 +87,22 @@ test('a program that is no QEMU is told from one', async () => {
   expect(said).toContain('does not answer as QEMU does');
 });
 
+test('a key file that others can read is refused with what to do, in one line', async () => {
+  const file = join(directory, 'open.json');
+  await writeFile(file, '{}', { mode: 0o644 });
+  const { code, said } = await startWorker({ KEY_URL: `file://${file}` });
+  expect(code).toBe(1);
+  expect(said).toMatch(inOneLine);
+  expect(said).toContain(`chmod 600 ${file}`);
+});
+
+test('a Vault without a token is told by the variable that is missing', async () => {
+  const { code, said } = await startWorker({ KEY_URL: 'vault+https://127.0.0.1:1/transit/dormouse' });
+  expect(code).toBe(1);
+  expect(said).toMatch(inOneLine);
+  expect(said).toContain('VAULT_TOKEN');
+});
+
 describe('where userfaultfd is not permitted', () => {
   const reason = whyNotToBeTried();
 

@@ -2,13 +2,15 @@ import { Module } from '@nestjs/common';
 import { AccessModule } from '../access';
 import { DesktopsController } from './desktops.controller';
 import { HostsController } from './hosts.controller';
+import { KeysController } from './keys.controller';
 import { OperationsController } from './operations.controller';
 import { PoolsController } from './pools.controller';
 import { RegisterDesktopUsecase } from './register-desktop.usecase';
+import { RotateKeysUsecase } from './rotate-keys.usecase';
 
 @Module({
   imports: [AccessModule],
-  controllers: [DesktopsController, OperationsController, PoolsController, HostsController],
-  providers: [RegisterDesktopUsecase],
+  controllers: [DesktopsController, OperationsController, PoolsController, HostsController, KeysController],
+  providers: [RegisterDesktopUsecase, RotateKeysUsecase],
 })
 export class AdminModule {}

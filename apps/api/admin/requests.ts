@@ -49,6 +49,16 @@ export class PutAwayRequest extends ReasonRequest {
   force?: boolean;
 }
 
+export class RotateKeysRequest extends ReasonRequest {
+  @ApiPropertyOptional({
+    description: 'No new key-encryption key: only wrap with the newest one what is not yet',
+    default: false,
+  })
+  @IsOptional()
+  @IsBoolean()
+  rewrapOnly?: boolean;
+}
+
 export class PutPoolRequest {
   @ApiProperty({
     type: 'object',
@@ -59,12 +69,7 @@ export class PutPoolRequest {
   policy!: Record<string, unknown>;
 }
 
-export class PageQuery {
-  @ApiPropertyOptional({ description: '`nextCursor` of the page before' })
-  @IsOptional()
-  @Matches(identifierPattern)
-  cursor?: string;
-
+class PageLimit {
   @ApiPropertyOptional({ default: 100, minimum: 1, maximum: 500 })
   @IsOptional()
   @Type(() => Number)
@@ -72,6 +77,20 @@ export class PageQuery {
   @Min(1)
   @Max(500)
   limit: number = 100;
+}
+
+export class PageQuery extends PageLimit {
+  @ApiPropertyOptional({ description: '`nextCursor` of the page before' })
+  @IsOptional()
+  @Matches(identifierPattern)
+  cursor?: string;
+}
+
+export class KeyPageQuery extends PageLimit {
+  @ApiPropertyOptional({ description: '`nextCursor` of the page before' })
+  @IsOptional()
+  @Matches(/^(content|desktop\/[a-z0-9][a-z0-9-]{0,62})$/)
+  cursor?: string;
 }
 
 /** Ids in addresses become file names and queue names: nothing else gets through. */

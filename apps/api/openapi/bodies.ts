@@ -119,3 +119,32 @@ export class HostListBody {
 export class OperationListBody {
   @ApiProperty({ type: [OperationBody] }) items!: OperationBody[];
 }
+
+export class KeyBody {
+  @ApiProperty({ example: 'desktop/ada', description: 'What the key is for: `content`, or `desktop/` and its id' })
+  scope!: string;
+  @ApiProperty({ format: 'uuid', description: 'What is encrypted with the key names it so' }) keyId!: string;
+  @ApiProperty({ description: 'The key-encryption key that wraps it' }) kekId!: string;
+  @ApiProperty(time) createdAt!: string;
+  @ApiProperty(time) wrappedAt!: string;
+}
+
+export class KeyPageBody {
+  @ApiProperty({ type: [KeyBody] }) items!: KeyBody[];
+  @ApiProperty({ type: String, nullable: true, description: 'Pass as `cursor` for the next page' })
+  nextCursor!: string | null;
+}
+
+class RejectedKeyBody {
+  @ApiProperty() scope!: string;
+  @ApiProperty() message!: string;
+}
+
+export class KeyRotationBody {
+  @ApiProperty({ description: 'The key-encryption key that wraps from now on' }) kekId!: string;
+  @ApiProperty({ description: 'Keys that this request has wrapped anew' }) rewrapped!: number;
+  @ApiProperty({ description: 'Keys still wrapped otherwise: ask again with `rewrapOnly` until it is 0' })
+  remaining!: number;
+  @ApiProperty({ type: [RejectedKeyBody], description: 'Keys that cannot be unwrapped; they stay as they are' })
+  rejected!: RejectedKeyBody[];
+}

@@ -5,6 +5,8 @@ export {
   DesktopPageBody,
   HostBody,
   HostListBody,
+  KeyPageBody,
+  KeyRotationBody,
   OperationBody,
   OperationListBody,
   PoolBody,

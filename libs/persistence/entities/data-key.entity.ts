@@ -9,6 +9,10 @@ export class DataKeyEntity {
   @Column('text')
   purpose!: string;
 
+  /** Made by the database out of the purpose. */
+  @Column({ type: 'text', name: 'desktop_id', nullable: true, insert: false, update: false })
+  desktopId!: string | null;
+
   @Column('text', { name: 'kek_id' })
   kekId!: string;
 

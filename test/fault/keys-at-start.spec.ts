@@ -1,0 +1,74 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { dataPaths } from '@dormouse/config';
+import { KeyRing, openKeyProvider, type KeyProviderSettings } from '@dormouse/keys';
+import { LedgerKeys } from '@dormouse/ledger';
+import { VaultServer } from '../contract/vault-server';
+import { ApiFixture } from '../integration/api-fixture';
+
+jest.setTimeout(60_000);
+
+const workerProgram = join(__dirname, '../../dist/apps/worker/main.js');
+let fixture: ApiFixture;
+
+beforeAll(async () => {
+  fixture = await ApiFixture.start();
+});
+afterAll(() => fixture.stop());
+afterEach(() => fixture.dataSource.query('DELETE FROM data_keys'));
+
+/** The deployment has its content key from this provider. */
+async function contentKeyFrom(settings: KeyProviderSettings): Promise<void> {
+  await new KeyRing(await openKeyProvider(settings), new LedgerKeys(fixture.dataSource)).contentKey();
+}
+
+/** A worker beside the api, with a data directory and a provider of keys of its own. */
+function startWorker(environment: NodeJS.ProcessEnv) {
+  const child = spawn(process.execPath, [workerProgram], {
+    env: {
+      PATH: process.env['PATH'],
+      DATA_DIR: join(fixture.directory, 'worker'),
+      DATABASE_URL: fixture.postgres.url,
+      REDIS_URL: fixture.redis.socketPath,
+      HOST_ID: 'host-2',
+      ACCEL: 'tcg',
+      LOG_FORMAT: 'json',
+      ...environment,
+    },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const said: string[] = [];
+  createInterface(child.stderr).on('line', (line) => said.push(line));
+  return { child, lines: createInterface(child.stdout), said };
+}
+
+test('a worker with another key file than the deployment says so, and does not start', async () => {
+  await contentKeyFrom({ keyUrl: `file://${dataPaths(fixture.directory).masterKeyFile}`, vaultToken: null });
+  const { child, lines, said } = startWorker({});
+  lines.resume();
+  expect(await once(child, 'close')).toEqual([1, null]);
+  expect(said).toEqual([
+    expect.stringMatching(/^worker: the key of content cannot be unwrapped: .*worker\/keys\/master\.json/),
+  ]);
+});
+
+test('a worker whose Vault does not answer says that nothing can be saved or woken, and works otherwise', async () => {
+  const vault = await VaultServer.start();
+  const { keyUrl, token, port } = vault;
+  await contentKeyFrom({ keyUrl, vaultToken: token });
+  await vault.stop();
+  const { child, lines } = startWorker({ KEY_URL: keyUrl, VAULT_TOKEN: token });
+  const messages: string[] = [];
+  for await (const line of lines) {
+    const { msg } = JSON.parse(line) as { msg: string };
+    messages.push(msg);
+    expect(line).not.toContain(token);
+    if (msg === 'the worker takes jobs') child.kill('SIGTERM');
+  }
+  if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+  const news = `no desktop can be saved or woken yet: the Vault at http://127.0.0.1:${port} does not answer`;
+  expect(messages).toContainEqual(expect.stringContaining(news));
+  expect(messages).toContain('the worker takes jobs');
+});
