@@ -17,7 +17,7 @@ COPY --from=build /app/package.json ./
 COPY --from=build /app/node_modules node_modules
 COPY --from=build /app/dist dist
 RUN ln -s /app/dist/apps/cli/main.js /usr/local/bin/dormouse && chmod +x dist/apps/cli/main.js \
-  && install -d -m 0700 -o node -g node /data
+  && install -d -m 0700 -o node -g node /data /keys
 VOLUME /data
 
 FROM base AS api

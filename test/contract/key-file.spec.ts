@@ -103,6 +103,12 @@ test.each([
   expect(await readFile(path, 'utf8')).toBe(content);
 });
 
+test('in a place where none can be is told apart from one that is not there yet', async () => {
+  await writeFile(join(directory, 'keys'), 'a file');
+  const refusal = open();
+  await expect(refusal).rejects.toMatchObject({ code: 'KEY_UNAVAILABLE', message: expect.stringContaining(path) });
+});
+
 test('that disappears while it is in use is told, and not made anew', async () => {
   const provider = await open();
   await rm(path);

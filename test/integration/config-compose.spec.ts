@@ -64,6 +64,13 @@ test('images are pinned, and what is built is a stage of the Dockerfile', () => 
   }
 });
 
+test('api and worker share the key file', () => {
+  for (const name of ['api', 'worker']) {
+    expect(loadConfig(environmentOf(name)).keyUrl).toBe('file:///keys/master.json');
+    expect(compose.services[name]!.volumes).toContain('keys:/keys');
+  }
+});
+
 test('every named volume is declared', () => {
   const named = services.flatMap(([, { volumes = [] }]) => volumes.map((volume) => volume.split(':')[0]!));
   expect(Object.keys(compose.volumes)).toEqual(

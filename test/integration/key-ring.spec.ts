@@ -300,6 +300,22 @@ describe('a rotation', () => {
     expect(await kept()).toEqual([]);
   });
 
+  test('writes over neither the key of a later desktop of the same id nor a newer wrapping', async () => {
+    const id = await desktop();
+    await ring.desktopKey(id);
+    const [shredded] = await kept();
+    const late = await provider.wrap(Buffer.alloc(32), shredded!.purpose);
+    await fixture.ledger.deleteDesktop(id, 'test');
+    await fixture.off(id);
+    const made = await ring.desktopKey(id);
+    const [before] = await kept();
+    expect(await store.replaceIfUnchanged(shredded!, late)).toBe(false);
+    await ring.addKek();
+    await ring.rewrapAll();
+    expect(await store.replaceIfUnchanged(before!, late)).toBe(false);
+    expect(await newRing().existingDesktopKey(id)).toEqual(made);
+  });
+
   test('leaves a damaged key as it is, names it, and does the others', async () => {
     const keys = await someKeys(2);
     const [, broken] = [...keys.keys()];
