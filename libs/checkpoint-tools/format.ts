@@ -11,6 +11,8 @@ export const longestPackBytes = 64 * 2 ** 20;
 export const longestPlaintextBytes = 2 ** 30;
 export const keyBytes = 32;
 export const tagBytes = 16;
+/** As it is stored, tag included. */
+export const longestFrameBytes = frameBytes + tagBytes;
 export const hashBytes = 16;
 export const pageTagBytes = 8;
 

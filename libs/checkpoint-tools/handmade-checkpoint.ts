@@ -146,6 +146,7 @@ export function encodeCheckpoint(plan: Plan, twists: Twists = {}): Map<string, B
   const kindCount = (kind: number): number => plan.pages.filter((place) => kindOf(place) === kind).length;
   const own = packs.filter(({ checkpointId }) => checkpointId === plan.checkpointId);
   const inFrames = kindCount(2);
+  const superseded = 4;
   const duplicate = Math.min(2, inFrames);
   const previous = Math.min(1, kindCount(3));
   const manifest = {
@@ -169,11 +170,11 @@ export function encodeCheckpoint(plan: Plan, twists: Twists = {}): Map<string, B
       disk: kindCount(3) - previous,
       duplicate,
       stored: inFrames - duplicate,
-      superseded: 4,
+      superseded,
       wakeSet: plan.wakeSet.length,
     },
     bytes: {
-      raw: (inFrames - duplicate) * page,
+      raw: (inFrames - duplicate + superseded) * page,
       written: [...own, pageMap, knownPages, wakePack].reduce((sum, { bytes }) => sum + bytes, 0),
     },
   };

@@ -83,7 +83,8 @@ async function runOn(
       detached: true,
       stdio: ['pipe', 'pipe', 'pipe', held.descriptor],
     });
-    child.stdin!.end(input);
+    // A program that ends before it has read its input breaks the pipe; what it says on its way out counts.
+    child.stdin!.on('error', () => undefined).end(input);
     const [output, errors, [status]] = await Promise.all([
       text(child.stdout!),
       text(child.stderr!),

@@ -99,8 +99,8 @@ test('a damaged checkpoint is verified with exit code 1 and every damage by name
   expect(JSON.parse(stdout)).toMatchObject({
     findings: [
       { code: 'CHECKPOINT_INCOMPLETE', object: `${folder}/known-pages` },
-      { code: 'CHECKPOINT_CORRUPT', object: `${folder}/${pack}`, message: expect.stringContaining('digest') },
       { code: 'CHECKPOINT_CORRUPT', object: `${folder}/${pack}`, offset: 0, page: expect.any(Number) },
+      { code: 'CHECKPOINT_CORRUPT', object: `${folder}/${pack}`, message: expect.stringContaining('digest') },
     ],
   });
   const before = await readdir(bed.dataDir);

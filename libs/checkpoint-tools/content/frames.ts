@@ -4,6 +4,7 @@ import type { Manifest } from '../parse/manifest';
 import type { PageMap } from '../parse/page-map';
 import { decryptFrame, frameKey } from '../parse/sealing';
 import { decompress } from '../parse/zstd';
+import type { Window } from './objects';
 import type { Places } from './places';
 
 /** The frames of a checkpoint, pack by pack, and the pages that are in them. */
@@ -28,8 +29,10 @@ export class Frames {
     ({ start: this.start, pages: this.pages } = pagesBySlot(map, places));
   }
 
-  inPack(pack: number): readonly number[] {
-    return this.byPack[pack]!;
+  /** Those that begin in a piece of a pack. */
+  beginningIn(pack: number, { offset, next }: Pick<Window, 'offset' | 'next'>): readonly number[] {
+    const begins = this.map.frames.offset;
+    return this.byPack[pack]!.filter((frame) => begins[frame]! >= offset && begins[frame]! < next);
   }
 
   /** The pages that are in a slot, none for a dead one. */
@@ -44,14 +47,15 @@ export class Frames {
   }
 
   /**
-   * The 65 536 bytes of a frame out of its pack's content.
+   * The 65 536 bytes of a frame that begins in a window of its pack.
    * @throws CHECKPOINT_CORRUPT naming the pack and the frame's offset
    */
-  open(frame: number, packContent: Buffer): Buffer {
+  open(frame: number, window: Window): Buffer {
     const { frames } = this.map;
     const pack = this.manifest.packs[frames.pack[frame]!]!;
     const offset = frames.offset[frame]!;
-    const stored = packContent.subarray(offset, offset + frames.length[frame]!);
+    const at = offset - window.offset;
+    const stored = window.content.subarray(at, at + frames.length[frame]!);
     const plaintext = decryptFrame(this.keyOf(pack.checkpointId), pack.number, offset, stored);
     const key = packKey(this.manifest.desktopId, pack);
     if (plaintext === null) throw corrupt(key, `the tag of the frame at byte ${offset} does not match`, { offset });

@@ -1,5 +1,5 @@
 import { corrupt, unsupported } from '../damage';
-import { encodings, frameBytes, kinds, slotsPerFrame, tagBytes } from '../format';
+import { encodings, kinds, longestFrameBytes, slotsPerFrame, tagBytes } from '../format';
 import type { Manifest } from '../parse/manifest';
 import type { PageMap } from '../parse/page-map';
 import type { Report } from '../report';
@@ -32,15 +32,13 @@ export function findPlaces(map: PageMap, manifest: Manifest, key: string, report
   return { frames, pages };
 }
 
-const largestStoredBytes = frameBytes + tagBytes;
-
 function wrongWithFrame({ frames }: PageMap, frame: number, { packs }: Manifest): string | null {
   const pack = packs[frames.pack[frame]!];
   const encoding = frames.encoding[frame]!;
   const length = frames.length[frame]!;
   if (pack === undefined) return `is in pack ${frames.pack[frame]} of ${packs.length}`;
   if (encoding !== encodings.plain && encoding !== encodings.zstd) return `has the unknown encoding ${encoding}`;
-  const possible = encoding === encodings.plain ? length === largestStoredBytes : length <= largestStoredBytes;
+  const possible = encoding === encodings.plain ? length === longestFrameBytes : length <= longestFrameBytes;
   if (!possible || length <= tagBytes) return `has the impossible length ${length}`;
   return frames.offset[frame]! + length <= pack.bytes ? null : 'ends behind its pack';
 }

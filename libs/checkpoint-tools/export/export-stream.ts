@@ -2,7 +2,7 @@ import { encode } from '@dormouse/migration-stream';
 import type { BlobStore } from '@dormouse/storage';
 import { changedBlock, forEachBlock, type DiskFiles } from '../content/disk-blocks';
 import { Frames } from '../content/frames';
-import { checkDigest, fetchManifest, fetchObject } from '../content/objects';
+import { checkDigest, fetchManifest, fetchObject, windowsOf, type Window } from '../content/objects';
 import { hasPageTag } from '../content/page-tags';
 import { findPlaces } from '../content/places';
 import {
@@ -83,16 +83,18 @@ async function openObject(
   return openSealed(kind, stored, { dataKey: keys.dataKey.key, checkpointId: manifest.checkpointId }, key);
 }
 
-/** Pack by pack rather than page by page: each is read once, and one is in memory at a time. */
+/** Pack by pack rather than page by page: nothing is read twice, and little is in memory at a time. */
 async function writeFrames(store: BlobStore, manifest: Manifest, frames: Frames, pages: PageWriter): Promise<void> {
   for (const [n, pack] of manifest.packs.entries()) {
-    const needed = frames.inPack(n).filter((frame) => frames.pagesOf(frame).length > 0);
-    if (needed.length === 0) continue;
-    const stored = await fetchObject(store, packKey(manifest.desktopId, pack), pack);
-    for (const frame of needed) {
-      const content = frames.open(frame, stored);
-      for (let slot = 0; slot < slotsPerFrame; slot++) {
-        for (const page of frames.pagesIn(frame, slot)) await pages.page(page, content, slot * pageBytes);
+    const needed = (window: Pick<Window, 'offset' | 'next'>): readonly number[] =>
+      frames.beginningIn(n, window).filter((frame) => frames.pagesOf(frame).length > 0);
+    const isNeeded = (offset: number, next: number): boolean => needed({ offset, next }).length > 0;
+    for await (const window of windowsOf(store, packKey(manifest.desktopId, pack), pack, isNeeded)) {
+      for (const frame of needed(window)) {
+        const content = frames.open(frame, window);
+        for (let slot = 0; slot < slotsPerFrame; slot++) {
+          for (const page of frames.pagesIn(frame, slot)) await pages.page(page, content, slot * pageBytes);
+        }
       }
     }
   }

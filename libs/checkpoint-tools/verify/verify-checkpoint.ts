@@ -2,7 +2,7 @@ import { isDormouseError } from '@dormouse/errors';
 import type { BlobStore } from '@dormouse/storage';
 import { changedBlock, forEachBlock, type DiskFiles } from '../content/disk-blocks';
 import { Frames } from '../content/frames';
-import { checkDigest, digestObject, fetchManifest, fetchObject } from '../content/objects';
+import { checkDigest, digestObject, fetchManifest, fetchObject, type Window } from '../content/objects';
 import { hasPageTag } from '../content/page-tags';
 import { findPlaces, type Places } from '../content/places';
 import { corrupt } from '../damage';
@@ -60,7 +60,7 @@ export interface VerifyReport extends CheckpointName {
 /**
  * Reads all of a checkpoint and checks all that `docs/checkpoint-format.md` says of it: objects, seals and tags, frames,
  * page map, disk blocks, known pages, wake pack, counts. Goes on after what it finds, as far as there is something to go
- * on with. Memory: the page map's tables, the wake pack, and one pack at a time.
+ * on with. Memory: the page map's tables, known pages, the wake pack, and a window of one pack.
  * @throws only what is no fault of the checkpoint's; a storage that fails for one object is a finding about that object
  */
 export async function verifyCheckpoint(options: VerifyOptions): Promise<VerifyReport> {
@@ -199,27 +199,21 @@ class Verification {
   ): Promise<void> {
     for (const [n, pack] of manifest.packs.entries()) {
       const key = packKey(manifest.desktopId, pack);
-      const content = await this.findings.attempt(() => fetchObject(this.store, key, pack));
-      // After a digest that fails the frames are looked at all the same: they say which pages it costs.
-      if (content !== null) {
-        await this.findings.attempt(() => checkDigest(content, pack, key));
-        for (const frame of frames.inPack(n)) this.frame(frame, content, frames, visit);
-      }
+      await this.findings.attempt(() =>
+        digestObject(this.store, key, pack, (window) => {
+          for (const frame of frames.beginningIn(n, window)) this.frame(frame, window, frames, visit);
+        }),
+      );
       this.count(pack.bytes);
       this.options.onProgress?.({ step: 'packs', done: n + 1, total: manifest.packs.length });
     }
   }
 
-  private frame(
-    frame: number,
-    packContent: Buffer,
-    frames: Frames,
-    visit: (frame: number, content: Buffer) => void,
-  ): void {
+  private frame(frame: number, window: Window, frames: Frames, visit: (frame: number, content: Buffer) => void): void {
     this.checked.frames++;
     let content: Buffer;
     try {
-      content = frames.open(frame, packContent);
+      content = frames.open(frame, window);
     } catch (error) {
       if (!isDormouseError(error)) throw error;
       const { object, offset } = error.details as { object: string; offset: number };
