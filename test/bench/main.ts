@@ -1,40 +1,89 @@
-/** `npm run bench -- NAME [--runs N] [--memory MiB] [--fill MiB] [--json]`: figures on real parts, medians and spread. */
+/** `npm run bench -- NAME [options]`: figures on real parts, medians and spread. */
 import { rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { defaultGuestCache, ensureGuestImage } from '../guest';
+import type { Figure } from './figure';
 import { measureMainJob } from './main-job';
+import { measureSize } from './size';
 
-const usage = 'usage: npm run bench -- main-job [--runs 5] [--memory 1024] [--fill 400] [--json]';
+const usage = `usage: npm run bench -- main-job | size [--runs N] [--memory MiB] [--fill MiB] [--json]
+  main-job  the small guest, --fill MiB of its memory filled: answer after waking, beside QEMU's own eager restore
+  size      the desktop guest, used: bytes of its first and its second checkpoint, and where they come from`;
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    runs: { type: 'string' },
+    memory: { type: 'string', default: '1024' },
+    fill: { type: 'string', default: '400' },
+    json: { type: 'boolean', default: false },
+  },
+});
+
+const say = (line: string): void => void process.stderr.write(`${line}\n`);
+
+/** What every benchmark is told. */
+export interface BenchOptions {
+  readonly dataDir: string;
+  readonly memoryMiB: number;
+  readonly runs: number;
+  readonly signal: AbortSignal;
+  readonly say: (line: string) => void;
+}
+
+/** What a benchmark found: figures, and what goes with them into its JSON as it is. */
+interface Outcome {
+  readonly figures: readonly Figure[];
+  readonly more?: Readonly<Record<string, unknown>>;
+}
+
+const benchmarks: Readonly<Record<string, { runs: number; measure: (options: BenchOptions) => Promise<Outcome> }>> = {
+  'main-job': {
+    runs: 5,
+    measure: async ({ runs, ...options }) => {
+      const image = await ensureGuestImage(defaultGuestCache(), say);
+      return { figures: await measureMainJob({ ...options, image, fillMiB: Number(values.fill) }, runs) };
+    },
+  },
+  size: {
+    runs: 3,
+    measure: async (options) => {
+      const image = await ensureGuestImage(defaultGuestCache(), say, 'desktop');
+      const { figures, split } = await measureSize({ ...options, image });
+      const [first, second] = split;
+      say('where the bytes of the memory went, MiB:   first save   second save');
+      for (const name of Object.keys(first) as (keyof typeof first)[])
+        say(`  ${name.padEnd(40)} ${mebibytes(first[name])} ${mebibytes(second[name])}`);
+      return { figures, more: { split: first, secondSplit: second } };
+    },
+  },
+};
 
 async function main(): Promise<void> {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: {
-      runs: { type: 'string', default: '5' },
-      memory: { type: 'string', default: '1024' },
-      fill: { type: 'string', default: '400' },
-      json: { type: 'boolean', default: false },
-    },
-  });
-  if (positionals.length !== 1 || positionals[0] !== 'main-job') throw new Error(usage);
-  const say = (line: string): void => void process.stderr.write(`${line}\n`);
+  const [name = '', ...others] = positionals;
+  const benchmark = benchmarks[name];
+  if (benchmark === undefined || others.length > 0) throw new Error(usage);
+  const runs = Number(values.runs ?? benchmark.runs);
+  const memoryMiB = Number(values.memory);
+  if (!(Number.isSafeInteger(runs) && runs > 0 && Number.isSafeInteger(memoryMiB))) throw new Error(usage);
   const dataDir = join(resolve(process.env['DATA_DIR'] ?? '.dormouse'), `bench-${process.pid}`);
   const stop = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const)
     process.once(signal, () => stop.abort(new Error(`stopped by ${signal}`)));
-  const image = await ensureGuestImage(defaultGuestCache(), say);
-  const runs = Number(values.runs);
-  const figures = await measureMainJob(
-    { dataDir, image, memoryMiB: Number(values.memory), fillMiB: Number(values.fill), signal: stop.signal, say },
-    runs,
-  );
+  const { figures, more = {} } = await benchmark.measure({ dataDir, memoryMiB, runs, signal: stop.signal, say });
   await rm(dataDir, { recursive: true, force: true });
   for (const { name, median, least, most, unit } of figures) {
-    say(`${name.padEnd(24)} ${String(median).padStart(8)} ${unit.padEnd(5)} (${least} … ${most}, ${runs} runs)`);
+    say(`${name.padEnd(24)} ${String(median).padStart(12)} ${unit.padEnd(5)} (${least} … ${most}, ${runs} runs)`);
   }
-  if (values.json)
-    process.stdout.write(`${JSON.stringify(Object.fromEntries(figures.map(({ name, median }) => [name, median])))}\n`);
+  if (values.json) {
+    const medians = Object.fromEntries(figures.map(({ name, median }) => [name, median]));
+    process.stdout.write(`${JSON.stringify({ ...medians, ...more })}\n`);
+  }
+}
+
+function mebibytes(bytes: number): string {
+  return (bytes / 2 ** 20).toFixed(1).padStart(12);
 }
 
 main().then(

@@ -16,7 +16,7 @@ const quickMs = 10_000;
 const bulkMs = 180_000;
 
 /**
- * Asks the guest questions over its second serial port (test/guest/rootfs/usr/sbin/line-protocol).
+ * Asks the guest questions over its second serial port (test/guest/line-protocol).
  *
  * A serial line has no connections: what an earlier caller asked may be answered now, and half a line may stand in the
  * guest's buffer. So each request begins with an empty line, which ends the half one, and carries a tag, `?tag`, that its
@@ -108,6 +108,16 @@ export class GuestClient {
   /** What was last written to the guest's disk, by this boot or one before. */
   async read(): Promise<string> {
     return this.capture(/^read (.*)$/, await this.request('read'));
+  }
+
+  /** How many windows the X server of a desktop lists. */
+  async windows(timeoutMs = quickMs): Promise<number> {
+    return Number(this.capture(/^windows (\d+)$/, await this.request('windows', timeoutMs)));
+  }
+
+  /** Uses a desktop until its page cache is warm. @returns what is in it then, in MiB */
+  async use(timeoutMs = 10 * 60_000): Promise<number> {
+    return Number(this.capture(/^used (\d+)$/, await this.request('use', timeoutMs)));
   }
 
   /**

@@ -2,8 +2,10 @@ import { createHash, randomUUID } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { buildGuest, guestFiles } from './build-guest';
-import { guestSources, recipe } from './recipe';
+import { buildDesktopGuest } from './build-desktop-guest';
+import { buildSmallGuest } from './build-small-guest';
+import { guestFiles } from './guest-parts';
+import { commandLine, guestSources, kernelModules, recipes, type GuestKind } from './recipe';
 
 /** Absolute paths of what QEMU boots. The golden image is only ever the backing file of an overlay. */
 export interface GuestImage {
@@ -12,6 +14,8 @@ export interface GuestImage {
   readonly goldenImage: string;
   readonly commandLine: string;
 }
+
+const builders = { small: buildSmallGuest, desktop: buildDesktopGuest } as const;
 
 export function defaultGuestCache(): string {
   return resolve(process.env['DATA_DIR'] ?? '.dormouse', 'cache', 'guest');
@@ -28,14 +32,16 @@ export function defaultGuestCache(): string {
 export async function ensureGuestImage(
   cacheDirectory: string,
   onProgress: (step: string) => void = () => undefined,
+  kind: GuestKind = 'small',
 ): Promise<GuestImage> {
   const cache = resolve(cacheDirectory);
-  const directory = join(cache, await recipeHash());
+  const recipe = { ...recipes[kind], kernelModules, commandLine };
+  const directory = join(cache, await recipeHash(recipe));
   if (!existsSync(directory)) {
     const building = join(cache, `building-${randomUUID()}`);
     try {
       await mkdir(building, { recursive: true });
-      const packages = await buildGuest(building, onProgress);
+      const packages = await builders[kind](building, onProgress);
       await writeFile(join(building, 'guest.json'), `${JSON.stringify({ ...recipe, packages }, null, 2)}\n`);
       await rename(building, directory).catch((error: NodeJS.ErrnoException) => {
         if (error.code !== 'ENOTEMPTY' && error.code !== 'EEXIST') throw error; // another process was first
@@ -48,15 +54,15 @@ export async function ensureGuestImage(
     kernel: join(directory, guestFiles.kernel),
     initramfs: join(directory, guestFiles.initramfs),
     goldenImage: join(directory, guestFiles.goldenImage),
-    commandLine: recipe.commandLine,
+    commandLine,
   };
 }
 
-async function recipeHash(): Promise<string> {
+async function recipeHash(recipe: { readonly trees: readonly string[] }): Promise<string> {
   const hash = createHash('sha256')
     .update(JSON.stringify(recipe))
     .update(await distributionRelease());
-  for (const tree of ['initramfs', 'rootfs']) {
+  for (const tree of recipe.trees) {
     const root = join(guestSources, tree);
     const entries = await readdir(root, { recursive: true, withFileTypes: true });
     const files = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));

@@ -1,19 +1,19 @@
-import { cp, copyFile, mkdir, readdir, rm, symlink, truncate, writeFile } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { cp, copyFile, mkdir, rm, symlink } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { DormouseError } from '@dormouse/errors';
 import { DebianPackages } from './debian-packages';
-import { kernelModulesInLoadOrder } from './kernel-modules';
-import { guestSources, recipe } from './recipe';
+import { copyKernel, firstExisting, guestFiles, makeDisk, makeInitramfs } from './guest-parts';
+import { guestSources, recipes } from './recipe';
 import { runProgram } from './run-program';
 
-export const guestFiles = { kernel: 'vmlinuz', initramfs: 'initramfs.cpio', goldenImage: 'golden.qcow2' } as const;
+const recipe = recipes.small;
 
 /**
  * Builds kernel, initramfs and golden disk image into `target` from the distribution's packages. Needs no root.
  * @returns the file names of the packages that went in
  * @throws DEPENDENCY_MISSING when a package or a program is not to be had.
  */
-export async function buildGuest(target: string, onProgress: (step: string) => void): Promise<string[]> {
+export async function buildSmallGuest(target: string, onProgress: (step: string) => void): Promise<string[]> {
   const work = join(target, 'work');
   await mkdir(work, { recursive: true });
   const packages = new DebianPackages(work);
@@ -39,61 +39,26 @@ export async function buildGuest(target: string, onProgress: (step: string) => v
 
   onProgress('making the initramfs');
   await copyKernel(kernelTree, join(target, guestFiles.kernel));
-  await makeInitramfs(join(work, 'initramfs'), kernelTree, busybox, join(target, guestFiles.initramfs));
+  await makeInitramfs(work, kernelTree, busybox, join(target, guestFiles.initramfs));
 
   onProgress('making the disk');
-  await makeGoldenImage(work, busybox, agentTree, join(target, guestFiles.goldenImage));
+  const root = join(work, 'root');
+  await makeRoot(root, busybox, agentTree);
+  await makeDisk({ root, diskMiB: recipe.diskMiB, work }, join(target, guestFiles.goldenImage));
 
   await rm(work, { recursive: true });
   return [...kernelPackages, ...busyboxPackages, ...agentPackages];
 }
 
-async function copyKernel(kernelTree: string, target: string): Promise<void> {
-  const boot = join(kernelTree, 'boot');
-  const image = (await readdir(boot)).find((name) => name.startsWith('vmlinuz-'));
-  if (image === undefined) throw new DormouseError('DEPENDENCY_MISSING', 'the kernel package holds no boot/vmlinuz');
-  await copyFile(join(boot, image), target);
-}
-
-async function makeInitramfs(tree: string, kernelTree: string, busybox: string, target: string): Promise<void> {
-  await cp(join(guestSources, 'initramfs'), tree, { recursive: true });
-  await mkdir(join(tree, 'bin'));
-  await copyFile(busybox, join(tree, 'bin/busybox'));
-  await symlink('busybox', join(tree, 'bin/sh'));
-  const modules = await firstExisting(kernelTree, ['usr/lib/modules', 'lib/modules']);
-  const [version = ''] = await readdir(modules);
-  await mkdir(join(tree, 'modules'));
-  const inOrder = await kernelModulesInLoadOrder(join(modules, version), recipe.kernelModules);
-  for (const [index, module] of inOrder.entries()) {
-    // The shell's `*` sorts by name, so the number in front is the load order.
-    await writeFile(join(tree, 'modules', `${String(index).padStart(2, '0')}-${module.name}.ko`), module.content);
-  }
-  const names = ['.', ...(await readdir(tree, { recursive: true }))].join('\n');
-  // Not compressed: the emulated CPU would take longer to unpack it than QEMU takes to read it.
-  const archive = await runProgram('cpio', ['-o', '-H', 'newc', '--owner=0:0', '--quiet'], { cwd: tree, input: names });
-  await writeFile(target, archive);
-}
-
-async function makeGoldenImage(work: string, busybox: string, agentTree: string, target: string): Promise<void> {
-  const root = join(work, 'rootfs');
+async function makeRoot(root: string, busybox: string, agentTree: string): Promise<void> {
   await cp(join(guestSources, 'rootfs'), root, { recursive: true });
   for (const directory of ['dev', 'proc', 'sys', 'run', 'mem', 'tmp', 'root', 'var', 'usr/bin', 'usr/lib64']) {
     await mkdir(join(root, directory), { recursive: true });
   }
   for (const directory of ['bin', 'sbin', 'lib', 'lib64']) await symlink(`usr/${directory}`, join(root, directory));
   await installBusybox(busybox, root);
+  await copyFile(join(guestSources, 'line-protocol/line-protocol'), join(root, 'usr/sbin/line-protocol'));
   await installAgent(agentTree, root);
-
-  const raw = join(work, 'golden.raw');
-  await writeFile(raw, '');
-  await truncate(raw, recipe.diskMiB * 1024 * 1024);
-  await runProgram('mke2fs', [
-    ...['-q', '-t', 'ext4', '-L', 'golden', '-m', '0', '-J', 'size=4'],
-    // Nothing left for the guest to initialise in the background: an idle guest has to be idle.
-    ...['-E', 'root_owner=0:0,lazy_itable_init=0,lazy_journal_init=0'],
-    ...['-d', root, raw],
-  ]);
-  await runProgram('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', raw, target]);
 }
 
 async function installBusybox(busybox: string, root: string): Promise<void> {
@@ -127,14 +92,4 @@ async function installAgent(agentTree: string, root: string): Promise<void> {
   }
   await copyFile(loader, join(root, 'usr/lib64', loaderName));
   await copyFile(agent, join(root, 'usr/sbin/qemu-ga'));
-}
-
-/** Where a distribution has merged /bin and /lib into /usr, its packages hold their files there. */
-async function firstExisting(tree: string, candidates: readonly string[]): Promise<string> {
-  for (const candidate of candidates) {
-    const path = join(tree, candidate);
-    const entries = await readdir(dirname(path)).catch((): string[] => []);
-    if (entries.includes(basename(path))) return path;
-  }
-  throw new DormouseError('DEPENDENCY_MISSING', `the packages in ${tree} hold none of ${candidates.join(', ')}`);
 }
