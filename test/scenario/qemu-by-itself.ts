@@ -23,6 +23,12 @@ export interface OwnStream {
  * the stream says that the guest runs and a machine restored from it starts by itself.
  */
 export async function writeOwnStream(machine: RunDirectory, file: string): Promise<OwnStream> {
+  await migrateTo(machine, `exec:cat > '${file}'`);
+  return { file, bytes: (await stat(file)).size };
+}
+
+/** The same to wherever a migration can go. Resolves when QEMU has sent the last of it. */
+export async function migrateTo(machine: RunDirectory, uri: string): Promise<void> {
   const qmp = await QmpClient.connect(machine.socket(socketNames.monitor));
   try {
     // What an earlier save or wake of this machine has left on would make the migration wait for somebody.
@@ -31,7 +37,7 @@ export async function writeOwnStream(machine: RunDirectory, file: string): Promi
       capabilities: capabilities.map((capability) => ({ capability, state: false })),
     });
     await qmp.execute('migrate-set-parameters', { 'max-bandwidth': 2 ** 40 });
-    await qmp.execute('migrate', { uri: `exec:cat > '${file}'` });
+    await qmp.execute('migrate', { uri });
     for (;;) {
       const { status } = await qmp.execute<{ status?: string }>('query-migrate');
       if (status === 'completed') break;
@@ -42,7 +48,6 @@ export async function writeOwnStream(machine: RunDirectory, file: string): Promi
   } finally {
     qmp.close();
   }
-  return { file, bytes: (await stat(file)).size };
 }
 
 /**
