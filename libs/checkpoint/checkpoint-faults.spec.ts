@@ -192,7 +192,8 @@ test('a store that is slow makes the writer saturated after 16 MiB, until it has
   const pages = (64 * MiB) / pageBytes;
   const writer = writerOf(slow, pages);
   let given = 0;
-  for (; !writer.saturated && given < pages; given++) writer.addPage(given, wild(given), 0);
+  const memory = Buffer.concat(Array.from({ length: (17 * MiB) / pageBytes }, (_, page) => wild(page)));
+  for (; !writer.saturated && given < pages; given++) writer.addPage(given, memory, given * pageBytes);
   expect(given * pageBytes).toBe(16 * MiB);
   await sleep(50);
   expect(writer.saturated).toBe(true);

@@ -26,7 +26,7 @@ export const keys = { dataKey, contentKey };
 /** Hashes on the caller's thread. */
 export const hasher: PageHasher = {
   allocate: (bytes) => Buffer.alloc(bytes),
-  hash: (pages, count) => Promise.resolve(hashPages(contentKey, pages.subarray(0, count * pageBytes))),
+  hash: (memory, offsets) => Promise.resolve(hashPages(contentKey, memory, offsets)),
 };
 
 export const wakePack = { configuration: Buffer.from('machine name and more'), deviceState: Buffer.alloc(300, 0xde) };

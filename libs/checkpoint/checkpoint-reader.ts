@@ -8,7 +8,7 @@ import type { FrameTable } from './frame-table';
 import { pageBytes, pageTagBytes } from './layout';
 import { decodeManifest, sha256, type Manifest, type ObjectReference } from './manifest';
 import { objectKeys, type CheckpointKeys } from './object-keys';
-import { hashPages } from './page-hash';
+import { hashPage } from './page-hash';
 import { PageMap } from './page-map';
 import { decodeWakePack, type WakePack } from './wake-pack';
 
@@ -104,7 +104,7 @@ export class CheckpointReader {
     const tag = this.map.tagOf(page);
     if (
       content.length === pageBytes &&
-      hashPages(this.keys.contentKey, content).compare(tag, 0, pageTagBytes, 0, pageTagBytes) === 0
+      hashPage(this.keys.contentKey, content).compare(tag, 0, pageTagBytes, 0, pageTagBytes) === 0
     )
       return;
     const source = this.manifest.diskSources[this.map.sourceOf(page)]!.name;

@@ -47,11 +47,13 @@ test('what was given last for each page is what is read, in whatever order and h
       const blocks = fixture.blocksOf(pages);
       const writer = new CheckpointWriter(store, { ...identity, checkpointId }, blocks, options);
       const expected = new Map<number, Buffer | null>();
+      const lent: { source: Buffer; until: number }[] = [];
       const give = async (page: number, given: Buffer | null): Promise<void> => {
         const source = Buffer.concat([Buffer.alloc(7, 0xff), given ?? Buffer.alloc(0), Buffer.alloc(7, 0xff)]);
         if (given === null) writer.addZeroPage(page);
         else writer.addPage(page, source, 7);
-        source.fill(0xee); // the caller uses its memory again
+        lent.push({ source, until: writer.given });
+        while ((lent[0]?.until ?? Infinity) <= writer.taken) lent.shift()!.source.fill(0xee); // it is used again
         expected.set(page, given);
         if (writer.saturated) await writer.drained();
       };
@@ -153,8 +155,8 @@ test('of a page that comes again while it is on its way only the last copy is st
   expect(reader.wakePack.wakeSet.content.equals(wild(3))).toBe(true);
 });
 
-test('a pack is closed before it outgrows 64 MiB, and frames are found in every pack', async () => {
-  const memory = randomBytes(66 * 2 ** 20);
+test('a pack is closed before it outgrows 16 MiB, and frames are found in every pack', async () => {
+  const memory = randomBytes(18 * 2 ** 20);
   const pages = memory.length / pageBytes;
   const writer = new CheckpointWriter(store, identity, fixture.blocksOf(pages), options);
   for (let page = 0; page < pages; page++) {
@@ -164,13 +166,13 @@ test('a pack is closed before it outgrows 64 MiB, and frames are found in every 
   await writer.commit(await writer.seal(wakePack, machine));
   const reader = await open();
   const frameBytes = framePages * pageBytes;
-  const framesInPack = 63 * 16; // with their tags, 64 MiB no longer hold 64 batches of 16 frames
+  const framesInPack = 15 * 16; // with their tags, 16 MiB no longer hold 16 batches of 16 frames
   const bytesOf = (frames: number) => frames * (frameBytes + 16);
   expect(reader.manifest.packs.map(({ bytes }) => bytes)).toEqual([
     bytesOf(framesInPack),
-    bytesOf(1056 - framesInPack),
+    bytesOf(288 - framesInPack),
   ]);
-  for (const frame of [0, framesInPack - 1, framesInPack, 1055]) {
+  for (const frame of [0, framesInPack - 1, framesInPack, 287]) {
     const expected = memory.subarray(frame * frameBytes, (frame + 1) * frameBytes);
     expect((await fixture.readFrame(reader, frame)).equals(expected)).toBe(true);
   }

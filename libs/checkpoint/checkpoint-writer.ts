@@ -21,30 +21,30 @@ import {
 } from './manifest';
 import { objectKeys, type CheckpointKeys } from './object-keys';
 import { PackWriter, type PackPosition } from './pack-writer';
-import { hashPages } from './page-hash';
+import { hashPage } from './page-hash';
 import { countPages, PageMap } from './page-map';
 import type { PreviousCheckpoint } from './previous-checkpoint';
 import { encodeWakePack, type WakePack } from './wake-pack';
 
-/** Pages that are hashed together. */
+/** Pages that are hashed together at most. */
 const slabPages = 256;
-const slabBytes = slabPages * pageBytes;
 /**
- * Slabs on their way at most, being hashed or compressed. Their sum bounds the writer's memory and how much of the guest is
+ * Pages on their way at most, being hashed or compressed. Their sum bounds the writer's memory and how much of the guest is
  * not yet stored when it freezes: 16 MiB are an eighth of a second of a 125 MB/s link.
  */
-const slabsInFlight = 16;
+const pagesInFlight = 4_096;
 /** Frames that are compressed at the same time and appended to the pack as one. */
 const batchFrames = 16;
+const batchPages = batchFrames * framePages;
 /** Pages found in a file the machine may still write to; their content is kept until that is settled. 64 MiB. */
 const mostUnsettledPages = 16_384;
 
 /** Hashes pages somewhere else than on the caller's thread. */
 export interface PageHasher {
-  /** A place to put `slabBytes` of pages into, that `hash` can pass on without copying. */
+  /** Memory for pages that `hash` can pass on without copying. */
   allocate(bytes: number): Buffer;
-  /** The page hashes of the first `count` pages. */
-  hash(pages: Buffer, count: number): Promise<Buffer>;
+  /** The page hashes of the pages that begin at `offsets` of such memory. */
+  hash(memory: Buffer, offsets: Uint32Array): Promise<Buffer>;
 }
 
 export interface WriterOptions {
@@ -65,12 +65,13 @@ export interface SealedCheckpoint {
 /** What became of a page's last copy. */
 const outcome = { zero: 1, previous: 2, disk: 3, duplicate: 4, stored: 5 } as const;
 
+/** Pages in the same memory. */
 interface Slab {
-  readonly content: Buffer;
-  readonly pages: Uint32Array;
+  readonly source: Buffer;
+  readonly offsets: number[];
+  readonly pages: number[];
   /** Number of the copy, for each page. */
-  readonly copies: Uint32Array;
-  used: number;
+  readonly copies: number[];
 }
 
 interface Batch {
@@ -114,9 +115,10 @@ export class CheckpointWriter {
   private readonly rewritten = new Map<number, Buffer>();
 
   private slab: Slab | null = null;
-  private readonly spareSlabs: Slab[] = [];
   private batch: Batch | null = null;
-  private slabsOnTheirWay = 0;
+  private readonly spareBatches: Buffer[] = [];
+  private pagesGiven = 0;
+  private pagesTaken = 0;
   private batchesOnTheirWay = 0;
   private deciding: Promise<void> = Promise.resolve();
   private appending: Promise<void> = Promise.resolve();
@@ -149,21 +151,35 @@ export class CheckpointWriter {
     this.outcomes[page] = outcome.zero;
   }
 
-  /** Copies the page's 4096 bytes from `source`. @throws what an earlier page failed with */
+  /**
+   * The page's 4096 bytes stand in `source`, memory of the hasher's, and must stay there until `taken` has counted them.
+   * @throws what an earlier page failed with
+   */
   addPage(page: number, source: Buffer, offset: number): void {
     this.throwFailure();
-    const slab = (this.slab ??= this.openSlab());
-    const at = slab.used * pageBytes;
-    source.copy(slab.content, at, offset, offset + pageBytes);
-    if (this.lastCopy[page] !== 0) this.noteRewritten(page, slab.content.subarray(at, at + pageBytes));
-    slab.pages[slab.used] = page;
-    slab.copies[slab.used] = this.lastCopy[page] = ++this.copies;
-    if (++slab.used === slabPages) this.sendSlab();
+    if (this.slab?.source !== source) this.sendSlab();
+    const slab = (this.slab ??= { source, offsets: [], pages: [], copies: [] });
+    if (this.lastCopy[page] !== 0) this.noteRewritten(page, source.subarray(offset, offset + pageBytes));
+    this.lastCopy[page] = ++this.copies;
+    this.pagesGiven++;
+    slab.offsets.push(offset);
+    slab.pages.push(page);
+    if (slab.copies.push(this.copies) === slabPages) this.sendSlab();
+  }
+
+  /** Pages given by `addPage` so far. */
+  get given(): number {
+    return this.pagesGiven;
+  }
+
+  /** How many of those, in the order they were given, are no longer looked at where they stood. */
+  get taken(): number {
+    return this.pagesTaken;
   }
 
   /** True when the caller must wait for `drained` before it adds more. */
   get saturated(): boolean {
-    return this.slabsOnTheirWay + this.batchesOnTheirWay >= slabsInFlight;
+    return this.pagesGiven - this.pagesTaken + this.batchesOnTheirWay * batchPages >= pagesInFlight;
   }
 
   /** Resolves when more can be added. @throws what an earlier page failed with */
@@ -194,18 +210,13 @@ export class CheckpointWriter {
       pages: Uint32Array.from(this.rewritten.keys()),
       content: Buffer.concat([...this.rewritten.values()]),
     };
-    const [wakePack] = await Promise.all([
-      encodeWakePack({ ...machineState, wakeSet }).then((plain) =>
-        this.put(this.keys.wakePack, this.secrets.encryptObject('wakePack', plain)),
-      ),
-      this.finishPacks(),
-    ]);
-    // After the packs: only now every frame's place is known.
-    const [pageMap, knownPages] = await Promise.all([
-      this.map
-        .encode(this.frames)
-        .then((plain) => this.put(this.keys.pageMap, this.secrets.encryptObject('pageMap', plain))),
-      this.put(this.keys.knownPages, this.secrets.encryptObject('knownPages', encodeKnownPages(this.knownPages()))),
+    // The guest stands still: everything at once, as soon as it can be.
+    const placed = this.framesPlaced();
+    const [wakePack, pageMap, knownPages] = await Promise.all([
+      encodeWakePack({ ...machineState, wakeSet }).then((plain) => this.putSecret('wakePack', plain)),
+      placed.then(() => this.map.encode(this.frames)).then((plain) => this.putSecret('pageMap', plain)),
+      placed.then(() => this.putSecret('knownPages', encodeKnownPages(this.knownPages()))),
+      placed.then(() => this.packs.finish()),
     ]);
     const pages = { ...this.countOutcomes(), wakeSet: wakeSet.pages.length };
     const written = this.packs.packs.reduce((sum, { bytes }) => sum + bytes, 0);
@@ -248,23 +259,11 @@ export class CheckpointWriter {
 
   // Hashing
 
-  private openSlab(): Slab {
-    const spare = this.spareSlabs.pop();
-    if (spare !== undefined) return Object.assign(spare, { used: 0 });
-    return {
-      content: this.options.hasher.allocate(slabBytes),
-      pages: new Uint32Array(slabPages),
-      copies: new Uint32Array(slabPages),
-      used: 0,
-    };
-  }
-
   private sendSlab(): void {
     const slab = this.slab;
     if (slab === null) return;
     this.slab = null;
-    this.slabsOnTheirWay++;
-    const hashing = this.options.hasher.hash(slab.content, slab.used);
+    const hashing = this.options.hasher.hash(slab.source, Uint32Array.from(slab.offsets));
     hashing.catch(() => undefined); // looked at below, in order; until then it must not count as unhandled
     this.deciding = this.deciding.then(async () => {
       try {
@@ -273,8 +272,7 @@ export class CheckpointWriter {
       } catch (error) {
         this.failure ??= error as Error;
       }
-      this.slabsOnTheirWay--;
-      this.spareSlabs.push(slab);
+      this.pagesTaken += slab.pages.length;
       this.wakeWaiter?.();
     });
   }
@@ -282,12 +280,11 @@ export class CheckpointWriter {
   // Deciding where a page is, in the order of the copies
 
   private decide(slab: Slab, hashes: Buffer): void {
-    for (let n = 0; n < slab.used; n++) {
-      const page = slab.pages[n]!;
-      if (this.lastCopy[page] !== slab.copies[n]) continue; // overtaken on its way
+    slab.pages.forEach((page, n) => {
+      if (this.lastCopy[page] !== slab.copies[n]) return; // overtaken on its way
       this.leavePlace(page);
-      this.place(page, hashes, n * pageHashBytes, slab.content, n * pageBytes);
-    }
+      this.place(page, hashes, n * pageHashBytes, slab.source, slab.offsets[n]!);
+    });
   }
 
   /** The page gets another place. */
@@ -371,21 +368,25 @@ export class CheckpointWriter {
       const block = this.disks.readNow(sources[this.map.sourceOf(page)]!, this.map.blockOf(page));
       if (block.equals(content)) continue;
       this.layerContents.delete(this.map.sourceOf(page) * 2 ** 32 + this.map.blockOf(page));
-      this.placeInFrame(page, hashPages(this.options.keys.contentKey, content), 0, content, 0);
+      this.placeInFrame(page, hashPage(this.options.keys.contentKey, content), 0, content, 0);
     }
   }
 
   // Storing
 
   private storePage(hashes: Buffer, at: number, content: Buffer, contentAt: number): { frame: number; slot: number } {
-    const batch = (this.batch ??= { content: Buffer.alloc(batchFrames * frameBytes), frames: [], usedPages: 0 });
+    const batch = (this.batch ??= {
+      content: this.spareBatches.pop() ?? Buffer.alloc(batchFrames * frameBytes),
+      frames: [],
+      usedPages: 0,
+    });
     const slot = batch.usedPages % framePages;
     if (slot === 0) batch.frames.push(this.frames.reserve());
     const frame = batch.frames.at(-1)!;
     content.copy(batch.content, batch.usedPages * pageBytes, contentAt, contentAt + pageBytes);
     hashes.copy(this.hashesOf(frame), slot * pageHashBytes, at, at + pageHashBytes);
     this.stored.set(hashes, at, frame, slot);
-    if (++batch.usedPages === batchFrames * framePages) this.sendBatch();
+    if (++batch.usedPages === batchPages) this.sendBatch();
     return { frame, slot };
   }
 
@@ -393,6 +394,7 @@ export class CheckpointWriter {
     const batch = this.batch;
     if (batch === null) return;
     this.batch = null;
+    batch.content.fill(0, batch.usedPages * pageBytes); // slots that nothing came for
     const compressing = Promise.all(
       batch.frames.map((_, n) => compressFrame(batch.content.subarray(n * frameBytes, (n + 1) * frameBytes))),
     );
@@ -407,6 +409,7 @@ export class CheckpointWriter {
         this.failure ??= error as Error;
       }
       this.batchesOnTheirWay--;
+      this.spareBatches.push(batch.content);
       this.wakeWaiter?.();
     });
   }
@@ -432,16 +435,17 @@ export class CheckpointWriter {
     return Buffer.concat(sealed);
   }
 
-  private async finishPacks(): Promise<void> {
+  /** Every frame has its place in a pack, durable or not. */
+  private async framesPlaced(): Promise<void> {
     await this.appending;
     // Why the last frames could not be kept; the pack itself only knows that it cannot go on.
     this.throwFailure();
-    await this.packs.finish();
   }
 
-  private async put(key: string, content: Buffer): Promise<ObjectReference> {
+  private async putSecret(kind: 'wakePack' | 'pageMap' | 'knownPages', plaintext: Buffer): Promise<ObjectReference> {
     this.throwFailure();
-    const written = putBlob(this.store, key, content);
+    const content = this.secrets.encryptObject(kind, plaintext);
+    const written = putBlob(this.store, this.keys[kind], content);
     this.puts.push(written);
     await written;
     this.throwFailure();
@@ -482,11 +486,10 @@ export class CheckpointWriter {
       if (kind === pageKind.frame) live[this.map.frameOf(page) * framePages + this.map.slotOf(page)] = 1;
       if (kind === pageKind.disk) liveLayers.add(this.map.sourceOf(page) * 2 ** 32 + this.map.blockOf(page));
     }
-    const frameHashes = Buffer.alloc(live.length * pageHashBytes);
-    live.forEach((isLive, n) => {
-      const at = n * pageHashBytes;
-      if (isLive === 1) this.slotHashes.copy(frameHashes, at, at, at + pageHashBytes);
-    });
+    const frameHashes = Buffer.from(this.slotHashes.subarray(0, live.length * pageHashBytes));
+    for (let n = live.indexOf(0); n >= 0; n = live.indexOf(0, n + 1)) {
+      frameHashes.fill(0, n * pageHashBytes, (n + 1) * pageHashBytes);
+    }
     const layers = [...this.layerContents].filter(([place]) => liveLayers.has(place)).map(([, content]) => content);
     return { frameHashes, layers };
   }

@@ -1,4 +1,5 @@
 import { pageHashBytes } from './layout';
+import { sameHash } from './page-hash';
 
 const growth = 2;
 const firstBuckets = 4096;
@@ -24,8 +25,7 @@ export class ContentTable {
     for (let bucket = hashes.readUInt32LE(at) & mask; ; bucket = (bucket + 1) & mask) {
       const entry = this.buckets[bucket]!;
       if (entry === empty) return -1;
-      const own = entry * pageHashBytes;
-      if (this.hashes.compare(hashes, at, at + pageHashBytes, own, own + pageHashBytes) === 0) return entry;
+      if (sameHash(hashes, at, this.hashes, entry * pageHashBytes)) return entry;
     }
   }
 

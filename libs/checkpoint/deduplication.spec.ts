@@ -10,7 +10,7 @@ import { CheckpointWriter } from './checkpoint-writer';
 import { ContentTable } from './content-table';
 import type { DiskBlocks, DiskCatalog } from './disk-catalog';
 import { pageBytes, pageHashBytes } from './layout';
-import { hashPages } from './page-hash';
+import { consecutive, hashPages } from './page-hash';
 import { PreviousCheckpoint } from './previous-checkpoint';
 import { sweepDesktop } from './sweep-desktop';
 
@@ -120,7 +120,8 @@ describe('disks', () => {
   function catalog(): DiskCatalog {
     const found = new ContentTable();
     for (const [n, file] of [image, layer].entries()) {
-      const hashes = hashPages(fixture.contentKey, readFileSync(file));
+      const content = readFileSync(file);
+      const hashes = hashPages(fixture.contentKey, content, consecutive(content.length / pageBytes));
       for (let block = 0; block < hashes.length / pageHashBytes; block++)
         found.set(hashes, block * pageHashBytes, n, block);
     }

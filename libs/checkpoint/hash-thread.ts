@@ -1,13 +1,12 @@
 /** A thread that hashes pages; `hash-threads.ts` is its other side. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { pageBytes } from './layout';
 import { hashPages } from './page-hash';
 
-/** A job: pages in memory that both sides see. */
+/** A job: pages in memory that both sides see, and where in it they begin. */
 export interface HashRequest {
   readonly number: number;
   readonly shared: SharedArrayBuffer;
-  readonly count: number;
+  readonly offsets: Uint32Array;
 }
 
 export interface HashReply {
@@ -17,7 +16,7 @@ export interface HashReply {
 
 const { contentKey } = workerData as { readonly contentKey: Uint8Array };
 
-parentPort!.on('message', ({ number, shared, count }: HashRequest) => {
-  const hashes = hashPages(contentKey, new Uint8Array(shared, 0, count * pageBytes));
+parentPort!.on('message', ({ number, shared, offsets }: HashRequest) => {
+  const hashes = hashPages(contentKey, new Uint8Array(shared), offsets);
   parentPort!.postMessage({ number, hashes } satisfies HashReply);
 });

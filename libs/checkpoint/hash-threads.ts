@@ -33,14 +33,14 @@ export class HashThreads implements PageHasher {
     return Buffer.from(new SharedArrayBuffer(bytes));
   }
 
-  /** @param pages from `allocate` */
-  hash(pages: Buffer, count: number): Promise<Buffer> {
+  /** @param memory from `allocate` */
+  hash(memory: Buffer, offsets: Uint32Array): Promise<Buffer> {
     const number = this.next++;
     return new Promise((resolve, reject) => {
       if (this.failure !== null) return reject(this.failure);
       this.waiting.set(number, { resolve, reject });
-      const shared = pages.buffer as unknown as SharedArrayBuffer;
-      this.threads[number % this.threads.length]!.postMessage({ number, shared, count } satisfies HashRequest);
+      const shared = memory.buffer as unknown as SharedArrayBuffer;
+      this.threads[number % this.threads.length]!.postMessage({ number, shared, offsets } satisfies HashRequest);
     });
   }
 

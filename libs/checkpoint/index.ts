@@ -12,7 +12,7 @@ export { HashThreads } from './hash-threads';
 export { framePages, keyBytes, pageBytes, pageHashBytes, pageKind } from './layout';
 export { decodeManifest, type DiskSource, type Manifest, type MemoryBlock, type PageCounts } from './manifest';
 export { objectKeys, type CheckpointKeys } from './object-keys';
-export { hashPages } from './page-hash';
+export { consecutive, hashPage, hashPages, sameHash } from './page-hash';
 export { PageMap } from './page-map';
 export { PreviousCheckpoint } from './previous-checkpoint';
 export { sweepDesktop, type SweepReport, type WantedCheckpoints } from './sweep-desktop';

@@ -1,6 +1,11 @@
 import { createHash, type Hash } from 'node:crypto';
 import type { BlobStore, BlobWriter } from '@dormouse/storage';
-import { packBytes } from './layout';
+
+/**
+ * A pack with this much in it is closed: what the last one has not yet made durable when the guest freezes is what its
+ * user waits for. The format allows more.
+ */
+export const fullPackBytes = 16 * 1024 * 1024;
 
 /** Where a run of bytes is put. */
 export interface PackPosition {
@@ -40,7 +45,7 @@ export class PackWriter {
   async append(length: number, make: (position: PackPosition) => Buffer): Promise<void> {
     if (this.failure !== null) throw this.failure;
     let pack = this.begun.at(-1);
-    if (this.writer !== null && pack!.bytes + length > packBytes) this.closePack();
+    if (this.writer !== null && pack!.bytes + length > fullPackBytes) this.closePack();
     if (this.writer === null) {
       this.writer = await this.store.create(this.keyOf(this.begun.length));
       this.begun.push((pack = { bytes: 0, digest: createHash('sha256') }));

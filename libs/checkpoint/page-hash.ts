@@ -5,18 +5,40 @@ import { keyBytes, pageBytes, pageHashBytes } from './layout';
  * The hashes of pages, 16 bytes each, one after the other: the heads of SHA-256(content key ‖ page). The input's length is
  * fixed and the digest is cut, so the keyed prefix needs no HMAC around it.
  * @param contentKey 32 bytes
- * @param pages whole pages, one after the other
+ * @param offsets where in `memory` each page begins
  */
-export function hashPages(contentKey: Uint8Array, pages: Uint8Array): Buffer {
+export function hashPages(contentKey: Uint8Array, memory: Uint8Array, offsets: Uint32Array): Buffer {
   if (contentKey.length !== keyBytes) throw new RangeError(`a content key has ${keyBytes} bytes`);
-  const count = Math.floor(pages.length / pageBytes);
-  const hashes = Buffer.allocUnsafe(count * pageHashBytes);
+  const hashes = Buffer.allocUnsafe(offsets.length * pageHashBytes);
   // One call over one piece is faster than an update for each part.
   const keyed = Buffer.allocUnsafe(keyBytes + pageBytes);
   keyed.set(contentKey);
-  for (let page = 0; page < count; page++) {
-    keyed.set(pages.subarray(page * pageBytes, (page + 1) * pageBytes), keyBytes);
-    hashes.write(hash('sha256', keyed, 'binary'), page * pageHashBytes, pageHashBytes, 'latin1');
-  }
+  offsets.forEach((offset, n) => {
+    keyed.set(memory.subarray(offset, offset + pageBytes), keyBytes);
+    hashes.write(hash('sha256', keyed, 'binary'), n * pageHashBytes, pageHashBytes, 'latin1');
+  });
   return hashes;
+}
+
+/** The hash of one page. */
+export function hashPage(contentKey: Uint8Array, page: Uint8Array): Buffer {
+  return hashPages(contentKey, page, firstOnly);
+}
+
+/** Where `count` pages begin that lie one after the other. */
+export function consecutive(count: number): Uint32Array {
+  return Uint32Array.from({ length: count }, (_, n) => n * pageBytes);
+}
+
+const firstOnly = consecutive(1);
+
+/** Whether two page hashes are the same. */
+export function sameHash(one: Buffer, at: number, other: Buffer, otherAt: number): boolean {
+  // Numbers, not `compare`: that is a call out of the engine, and a save makes a million of these.
+  return (
+    one.readUInt32LE(at) === other.readUInt32LE(otherAt) &&
+    one.readUInt32LE(at + 4) === other.readUInt32LE(otherAt + 4) &&
+    one.readUInt32LE(at + 8) === other.readUInt32LE(otherAt + 8) &&
+    one.readUInt32LE(at + 12) === other.readUInt32LE(otherAt + 12)
+  );
 }

@@ -1,6 +1,6 @@
 import { mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { ContentTable, pageBytes, pageHashBytes, type PageHasher } from '@dormouse/checkpoint';
+import { consecutive, ContentTable, pageBytes, pageHashBytes, type PageHasher } from '@dormouse/checkpoint';
 import { DormouseError } from '@dormouse/errors';
 import {
   bucketsFor,
@@ -79,7 +79,7 @@ async function readContents(
     const { bytesRead } = await file.read(piece, 0, piece.length, first * pageBytes);
     const count = Math.floor(bytesRead / pageBytes);
     if (count === 0) break;
-    const hashes = hasher.hash(piece, count);
+    const hashes = hasher.hash(piece, consecutive(count));
     hashes.catch(() => undefined); // looked at when its turn comes
     hashing.push({ piece, first, count, hashes });
   }

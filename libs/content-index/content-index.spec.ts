@@ -4,13 +4,13 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { hashPages, pageBytes, type PageHasher } from '@dormouse/checkpoint';
+import { hashPage, hashPages, pageBytes, type PageHasher } from '@dormouse/checkpoint';
 import { buildContentIndex, ContentIndex, contentIndexFile, type BuildProgress } from '@dormouse/content-index';
 
 const contentKey = Buffer.alloc(32, 0x4b);
 const hasher: PageHasher = {
   allocate: (bytes) => Buffer.alloc(bytes),
-  hash: (pages, count) => Promise.resolve(hashPages(contentKey, pages.subarray(0, count * pageBytes))),
+  hash: (memory, offsets) => Promise.resolve(hashPages(contentKey, memory, offsets)),
 };
 
 let directory: string;
@@ -30,7 +30,7 @@ const build = (
   onProgress: (progress: BuildProgress) => void = () => undefined,
 ) => buildContentIndex({ image, indexFile, contentKey, hasher, onProgress, signal });
 const load = (key = contentKey) => ContentIndex.load(indexFile, { image, contentKey: key });
-const find = (index: ContentIndex, page: Buffer): number => index.lookup(hashPages(contentKey, page), 0);
+const find = (index: ContentIndex, page: Buffer): number => index.lookup(hashPage(contentKey, page), 0);
 
 test('every content is found in the first block that has it; zeros and what is not there are not', async () => {
   const fills = [7, 0, 8, 7, 9, 0];

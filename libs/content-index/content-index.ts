@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFile, realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { pageHashBytes } from '@dormouse/checkpoint';
+import { pageHashBytes, sameHash } from '@dormouse/checkpoint';
 import { DormouseError } from '@dormouse/errors';
 import {
   digestOf,
@@ -72,9 +72,7 @@ export class ContentIndex {
     for (let bucket = hashes.readUInt32LE(at) & this.mask; ; bucket = (bucket + 1) & this.mask) {
       const entry = this.buckets[bucket]!;
       if (entry === emptyBucket) return -1;
-      const own = entry * pageHashBytes;
-      if (this.hashes.compare(hashes, at, at + pageHashBytes, own, own + pageHashBytes) === 0)
-        return this.blocks[entry]!;
+      if (sameHash(hashes, at, this.hashes, entry * pageHashBytes)) return this.blocks[entry]!;
     }
   }
 

@@ -92,6 +92,19 @@ export class MigrationStreamReader {
   }
 
   /**
+   * The same for whoever owns the memory the stream is read into, without copying: reads the whole records that stand
+   * there. The next call begins with what this one has left, wherever that has been moved to.
+   * @returns where the first record that is not all there begins
+   * @throws STREAM_MALFORMED
+   */
+  consume(buffer: Buffer, start: number, end: number): number {
+    const consumed = this.readRecords(buffer, start, end);
+    if (end - consumed >= straddleBytes) throw tooLong();
+    this.bytesRead += consumed - start;
+    return consumed;
+  }
+
+  /**
    * The stream has ended.
    * @returns the configuration section's content (machine name and subsections) and the device sections, both verbatim
    * @throws STREAM_MALFORMED when the end came too early

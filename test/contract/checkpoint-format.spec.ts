@@ -2,6 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import fc from 'fast-check';
 import {
   CheckpointReader,
+  consecutive,
   hashPages,
   pageBytes,
   pageHashBytes,
@@ -38,7 +39,7 @@ class Disks implements DiskCatalog {
 
   constructor(private readonly sources: Readonly<Record<string, Buffer>>) {
     for (const [source, content] of Object.entries(sources)) {
-      const hashes = hashPages(written.contentKey, content);
+      const hashes = hashPages(written.contentKey, content, consecutive(content.length / pageBytes));
       for (let block = 0; block < content.length / pageBytes; block++) {
         const hash = hashes.toString('hex', block * pageHashBytes, (block + 1) * pageHashBytes);
         this.places.set(hash, { source, block });

@@ -21,6 +21,8 @@ import {
 import { openBlobStore, type BlobStore } from '@dormouse/storage';
 import { decodeKeys } from '../keys';
 import { DiskContents } from './disk-contents';
+import { readThrough } from './read-through';
+import { StreamMemory } from './stream-memory';
 import { thawAlone } from './thaw-alone';
 
 /** One: the rest of two processors is QEMU's and the event loop's. */
@@ -126,15 +128,15 @@ class Capture {
       page: (block, index, source, offset) => this.writer!.addPage(firstPage[block]! + index, source, offset),
       zeroPage: (block, index) => this.writer!.addZeroPage(firstPage[block]! + index),
     });
+    const memory = new StreamMemory(hasher, stream, () => this.writer);
     let reported = 0;
-    for await (const chunk of socket as AsyncIterable<Buffer>) {
-      stream.push(chunk);
-      if (this.writer?.saturated === true) await this.writer.drained();
+    await readThrough(socket, memory, () => {
       if (stream.bytesRead - reported >= progressEveryBytes) {
         reported = stream.bytesRead;
         this.update({ streamBytes: reported });
       }
-    }
+      return this.writer?.saturated === true ? this.writer.drained() : null;
+    });
     const { configuration, deviceState } = stream.finish();
     this.update({ streamBytes: stream.bytesRead });
     return this.writer!.seal(
@@ -208,7 +210,7 @@ class Capture {
 
 async function listen(path: string): Promise<Server> {
   rmSync(path, { force: true });
-  const server = createServer();
+  const server = createServer({ pauseOnConnect: true }); // as `readThrough` wants it
   server.listen(path);
   await once(server, 'listening');
   return server;

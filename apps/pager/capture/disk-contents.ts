@@ -1,5 +1,6 @@
 import { open } from 'node:fs/promises';
 import {
+  consecutive,
   ContentTable,
   pageBytes,
   pageHashBytes,
@@ -76,7 +77,7 @@ export class DiskContents implements DiskCatalog {
         const { bytesRead } = await file.read(content, 0, content.length, first * pageBytes);
         const count = Math.floor(bytesRead / pageBytes);
         if (count === 0) return;
-        const hashes = await hasher.hash(content, count);
+        const hashes = await hasher.hash(content, consecutive(count));
         for (let n = 0; n < count; n++) {
           const isZero = zeroBlock.compare(content, n * pageBytes, (n + 1) * pageBytes) === 0;
           if (!isZero) this.inLayer.set(hashes, n * pageHashBytes, disk, first + n);
