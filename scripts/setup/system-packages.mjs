@@ -18,6 +18,9 @@ const needs = [
   { package: 'cpio', isThere: () => program('cpio') },
   { package: 'xz-utils', isThere: () => program('xz') },
   { package: 'zstd', isThere: () => program('zstd') },
+  // For the desktop guest of the benchmarks, which nothing else needs.
+  { package: 'mmdebstrap', isThere: () => program('mmdebstrap'), only: ['preguest', 'prebench'] },
+  { package: 'fakeroot', isThere: () => program('fakeroot'), only: ['preguest', 'prebench'] },
   // flock for the set-up itself; setpriv to run Postgres, which refuses to be root, as somebody else.
   { package: 'util-linux', isThere: () => program('flock') && program('setpriv') },
 ];
@@ -45,8 +48,10 @@ export function run() {
 
 function missingPackages() {
   // Tests start services of their own whatever the environment offers.
-  const startsOwnServices = process.env.npm_lifecycle_event === 'pretest';
+  const doing = process.env.npm_lifecycle_event ?? '';
+  const startsOwnServices = doing === 'pretest';
   return needs
+    .filter(({ only }) => only === undefined || only.includes(doing))
     .filter(({ unless }) => startsOwnServices || unless === undefined || !process.env[unless])
     .filter(({ isThere }) => !isThere())
     .map((need) => need.package);

@@ -21,7 +21,7 @@ export async function buildDesktopGuest(target: string, onProgress: (step: strin
     `installing ${recipe.packages.length} packages and what they need into a directory: takes a minute or two`,
   );
   const archive = join(work, 'root.tar');
-  const options = ['--quiet', '--variant=minbase', '--aptopt=Acquire::Languages "none"'];
+  const options = ['--quiet', '--variant=minbase', '--aptopt=Acquire::Languages "none"', '--dpkgopt=force-unsafe-io'];
   await runProgram('mmdebstrap', [...options, `--include=${recipe.packages.join(',')}`, recipe.suite, archive]);
 
   onProgress('making the disk');

@@ -1,0 +1,8 @@
+/**
+ * The working set: from what wakes have shown, what the next wake sends before it is asked. Pure; knows page numbers and
+ * times, no memory and no storage.
+ */
+export { choose, type WakeChoice } from './choose';
+export { decodeWorkingSet, encodeWorkingSet } from './encoding';
+export { learn, type PageRequest, type WakeTrace, type Writes } from './learn';
+export { nothingKnown, strongestTrust, type Member, type WorkingSet } from './working-set';
