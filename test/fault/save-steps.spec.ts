@@ -67,7 +67,10 @@ async function save(
   on: BlobStore,
   checkpointId: string,
   previousId: string | null,
-  { memory = memories[checkpointId]!, begun }: { memory?: Buffer; begun?: (writer: CheckpointWriter) => void } = {},
+  {
+    memory = memories[checkpointId]!,
+    begun,
+  }: { memory?: Buffer | undefined; begun?: (writer: CheckpointWriter) => void } = {},
 ): Promise<void> {
   const count = memory.length / pageBytes;
   const previous = previousId === null ? null : await previousOf(on, previousId);
