@@ -33,12 +33,21 @@ export class PagerClient<Status extends PagerStatus> {
     });
   }
 
-  /** Connects, trying again for `patienceMs` while the pager is starting. @throws PAGER_FAILED */
-  static async connect<Status extends PagerStatus>(path: string, patienceMs: number): Promise<PagerClient<Status>> {
+  /**
+   * Connects, trying again for `patienceMs` while the pager is starting.
+   * @param isStarting false once it is known to have ended: then there is nothing to wait for
+   * @throws PAGER_FAILED
+   */
+  static async connect<Status extends PagerStatus>(
+    path: string,
+    patienceMs: number,
+    isStarting = (): boolean => true,
+  ): Promise<PagerClient<Status>> {
     const deadline = Date.now() + patienceMs;
     for (;;) {
       const socket = await tryConnect(path);
       if (socket !== null) return new PagerClient<Status>(socket);
+      if (!isStarting()) throw new DormouseError('PAGER_FAILED', 'the pager has ended before it began its work');
       if (Date.now() >= deadline) throw new DormouseError('PAGER_FAILED', `the pager does not answer at ${path}`);
       await sleep(5);
     }
