@@ -37,6 +37,7 @@ async function wake(): Promise<void> {
 
 /** Begins a save, kills its pager and answers with how the save has ended. */
 async function saveAndKill(when: { readonly afterMs: number } | { readonly decision: number }) {
+  while ((await desk.runDirectory.liveProcess('pager')) !== null) await sleep(20); // that of the wake before
   const { id } = await dormouse.api.command('ada', 'save', { reason: 'its pager is to be killed' });
   let letGo = async (): Promise<void> => undefined;
   if ('afterMs' in when) {
