@@ -15,7 +15,7 @@ export function pathOf({ images, layers }: DiskFiles, source: string): string {
   return path;
 }
 
-/** The disk files of a checkpoint, opened when a page of theirs is wanted. */
+/** The disk files of a checkpoint, opened when a page of theirs is wanted. Throws DISK_SOURCE_MISSING, and nothing else. */
 export class DiskFileBlocks implements DiskBlocks {
   private readonly opened = new Map<string, Promise<FileHandle>>();
 
@@ -24,8 +24,12 @@ export class DiskFileBlocks implements DiskBlocks {
   async read(source: string, block: number, count: number): Promise<Buffer> {
     const file = await this.file(source);
     const content = Buffer.allocUnsafe(count * pageBytes);
-    const { bytesRead } = await file.read(content, 0, content.length, block * pageBytes);
-    return content.subarray(0, bytesRead);
+    try {
+      const { bytesRead } = await file.read(content, 0, content.length, block * pageBytes);
+      return content.subarray(0, bytesRead);
+    } catch (cause) {
+      throw missing(source, `block ${block} cannot be read: ${(cause as Error).message}`, cause);
+    }
   }
 
   async close(): Promise<void> {

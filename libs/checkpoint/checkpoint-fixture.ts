@@ -5,9 +5,10 @@ import { join } from 'node:path';
 import { openBlobStore, type BlobStore, type BlobWriter } from '@dormouse/storage';
 import type { CheckpointReader } from './checkpoint-reader';
 import { CheckpointWriter, type PageHasher, type WriterOptions } from './checkpoint-writer';
+import type { DiskCatalog } from './disk-catalog';
 import type { DataKey } from './encryption';
-import { keyBytes, pageBytes, pageKind } from './layout';
-import { hashPages } from './page-hash';
+import { keyBytes, pageBytes, pageHashBytes, pageKind } from './layout';
+import { consecutive, hashPages } from './page-hash';
 import { PreviousCheckpoint } from './previous-checkpoint';
 import type { WakePack } from './wake-pack';
 
@@ -48,6 +49,34 @@ export function wild(seed: number): Buffer {
   const key = Buffer.alloc(16);
   key.writeUInt32LE(seed);
   return createCipheriv('aes-128-ctr', key, Buffer.alloc(16)).update(Buffer.alloc(pageBytes));
+}
+
+/** What stands on the disks of a machine, by source: images, and layers that it could still write to. */
+export class DisksInMemory implements DiskCatalog {
+  private readonly places = new Map<string, { source: string; block: number }>();
+
+  constructor(private readonly sources: Readonly<Record<string, Buffer>>) {
+    for (const [source, content] of Object.entries(sources)) {
+      const hashes = hashPages(contentKey, content, consecutive(content.length / pageBytes));
+      for (let block = 0; block < content.length / pageBytes; block++) {
+        const hash = hashes.toString('hex', block * pageHashBytes, (block + 1) * pageHashBytes);
+        this.places.set(hash, { source, block });
+      }
+    }
+  }
+
+  find(hashes: Buffer, at: number) {
+    const place = this.places.get(hashes.toString('hex', at, at + pageHashBytes));
+    return place === undefined ? null : { ...place, settled: place.source.startsWith('image/') };
+  }
+
+  blocks(source: string): number {
+    return this.sources[source]!.length / pageBytes;
+  }
+
+  readNow(source: string, block: number): Buffer {
+    return this.sources[source]!.subarray(block * pageBytes, (block + 1) * pageBytes);
+  }
 }
 
 export class TestStore {

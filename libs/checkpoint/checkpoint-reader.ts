@@ -90,25 +90,28 @@ export class CheckpointReader {
     return count;
   }
 
-  /** Blocks of a disk source, unchecked: `diskPage` checks each. @throws DISK_SOURCE_MISSING */
+  /** Blocks of a disk source, unchecked: `checkDiskPage` checks each. @throws DISK_SOURCE_MISSING */
   readBlocks(source: number, block: number, count: number): Promise<Buffer> {
     return this.disks.read(this.manifest.diskSources[source]!.name, block, count);
   }
 
   /**
    * A page of kind `disk`, found `at` bytes into blocks that were read.
-   * @throws DISK_SOURCE_CHANGED when it is not the content the guest had
+   * @throws DISK_SOURCE_MISSING when they end before it, DISK_SOURCE_CHANGED when it is not the content the guest had
    */
   checkDiskPage(page: number, blocks: Buffer, at: number): void {
     const content = blocks.subarray(at, at + pageBytes);
     const tag = this.map.tagOf(page);
-    if (
-      content.length === pageBytes &&
-      hashPage(this.keys.contentKey, content).compare(tag, 0, pageTagBytes, 0, pageTagBytes) === 0
-    )
-      return;
     const source = this.manifest.diskSources[this.map.sourceOf(page)]!.name;
     const block = this.map.blockOf(page);
+    if (content.length < pageBytes) {
+      throw new DormouseError(
+        'DISK_SOURCE_MISSING',
+        `disk source ${source} ends before block ${block}, where page ${page} stood; restore the file from before it was cut`,
+        { source, block, page },
+      );
+    }
+    if (hashPage(this.keys.contentKey, content).compare(tag, 0, pageTagBytes, 0, pageTagBytes) === 0) return;
     throw new DormouseError(
       'DISK_SOURCE_CHANGED',
       `block ${block} of disk source ${source} no longer holds what page ${page} had; restore the file from before it was changed`,

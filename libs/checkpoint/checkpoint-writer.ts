@@ -83,7 +83,7 @@ interface Batch {
 /**
  * Writes one checkpoint from pages in any order, repeated ones included: the last copy of a page counts. A page is hashed,
  * looked for in what is known already, and stored when it is found nowhere.
- * `addPage`/`addZeroPage` while not `saturated`, then `seal`, then `commit`; `abort` at any time before the commit.
+ * `addPage`/`addZeroPage` while not `saturated`, then `seal`, then `commit`; `abort` at any time before the commit has resolved.
  */
 export class CheckpointWriter {
   private readonly keys: CheckpointKeys;
@@ -241,12 +241,16 @@ export class CheckpointWriter {
     return { manifest };
   }
 
-  /** The commit point: from here on the checkpoint exists. */
+  /** The commit point: from here on the checkpoint exists. @throws the storage's own error; CANCELLED after an `abort` */
   async commit({ manifest }: SealedCheckpoint): Promise<void> {
-    await putBlob(this.store, this.keys.manifest, encodeManifest(manifest, this.secrets));
+    this.throwFailure();
+    const written = putBlob(this.store, this.keys.manifest, encodeManifest(manifest, this.secrets));
+    this.puts.push(written);
+    await written;
+    this.throwFailure();
   }
 
-  /** Removes everything written so far. */
+  /** Removes everything written so far, and what is on its way when that has arrived. */
   async abort(): Promise<void> {
     this.failure ??= new DormouseError('CANCELLED', 'the checkpoint was given up');
     this.wakeWaiter?.();

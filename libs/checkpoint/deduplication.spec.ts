@@ -175,9 +175,12 @@ describe('disks', () => {
     writeFileSync(image, content.subarray(0, 2 * pageBytes + 50));
     const blocks = await reader.readBlocks(0, 0, 3);
     expect(() => reader.checkDiskPage(0, blocks, 0)).not.toThrow();
-    for (const page of [1, 2]) {
+    for (const [page, code] of [
+      [1, 'DISK_SOURCE_CHANGED'],
+      [2, 'DISK_SOURCE_MISSING'],
+    ] as const) {
       expect(() => reader.checkDiskPage(page, blocks, page * pageBytes)).toThrow(
-        expect.objectContaining({ code: 'DISK_SOURCE_CHANGED', details: { source: 'image/0', block: page, page } }),
+        expect.objectContaining({ code, details: { source: 'image/0', block: page, page } }),
       );
     }
   });

@@ -39,7 +39,7 @@ export class PagerStarter {
 
   /** Makes a pager ready for `start`. */
   prepare(): void {
-    if (this.spare === null || !isWaiting(this.spare)) this.spare = this.spawn();
+    if (this.spare === null || !isRunning(this.spare)) this.spare = this.spawn();
   }
 
   /** Puts a pager to work in the run directory of the machine it serves. @throws PAGER_FAILED */
@@ -57,7 +57,7 @@ export class PagerStarter {
     // Before it gets its work: a pager that works must be known to whoever comes after us.
     await directory.recordProcess('pager', identity);
     pager.stdin!.end(JSON.stringify({ directory: directory.path, job } satisfies PagerAssignment));
-    return connectPager<Status>(directory, startPatienceMs);
+    return connectPager<Status>(directory, startPatienceMs, () => isRunning(pager));
   }
 
   close(): void {
@@ -85,11 +85,12 @@ export class PagerStarter {
 export function connectPager<Status extends PagerStatus>(
   directory: RunDirectory,
   patienceMs: number,
+  isStarting?: () => boolean,
 ): Promise<PagerClient<Status>> {
-  return PagerClient.connect<Status>(directory.socket(pagerSockets.control), patienceMs);
+  return PagerClient.connect<Status>(directory.socket(pagerSockets.control), patienceMs, isStarting);
 }
 
-function isWaiting(child: ChildProcess): boolean {
+function isRunning(child: ChildProcess): boolean {
   return child.exitCode === null && child.signalCode === null;
 }
 

@@ -12,6 +12,9 @@ const downtimeLimitMs = 50;
 /** The pager's pace is the limit; QEMU's own default would throttle to 128 MiB/s. */
 const maxBandwidthBytesPerSecond = 2 ** 40;
 
+/** The guest runs on meanwhile; a busy host or a storage that fails needs more than a moment. */
+const pagerSaysWhyMs = 2_000;
+
 /** A save in progress: QEMU on one side, its pager on the other. */
 export class QemuCapture implements Capture {
   private committed = false;
@@ -111,10 +114,10 @@ export class QemuCapture implements Capture {
     if (event === 'MIGRATION') {
       this.migration = String(data['status']);
       if (this.migration === 'failed' || this.migration === 'cancelled') {
-        // A moment for the pager to say why, if it was the pager.
+        // If it was the pager, it says why as soon as it has cleared up.
         setTimeout(
           () => this.fail(new DormouseError('MIGRATION_FAILED', `QEMU’s migration has ${this.migration}`)),
-          200,
+          pagerSaysWhyMs,
         );
       }
     }

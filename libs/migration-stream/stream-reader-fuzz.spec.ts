@@ -58,6 +58,18 @@ describe('a hostile stream', () => {
     );
   });
 
+  test('is read the same where it stands, however it is cut and wherever its memory ends', () => {
+    const memoryBytes = fc.integer({ min: 33_000, max: 50_000 });
+    const mutations = fc.array(aimed, { maxLength: 3 });
+    fc.assert(
+      fc.property(mutations, chunkSizes, memoryBytes, (changes, sizes, bytes) => {
+        const stream = changes.reduce(mutate, wholeStream);
+        expect(sample.readInPlace(stream, sizes, bytes)).toEqual(read(stream));
+      }),
+      { numRuns: 400 },
+    );
+  });
+
   test('of random bytes behind a good beginning is refused', () => {
     const beginnings = [Buffer.alloc(0), header, Buffer.concat([header, ramStart(), u8(2), u32(2)])];
     fc.assert(

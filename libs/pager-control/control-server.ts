@@ -1,9 +1,10 @@
 import { rmSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
+import { Lines } from '@dormouse/process';
 import { parseCommand, type PagerCommand, type PagerStatus } from './protocol';
 
 /** No command is longer. */
-const longestLineBytes = 4096;
+const longestLine = 4096;
 
 /**
  * The pager's side: tells everyone who is connected its status, one JSON document a line, first on connecting and then
@@ -51,18 +52,17 @@ export class ControlServer<Status extends PagerStatus> {
 
   private accept(socket: Socket): void {
     this.clients.add(socket);
-    let rest = '';
+    const incoming = new Lines(longestLine);
     socket.setEncoding('utf8');
     socket.on('data', (text: string) => {
-      const lines = (rest + text).split('\n');
-      rest = lines.pop()!;
+      // Whoever says something else is no worker. The pager must not end by it: a guest may depend on it.
+      const lines = incoming.push(text);
+      if (lines === null) return void socket.destroy();
       for (const line of lines) {
         const command = parseCommand(line);
-        // Whoever says something else is no worker. The pager must not end by it: a guest may depend on it.
         if (command === null) return void socket.destroy();
         this.onCommand(command);
       }
-      if (rest.length > longestLineBytes) socket.destroy();
     });
     socket.on('error', () => socket.destroy()); // a worker that died: 'close' follows
     socket.on('close', () => {

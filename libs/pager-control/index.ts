@@ -2,6 +2,7 @@
  * How a worker and a pager talk: the job a pager is started with, the state it reports, the commands it takes, over a
  * unix socket in the run directory. Neither side's work lives here.
  */
+export { longestAssignment, parseAssignment } from './assignment';
 export { ControlServer } from './control-server';
 export { PagerClient } from './pager-client';
 export {

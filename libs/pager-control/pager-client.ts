@@ -1,7 +1,11 @@
 import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DormouseError } from '@dormouse/errors';
-import type { PagerCommand, PagerStatus } from './protocol';
+import { Lines } from '@dormouse/process';
+import { parseStatus, type PagerCommand, type PagerStatus } from './protocol';
+
+/** A status is some hundred bytes, and the details of its error. */
+const longestLine = 1024 * 1024;
 
 /** The worker's side of a pager's control socket. */
 export class PagerClient<Status extends PagerStatus> {
@@ -10,18 +14,16 @@ export class PagerClient<Status extends PagerStatus> {
   private readonly watchers = new Set<() => void>();
 
   private constructor(private readonly socket: Socket) {
-    let rest = '';
+    const incoming = new Lines(longestLine);
     socket.setEncoding('utf8');
     socket.on('data', (text: string) => {
-      const lines = (rest + text).split('\n');
-      rest = lines.pop()!;
+      const lines = incoming.push(text);
+      if (lines === null) return void socket.destroy(); // no pager: 'close' follows
       const last = lines.at(-1);
       if (last === undefined) return;
-      try {
-        this.status = JSON.parse(last) as Status;
-      } catch {
-        return void socket.destroy(); // no pager: 'close' follows
-      }
+      const status = parseStatus<Status>(last);
+      if (status === null) return void socket.destroy();
+      this.status = status;
       this.notify();
     });
     socket.on('error', () => socket.destroy()); // 'close' follows
@@ -31,12 +33,21 @@ export class PagerClient<Status extends PagerStatus> {
     });
   }
 
-  /** Connects, trying again for `patienceMs` while the pager is starting. @throws PAGER_FAILED */
-  static async connect<Status extends PagerStatus>(path: string, patienceMs: number): Promise<PagerClient<Status>> {
+  /**
+   * Connects, trying again for `patienceMs` while the pager is starting.
+   * @param isStarting false once it is known to have ended: then there is nothing to wait for
+   * @throws PAGER_FAILED
+   */
+  static async connect<Status extends PagerStatus>(
+    path: string,
+    patienceMs: number,
+    isStarting = (): boolean => true,
+  ): Promise<PagerClient<Status>> {
     const deadline = Date.now() + patienceMs;
     for (;;) {
       const socket = await tryConnect(path);
       if (socket !== null) return new PagerClient<Status>(socket);
+      if (!isStarting()) throw new DormouseError('PAGER_FAILED', 'the pager has ended before it began its work');
       if (Date.now() >= deadline) throw new DormouseError('PAGER_FAILED', `the pager does not answer at ${path}`);
       await sleep(5);
     }

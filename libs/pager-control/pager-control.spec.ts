@@ -176,6 +176,14 @@ test('a pager that never starts is PAGER_FAILED after the patience, and not befo
   expect(Date.now() - before).toBeGreaterThanOrEqual(100);
 });
 
+test('a pager that has died before it listened is PAGER_FAILED at once', async () => {
+  let alive = true;
+  setTimeout(() => (alive = false), 30);
+  const before = Date.now();
+  await expect(PagerClient.connect(path, 20_000, () => alive)).rejects.toMatchObject({ code: 'PAGER_FAILED' });
+  expect(Date.now() - before).toBeLessThan(2_000);
+});
+
 describe('a worker that waits for a state', () => {
   let client: PagerClient<CaptureStatus>;
 

@@ -1,4 +1,4 @@
-import type { DormouseError } from '@dormouse/errors';
+import { errorCodes, type DormouseError } from '@dormouse/errors';
 
 /** Sockets in the run directory, which is the pager's working directory. */
 export const pagerSockets = {
@@ -122,4 +122,24 @@ export function parseCommand(line: string): PagerCommand['command'] | null {
   } catch {
     return null;
   }
+}
+
+/** The status in a line from a pager, or null when there is none in it that can be acted on. */
+export function parseStatus<Status extends PagerStatus>(line: string): Status | null {
+  try {
+    const status: unknown = JSON.parse(line);
+    if (!isObject(status) || typeof status['state'] !== 'string') return null;
+    return status['state'] === 'failed' && !isPagerError(status['error']) ? null : (status as unknown as Status);
+  } catch {
+    return null;
+  }
+}
+
+function isPagerError(error: unknown): error is PagerError {
+  if (!isObject(error) || typeof error['message'] !== 'string' || !isObject(error['details'])) return false;
+  return typeof error['code'] === 'string' && Object.hasOwn(errorCodes, error['code']);
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

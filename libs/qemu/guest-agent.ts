@@ -5,14 +5,25 @@ import { LineSocket } from './line-socket';
 /** How long to wait for one answer before asking again. A guest that is still faulting its agent in is slow, not dead. */
 const askAgainMs = 1_000;
 
+/** A guest may write novels; this goes into errors and logs. */
+const longestReason = 200;
+
+interface Answer {
+  readonly return?: unknown;
+  readonly error?: { readonly desc?: unknown } | null;
+}
+
 /** The QEMU guest agent on its virtio-serial socket: one question at a time. */
 export class GuestAgent {
-  private waiting: ((value: { return?: unknown; error?: { desc: string } }) => void) | null = null;
+  private waiting: ((value: Answer | null) => void) | null = null;
   private closed = false;
 
   private constructor(private readonly socket: LineSocket) {
     socket.onLine((line) => this.read(line));
-    socket.onClose(() => (this.closed = true));
+    socket.onClose(() => {
+      this.closed = true;
+      this.waiting?.(null);
+    });
   }
 
   static async connect(path: string): Promise<GuestAgent> {
@@ -39,7 +50,9 @@ export class GuestAgent {
     const answer = await this.ask('guest-set-time', { time: Date.now() * 1_000_000 }, patienceMs);
     if (answer === null) throw unresponsive();
     if (answer.error !== undefined) {
-      throw new DormouseError('GUEST_UNRESPONSIVE', `the guest could not set its clock: ${answer.error.desc}`);
+      const why = answer.error?.desc;
+      const said = typeof why === 'string' ? why.slice(0, longestReason) : 'it did not say why';
+      throw new DormouseError('GUEST_UNRESPONSIVE', `the guest could not set its clock: ${said}`);
     }
   }
 
@@ -47,14 +60,11 @@ export class GuestAgent {
     this.socket.close();
   }
 
-  private ask(
-    execute: string,
-    args: Readonly<Record<string, unknown>>,
-    patienceMs: number,
-  ): Promise<{ return?: unknown; error?: { desc: string } } | null> {
+  private ask(execute: string, args: Readonly<Record<string, unknown>>, patienceMs: number): Promise<Answer | null> {
+    if (this.closed) return Promise.resolve(null);
     return new Promise((resolve) => {
       const timer = setTimeout(() => answer(null), Math.max(patienceMs, 1));
-      const answer = (value: { return?: unknown; error?: { desc: string } } | null): void => {
+      const answer = (value: Answer | null): void => {
         clearTimeout(timer);
         this.waiting = null;
         resolve(value);
@@ -65,13 +75,14 @@ export class GuestAgent {
   }
 
   private read(line: string): void {
-    let answer: { return?: unknown; error?: { desc: string } };
+    let answer: unknown;
     try {
-      answer = JSON.parse(line.replace(/^.*\xff/s, '')) as typeof answer;
+      answer = JSON.parse(line.slice(line.lastIndexOf('\xff') + 1));
     } catch {
       return; // half a line from before the guest slept: the next sync finds the beginning again
     }
-    this.waiting?.(answer);
+    // The guest says what it likes: `null` is no answer.
+    if (typeof answer === 'object' && answer !== null) this.waiting?.(answer);
   }
 }
 

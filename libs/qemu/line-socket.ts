@@ -1,8 +1,12 @@
 import { connect, type Socket } from 'node:net';
+import { Lines } from '@dormouse/process';
 
-/** A unix socket that speaks one JSON document a line, as QMP and the guest agent do. */
+/** QEMU's longest answers are some hundred KiB; a guest may send whatever it likes. */
+const longestLine = 4 * 1024 * 1024;
+
+/** A unix socket that speaks one JSON document a line, as QMP and the guest agent do. One whose line never ends is closed. */
 export class LineSocket {
-  private rest = '';
+  private readonly lines = new Lines(longestLine);
 
   private constructor(private readonly socket: Socket) {
     socket.setEncoding('utf8');
@@ -21,8 +25,8 @@ export class LineSocket {
 
   onLine(listener: (line: string) => void): void {
     this.socket.on('data', (text: string) => {
-      const lines = (this.rest + text).split('\n');
-      this.rest = lines.pop()!;
+      const lines = this.lines.push(text);
+      if (lines === null) return void this.socket.destroy(new Error('it sent a line without end'));
       for (const line of lines) if (line.trim() !== '') listener(line);
     });
   }

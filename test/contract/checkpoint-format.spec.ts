@@ -1,15 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import fc from 'fast-check';
-import {
-  CheckpointReader,
-  consecutive,
-  hashPages,
-  pageBytes,
-  pageHashBytes,
-  PreviousCheckpoint,
-  type DiskBlocks,
-  type DiskCatalog,
-} from '@dormouse/checkpoint';
+import { CheckpointReader, pageBytes, PreviousCheckpoint, type DiskBlocks } from '@dormouse/checkpoint';
 import { exportStream, verifyCheckpoint, type CheckpointName, type DiskFiles } from '@dormouse/checkpoint-tools';
 import { isDormouseError } from '@dormouse/errors';
 import { MigrationStreamReader } from '@dormouse/migration-stream';
@@ -32,34 +23,6 @@ beforeEach(async () => {
 afterEach(() => shelf.remove());
 
 const idOf = (n: number): string => `00000000-0000-4000-8000-${String(n).padStart(12, '0')}`;
-
-/** Disk sources in memory: a catalog for the writer. */
-class Disks implements DiskCatalog {
-  private readonly places = new Map<string, { source: string; block: number }>();
-
-  constructor(private readonly sources: Readonly<Record<string, Buffer>>) {
-    for (const [source, content] of Object.entries(sources)) {
-      const hashes = hashPages(written.contentKey, content, consecutive(content.length / pageBytes));
-      for (let block = 0; block < content.length / pageBytes; block++) {
-        const hash = hashes.toString('hex', block * pageHashBytes, (block + 1) * pageHashBytes);
-        this.places.set(hash, { source, block });
-      }
-    }
-  }
-
-  find(hashes: Buffer, at: number) {
-    const place = this.places.get(hashes.toString('hex', at, at + pageHashBytes));
-    return place === undefined ? null : { ...place, settled: place.source.startsWith('image/') };
-  }
-
-  blocks(source: string): number {
-    return this.sources[source]!.length / pageBytes;
-  }
-
-  readNow(source: string, block: number): Buffer {
-    return this.sources[source]!.subarray(block * pageBytes, (block + 1) * pageBytes);
-  }
-}
 
 /** Memory that comes back from an export, page by page. */
 async function exportedPages(name: CheckpointName, diskFiles: DiskFiles): Promise<(Buffer | null)[]> {
@@ -87,7 +50,7 @@ test('every checkpoint of any lineage that is written verifies, and exports as t
   const layer = Buffer.concat(Array.from({ length: 8 }, (_, n) => written.wild(200 + n)));
   const sources = { 'image/0': image, 'generation-7/0': layer };
   for (const [name, content] of Object.entries(sources)) await shelf.write(shelf.file(name), content);
-  const disks = new Disks(sources);
+  const disks = new written.DisksInMemory(sources);
   // Zeros, pages of their own, pages that stand on a disk.
   const seed = fc.oneof(
     fc.constant(0),

@@ -3,6 +3,7 @@ import type { DesktopView } from '@dormouse/ledger';
 import { sendSignal, watchGuest, type GuestWatch, type RunningDormouse } from '../scenario';
 import { slowDown, type SlowedProcess } from '../scenario/slow-process';
 import { memoryOf, TestBed, type RunningDesk } from '../scenario/test-bed';
+import { verifyStored } from '../scenario/verify-stored';
 import { RowHold } from './row-hold';
 
 jest.setTimeout(240_000);
@@ -70,6 +71,13 @@ async function holdBefore(id: string, decision: number): Promise<LetGo> {
   return () => hold.release();
 }
 
+async function haltCapture(id: string): Promise<LetGo> {
+  const pager = slowDown(await desk(id).desk.process('pager'));
+  await desk(id).desk.until(({ operation }) => Number(operation?.progress['streamBytes']) > 0);
+  pager.halt();
+  return async () => pager.atFullSpeed();
+}
+
 async function killWorker(held: readonly LetGo[]): Promise<number> {
   const worker = await dormouse.workerPid();
   const killedMs = performance.now();
@@ -101,13 +109,6 @@ describe('killed while it saves', () => {
     }
     killedMs = await killWorker(held);
   });
-
-  async function haltCapture(id: string): Promise<LetGo> {
-    const pager = slowDown(await desk(id).desk.process('pager'));
-    await desk(id).desk.until(({ operation }) => Number(operation?.progress['streamBytes']) > 0);
-    pager.halt();
-    return async () => pager.atFullSpeed();
-  }
 
   const notStored = rows('ada', 'bob', 'cleo');
 
@@ -149,6 +150,7 @@ describe('killed while it saves', () => {
       await sleep(50); // what was given up is removed after the answer
     }
     expect([...stored]).toEqual([checkpointId]);
+    expect([...(await verifyStored(bed.dataDir, id))]).toEqual([[checkpointId, []]]);
     expect(await desk(id).desk.processes()).toEqual([]);
   });
 });
@@ -227,4 +229,31 @@ describe('killed while it wakes', () => {
     await expectIntact('fay');
     expect(await desk('fay').desk.view()).toMatchObject({ operation: null, lastError: null });
   });
+});
+
+describe('killed while it saves desktops that have a checkpoint', () => {
+  const again = ['ada', 'bob', 'cleo', 'dora'] as const;
+
+  beforeAll(async () => {
+    const held: LetGo[] = [];
+    for (const id of again) {
+      await begin(id, 'save', 'capture');
+      const { decision } = saves[id];
+      held.push(decision === null ? await haltCapture(id) : await holdBefore(id, decision));
+    }
+    await killWorker(held);
+  });
+
+  test.each(rows(...again))(
+    '%s: the successor saves it, and every checkpoint that is there is whole',
+    async (_, id) => {
+      const { checkpointId } = await untilTakenOver(id, ({ state }) => state === 'saved');
+      expect(await desk(id).desk.latest('save')).toMatchObject({ status: 'succeeded', attempt: 2, error: null });
+      const stored = await verifyStored(bed.dataDir, id);
+      expect(stored.has(checkpointId!)).toBe(true);
+      for (const findings of stored.values()) expect(findings).toEqual([]);
+      expect(await desk(id).desk.command('restore')).toMatchObject({ status: 'succeeded', error: null });
+      await expectIntact(id);
+    },
+  );
 });

@@ -186,9 +186,18 @@ class Capture {
     try {
       if (this.control.alone) await thawAlone();
     } finally {
-      await this.writer?.abort();
+      await this.clearUp();
     }
     this.update({ state: wanted ? 'aborted' : 'failed', error: describeError(error) });
+  }
+
+  /** A storage that fails a save may fail this too. No manifest names what is left, and a later sweep removes it. */
+  private async clearUp(): Promise<void> {
+    try {
+      await this.writer?.abort();
+    } catch (error) {
+      process.stderr.write(`what was stored could not be removed: ${describeError(error).message}\n`);
+    }
   }
 
   private obey(command: PagerCommand['command']): void {
