@@ -5,10 +5,11 @@ import { join } from 'node:path';
 import { openBlobStore, type BlobStore, type BlobWriter } from '@dormouse/storage';
 import type { CheckpointReader } from './checkpoint-reader';
 import { CheckpointWriter, type PageHasher, type WriterOptions } from './checkpoint-writer';
-import type { DiskCatalog } from './disk-catalog';
+import type { DiskCatalog, DiskFile } from './disk-catalog';
 import type { DataKey } from './encryption';
 import { keyBytes, pageBytes, pageHashBytes, pageKind } from './layout';
 import { consecutive, hashPages } from './page-hash';
+import { blockPlace } from './places';
 import { PreviousCheckpoint } from './previous-checkpoint';
 import type { WakePack } from './wake-pack';
 
@@ -53,29 +54,32 @@ export function wild(seed: number): Buffer {
 
 /** What stands on the disks of a machine, by source: images, and layers that it could still write to. */
 export class DisksInMemory implements DiskCatalog {
-  private readonly places = new Map<string, { source: string; block: number }>();
+  readonly files: readonly DiskFile[];
+  private readonly contents: readonly Buffer[];
+  private readonly places = new Map<string, number>();
 
-  constructor(private readonly sources: Readonly<Record<string, Buffer>>) {
-    for (const [source, content] of Object.entries(sources)) {
+  constructor(sources: Readonly<Record<string, Buffer>>) {
+    this.files = Object.keys(sources).map((name) => ({ name, settled: name.startsWith('image/') }));
+    this.contents = Object.values(sources);
+    for (const [file, content] of this.contents.entries()) {
       const hashes = hashPages(contentKey, content, consecutive(content.length / pageBytes));
       for (let block = 0; block < content.length / pageBytes; block++) {
         const hash = hashes.toString('hex', block * pageHashBytes, (block + 1) * pageHashBytes);
-        this.places.set(hash, { source, block });
+        this.places.set(hash, blockPlace(file, block));
       }
     }
   }
 
-  find(hashes: Buffer, at: number) {
-    const place = this.places.get(hashes.toString('hex', at, at + pageHashBytes));
-    return place === undefined ? null : { ...place, settled: place.source.startsWith('image/') };
+  find(hashes: Buffer, at: number): number {
+    return this.places.get(hashes.toString('hex', at, at + pageHashBytes)) ?? -1;
   }
 
-  blocks(source: string): number {
-    return this.sources[source]!.length / pageBytes;
+  blocks(file: number): number {
+    return this.contents[file]!.length / pageBytes;
   }
 
-  readNow(source: string, block: number): Buffer {
-    return this.sources[source]!.subarray(block * pageBytes, (block + 1) * pageBytes);
+  readNow(file: number, block: number): Buffer {
+    return this.contents[file]!.subarray(block * pageBytes, (block + 1) * pageBytes);
   }
 }
 

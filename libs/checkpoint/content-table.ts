@@ -1,5 +1,5 @@
 import { pageHashBytes } from './layout';
-import { sameHash } from './page-hash';
+import { copyHash, sameHash } from './page-hash';
 
 const growth = 2;
 const firstBuckets = 4096;
@@ -47,7 +47,7 @@ export class ContentTable {
     if (entry < 0) {
       if ((this.count + 1) * 2 > this.buckets.length) this.grow();
       entry = this.count++;
-      hashes.copy(this.hashes, entry * pageHashBytes, at, at + pageHashBytes);
+      copyHash(hashes, at, this.hashes, entry * pageHashBytes);
       this.index(entry);
     }
     this.places[entry * 2] = first;

@@ -11,6 +11,7 @@ import { ContentTable } from './content-table';
 import type { DiskBlocks, DiskCatalog } from './disk-catalog';
 import { pageBytes, pageHashBytes } from './layout';
 import { consecutive, hashPages } from './page-hash';
+import { blockPlace } from './places';
 import { PreviousCheckpoint } from './previous-checkpoint';
 import { sweepDesktop } from './sweep-desktop';
 
@@ -125,15 +126,18 @@ describe('disks', () => {
       for (let block = 0; block < hashes.length / pageHashBytes; block++)
         found.set(hashes, block * pageHashBytes, n, block);
     }
+    const files = [
+      { name: 'image/0', settled: true },
+      { name: 'generation-7/0', settled: false },
+    ];
     return {
+      files,
       find: (hashes, at) => {
         const entry = found.find(hashes, at);
-        if (entry < 0) return null;
-        const inImage = found.first(entry) === 0;
-        return { source: inImage ? 'image/0' : 'generation-7/0', block: found.second(entry), settled: inImage };
+        return entry < 0 ? -1 : blockPlace(found.first(entry), found.second(entry));
       },
-      blocks: (source) => readFileSync(fileOf(source)).length / pageBytes,
-      readNow: (source, block) => blockOf(source, block),
+      blocks: (file) => readFileSync(fileOf(files[file]!.name)).length / pageBytes,
+      readNow: (file, block) => blockOf(files[file]!.name, block),
     };
   }
   const disks: DiskBlocks = { read: (source, block, count) => Promise.resolve(blockOf(source, block, count)) };

@@ -103,13 +103,13 @@ export function frameNonce(packNumber: number, offset: number): Buffer {
 }
 
 /** Ciphertext and tag, one after the other. */
-export function encryptFrame(key: Buffer, nonce: Buffer, plaintext: Buffer): Buffer {
+export function encryptFrame(key: Uint8Array, nonce: Buffer, plaintext: Buffer): Buffer {
   const cipher = createCipheriv(algorithm, key, nonce);
   return Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()]);
 }
 
 /** @returns null when the tag does not match */
-export function decryptFrame(key: Buffer, nonce: Buffer, stored: Buffer): Buffer | null {
+export function decryptFrame(key: Uint8Array, nonce: Buffer, stored: Buffer): Buffer | null {
   const tagAt = stored.length - tagBytes;
   const decipher = createDecipheriv(algorithm, key, nonce);
   decipher.setAuthTag(stored.subarray(tagAt));

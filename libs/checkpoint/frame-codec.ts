@@ -14,16 +14,16 @@ export interface CompressedFrame {
 /** The pack a frame lies in: its number and key belong to the checkpoint that wrote it. */
 export interface PackSecret {
   readonly number: number;
-  readonly key: Buffer;
+  readonly key: Uint8Array;
 }
 
 /** Level 1: compressing must keep up with a guest whose memory is read at disk speed. */
 const encoder = new Encoder(1);
 const decoder = new Decoder();
 
-/** Compresses a whole frame on the thread pool: the caller's event loop goes on reading the guest's memory. */
-export async function compressFrame(frame: Buffer): Promise<CompressedFrame> {
-  const bytes = await encoder.encode(frame);
+/** Compresses a whole frame. */
+export function compressFrame(frame: Buffer): CompressedFrame {
+  const bytes = encoder.encodeSync(frame);
   return bytes.length < frame.length
     ? { encoding: frameEncoding.zstd, bytes }
     : { encoding: frameEncoding.raw, bytes: frame };

@@ -1,22 +1,19 @@
 /** A thread that hashes pages; `hash-threads.ts` is its other side. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { hashPages } from './page-hash';
+import type { Numbered } from './thread-calls';
 
-/** A job: pages in memory that both sides see, and where in it they begin. */
-export interface HashRequest {
-  readonly number: number;
+/** Pages in memory that both sides see, and where in it they begin. */
+export interface HashQuestion {
   readonly shared: SharedArrayBuffer;
   readonly offsets: Uint32Array;
 }
 
-export interface HashReply {
-  readonly number: number;
-  readonly hashes: Uint8Array;
-}
+export type HashAnswer = Uint8Array;
 
 const { contentKey } = workerData as { readonly contentKey: Uint8Array };
 
-parentPort!.on('message', ({ number, shared, offsets }: HashRequest) => {
-  const hashes = hashPages(contentKey, new Uint8Array(shared), offsets);
-  parentPort!.postMessage({ number, hashes } satisfies HashReply);
+parentPort!.on('message', ({ number, content: { shared, offsets } }: Numbered<HashQuestion>) => {
+  const content = hashPages(contentKey, new Uint8Array(shared), offsets);
+  parentPort!.postMessage({ number, content } satisfies Numbered<HashAnswer>);
 });

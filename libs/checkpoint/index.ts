@@ -5,8 +5,9 @@
 export { CheckpointReader, readManifest, type CheckpointIdentity, type ReadingKeys } from './checkpoint-reader';
 export { CheckpointWriter, type PageHasher, type SealedCheckpoint } from './checkpoint-writer';
 export { ContentTable } from './content-table';
-export { noDisks, type DiskBlocks, type DiskCatalog, type DiskPlace } from './disk-catalog';
+export { noDisks, type DiskBlocks, type DiskCatalog, type DiskFile } from './disk-catalog';
 export type { DataKey } from './encryption';
+export type { FrameSealer, SealedFrames } from './frame-sealing';
 export { FrameRun } from './frame-run';
 export { HashThreads } from './hash-threads';
 export { framePages, keyBytes, pageBytes, pageHashBytes, pageKind } from './layout';
@@ -14,6 +15,8 @@ export { decodeManifest, type DiskSource, type Manifest, type MemoryBlock, type 
 export { objectKeys, type CheckpointKeys } from './object-keys';
 export { consecutive, hashPage, hashPages, sameHash } from './page-hash';
 export { PageMap } from './page-map';
+export { blockPlace } from './places';
 export { PreviousCheckpoint } from './previous-checkpoint';
+export { SealThread } from './seal-on-thread';
 export { sweepDesktop, type SweepReport, type WantedCheckpoints } from './sweep-desktop';
 export type { WakePack, WakeSet } from './wake-pack';

@@ -1,29 +1,10 @@
-import { createHash, type Hash } from 'node:crypto';
 import type { BlobStore, BlobWriter } from '@dormouse/storage';
+import type { SealedFrames } from './frame-sealing';
 
-/**
- * A pack with this much in it is closed: what the last one has not yet made durable when the guest freezes is what its
- * user waits for. The format allows more.
- */
-export const fullPackBytes = 16 * 1024 * 1024;
-
-/** Where a run of bytes is put. */
-export interface PackPosition {
-  /** Number of the pack among those this writer has begun. */
-  readonly pack: number;
-  readonly offset: number;
-}
-
-/** A pack as far as it has been written. */
-export interface WrittenPack {
-  readonly bytes: number;
-  /** Hex. */
-  readonly sha256: string;
-}
-
-/** Appends to packs, one after the other; a full pack is made durable in the background while the next one fills. */
+/** Writes packs, one after the other; a full one is made durable in the background while the next one fills. */
 export class PackWriter {
-  private readonly begun: { bytes: number; readonly digest: Hash }[] = [];
+  /** Bytes of each pack so far. */
+  private readonly begun: number[] = [];
   private writer: BlobWriter | null = null;
   private readonly committing: Promise<void>[] = [];
   private failure: Error | null = null;
@@ -33,27 +14,20 @@ export class PackWriter {
     private readonly keyOf: (number: number) => string,
   ) {}
 
-  /** All packs, once `finish` has resolved. */
-  get packs(): WrittenPack[] {
-    return this.begun.map(({ bytes, digest }) => ({ bytes, sha256: digest.copy().digest('hex') }));
+  get sizes(): readonly number[] {
+    return this.begun;
   }
 
-  /**
-   * Calls must not overlap.
-   * @param length of what `make` gives: it stays together in one pack, and is made when its place is known
-   */
-  async append(length: number, make: (position: PackPosition) => Buffer): Promise<void> {
+  /** Calls must not overlap, and come in the order in which the frames were sealed. */
+  async append({ pack, bytes }: Pick<SealedFrames, 'pack' | 'bytes'>): Promise<void> {
     if (this.failure !== null) throw this.failure;
-    let pack = this.begun.at(-1);
-    if (this.writer !== null && pack!.bytes + length > fullPackBytes) this.closePack();
-    if (this.writer === null) {
-      this.writer = await this.store.create(this.keyOf(this.begun.length));
-      this.begun.push((pack = { bytes: 0, digest: createHash('sha256') }));
+    if (pack === this.begun.length) {
+      this.closePack();
+      this.writer = await this.store.create(this.keyOf(pack));
+      this.begun.push(0);
     }
-    const content = make({ pack: this.begun.length - 1, offset: pack!.bytes });
-    await this.writer.write(content);
-    pack!.digest.update(content);
-    pack!.bytes += content.length;
+    await this.writer!.write(bytes);
+    this.begun[pack]! += bytes.length;
   }
 
   /** Resolves when every pack is durable. */

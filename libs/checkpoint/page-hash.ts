@@ -42,3 +42,11 @@ export function sameHash(one: Buffer, at: number, other: Buffer, otherAt: number
     one.readUInt32LE(at + 12) === other.readUInt32LE(otherAt + 12)
   );
 }
+
+/** Without making a view of either: for sixteen bytes that takes longer than the copy. */
+export function copyHash(from: Buffer, at: number, to: Buffer, toAt: number): void {
+  to.writeUInt32LE(from.readUInt32LE(at), toAt);
+  to.writeUInt32LE(from.readUInt32LE(at + 4), toAt + 4);
+  to.writeUInt32LE(from.readUInt32LE(at + 8), toAt + 8);
+  to.writeUInt32LE(from.readUInt32LE(at + 12), toAt + 12);
+}

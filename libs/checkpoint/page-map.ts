@@ -70,7 +70,9 @@ export class PageMap {
   setDisk(page: number, source: number, block: number, hashes: Buffer, at: number): void {
     this.heads[page] = (pageKind.disk | (source << 16)) >>> 0;
     this.places[page] = block;
-    hashes.copy(this.allTags(), page * pageTagBytes, at, at + pageTagBytes);
+    const tags = this.allTags();
+    tags.writeUInt32LE(hashes.readUInt32LE(at), page * pageTagBytes);
+    tags.writeUInt32LE(hashes.readUInt32LE(at + 4), page * pageTagBytes + 4);
   }
 
   count(kind: number): number {

@@ -6,6 +6,7 @@ import type { FrameTable } from './frame-table';
 import { decodeKnownPages, frameHashesBytes, type LayerContent } from './known-pages';
 import { framePages, pageHashBytes } from './layout';
 import type { Manifest } from './manifest';
+import { blockPlace, slotPlace } from './places';
 
 /** A pack of which less than this is still wanted is let go: what it holds is stored again, so that it can be removed. */
 const leastLiveShare = 0.3;
@@ -16,14 +17,13 @@ const deadHash = Buffer.alloc(pageHashBytes);
 export class PreviousCheckpoint {
   /** Page hash → frame, slot. */
   private readonly inFrames = new ContentTable();
-  /** Page hash → index in `layers`. */
+  /** Page hash → disk source, block. */
   private readonly inLayers = new ContentTable();
 
   private constructor(
     readonly manifest: Manifest,
     readonly frames: FrameTable,
     private readonly frameHashes: Buffer,
-    private readonly layers: readonly LayerContent[],
   ) {}
 
   /**
@@ -43,21 +43,21 @@ export class PreviousCheckpoint {
       { frames: frames.length, diskSources: manifest.diskSources },
       keys.knownPages,
     );
-    const previous = new PreviousCheckpoint(manifest, frames, known.frameHashes, known.layers);
-    previous.fill(keepsLayer);
+    const previous = new PreviousCheckpoint(manifest, frames, known.frameHashes);
+    previous.fill(known.layers, keepsLayer);
     return previous;
   }
 
-  findFrame(hashes: Buffer, at: number): { frame: number; slot: number } | null {
+  /** `slotPlace` of the content with this hash, or -1. */
+  findFrame(hashes: Buffer, at: number): number {
     const entry = this.inFrames.find(hashes, at);
-    return entry < 0 ? null : { frame: this.inFrames.first(entry), slot: this.inFrames.second(entry) };
+    return entry < 0 ? -1 : slotPlace(this.inFrames.first(entry), this.inFrames.second(entry));
   }
 
-  findLayer(hashes: Buffer, at: number): { source: string; block: number } | null {
+  /** `blockPlace` of the content with this hash, its source an index into the manifest's `diskSources`; or -1. */
+  findLayer(hashes: Buffer, at: number): number {
     const entry = this.inLayers.find(hashes, at);
-    if (entry < 0) return null;
-    const { source, block } = this.layers[this.inLayers.first(entry)]!;
-    return { source: this.manifest.diskSources[source]!.name, block };
+    return entry < 0 ? -1 : blockPlace(this.inLayers.first(entry), this.inLayers.second(entry));
   }
 
   /** The page hashes of a frame's slots. */
@@ -65,7 +65,7 @@ export class PreviousCheckpoint {
     return this.frameHashes.subarray(frame * frameHashesBytes, (frame + 1) * frameHashesBytes);
   }
 
-  private fill(keepsLayer: (source: string) => boolean): void {
+  private fill(layers: readonly LayerContent[], keepsLayer: (source: string) => boolean): void {
     const isWorthKeeping = this.livelyPacks();
     for (let frame = 0; frame < this.frames.length; frame++) {
       if (!isWorthKeeping[this.frames.get(frame).pack]) continue;
@@ -76,9 +76,7 @@ export class PreviousCheckpoint {
       }
     }
     const kept = this.manifest.diskSources.map(({ name }) => keepsLayer(name));
-    this.layers.forEach(({ hash, source }, n) => {
-      if (kept[source] === true) this.inLayers.set(hash, 0, n, 0);
-    });
+    for (const { hash, source, block } of layers) if (kept[source] === true) this.inLayers.set(hash, 0, source, block);
   }
 
   /** Per pack, whether enough of its bytes is content that this checkpoint still has. */

@@ -36,7 +36,7 @@ const mostMembers = 131_072;
  * @param trace of the wake this use began with; null when it began with a boot
  */
 export function learn(known: WorkingSet, trace: WakeTrace | null, writes: Writes): WorkingSet {
-  const requests = new Map(trace?.requests.map(({ page, atMs }) => [page, atMs]).reverse());
+  const requests = firstRequests(trace?.requests ?? []);
   const ahead = new Set(trace?.ahead);
   const withheld = new Set(trace?.withheld);
   const members = new Map<number, Member>();
@@ -58,6 +58,13 @@ export function learn(known: WorkingSet, trace: WakeTrace | null, writes: Writes
     members.set(page, member === undefined ? { page, rankMs: 0, trust: 1, doubt: 0 } : { ...member, doubt: 0 });
   }
   return { members: strongest([...members.values()], mostMembers) };
+}
+
+/** Page → when it was asked for first, in the order of that. */
+function firstRequests(requests: readonly PageRequest[]): Map<number, number> {
+  const first = new Map<number, number>();
+  for (const { page, atMs } of requests) if (!first.has(page)) first.set(page, atMs);
+  return first;
 }
 
 interface Evidence {

@@ -6,6 +6,7 @@ import {
   HashThreads,
   pageBytes,
   PreviousCheckpoint,
+  SealThread,
   type SealedCheckpoint,
 } from '@dormouse/checkpoint';
 import { ContentIndex } from '@dormouse/content-index';
@@ -25,7 +26,7 @@ import { readThrough } from './read-through';
 import { StreamMemory } from './stream-memory';
 import { thawAlone } from './thaw-alone';
 
-/** One: the rest of two processors is QEMU's and the event loop's. */
+/** One: sealing has a thread of its own, and the rest of two processors is QEMU's and the event loop's. */
 const hashThreads = 1;
 const progressEveryBytes = 16 * 1024 * 1024;
 /** A worker that started us and never called has died. */
@@ -48,6 +49,7 @@ class Capture {
   private readonly abort = new AbortController();
   private readonly keys;
   private readonly hasher;
+  private sealer: SealThread | null = null;
   private disks: DiskContents | null = null;
 
   constructor(
@@ -104,7 +106,7 @@ class Capture {
     this.disks?.close();
     server.close();
     await this.control.close();
-    await this.hasher.close();
+    await Promise.all([this.hasher.close(), this.sealer?.close()]);
   }
 
   /** Reads QEMU's stream to its end and makes it durable. */
@@ -119,6 +121,7 @@ class Capture {
         this.writer = new CheckpointWriter(this.store, identityOf(this.job), blocks.slice(), {
           keys,
           hasher,
+          sealer: (packKey) => (this.sealer = new SealThread(packKey)),
           disks,
           previous,
           wakeSetPages,

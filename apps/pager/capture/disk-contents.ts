@@ -1,11 +1,12 @@
 import { open } from 'node:fs/promises';
 import {
+  blockPlace,
   consecutive,
   ContentTable,
   pageBytes,
   pageHashBytes,
   type DiskCatalog,
-  type DiskPlace,
+  type DiskFile,
   type PageHasher,
 } from '@dormouse/checkpoint';
 import type { DiskFiles } from '@dormouse/pager-control';
@@ -24,53 +25,63 @@ const longestScanMs = 1_500;
 
 const zeroBlock = Buffer.alloc(pageBytes);
 
-/** What stands in the disk files of a machine that is being saved. */
+/** What stands in the disk files of a machine that is being saved: its images, and the layers it writes to. */
 export class DiskContents implements DiskCatalog {
-  /** Page hash → disk, block, of the layer the machine writes to. */
-  private readonly inLayer = new ContentTable();
-  private readonly opened = new Map<string, DiskFileNow>();
+  /** The images, and behind them the layers in the same order. */
+  readonly files: readonly DiskFile[];
+  private readonly disks: number;
+  /** Page hash → disk, block, of the layers. */
+  private readonly inLayers = new ContentTable();
+  private readonly opened = new Map<number, DiskFileNow>();
 
   /**
    * @param indexes of the images, null where there is none
    * @param generation whose layers the machine writes to, or null
    */
   constructor(
-    private readonly files: DiskFiles,
+    private readonly where: DiskFiles,
     private readonly indexes: readonly (ImageIndex | null)[],
-    private readonly generation: string | null,
-  ) {}
+    generation: string | null,
+  ) {
+    this.disks = where.images.length;
+    this.files = [
+      ...where.images.map((_, disk) => ({ name: `image/${disk}`, settled: true })),
+      ...(generation === null ? [] : where.images).map((_, disk) => ({
+        name: `${generation}/${disk}`,
+        settled: false,
+      })),
+    ];
+  }
 
   /** Looks through the layers the machine writes to, for as long as that is worth it. */
   async scanLayers(hasher: PageHasher): Promise<void> {
-    if (this.generation === null) return;
     const until = performance.now() + longestScanMs;
-    for (const disk of this.files.images.keys()) await this.scan(disk, hasher, until);
+    for (let file = this.disks; file < this.files.length; file++) await this.scan(file, hasher, until);
   }
 
-  find(hashes: Buffer, at: number): DiskPlace | null {
-    for (const [disk, index] of this.indexes.entries()) {
-      const block = index?.lookup(hashes, at) ?? -1;
-      if (block >= 0) return { source: `image/${disk}`, block, settled: true };
+  find(hashes: Buffer, at: number): number {
+    for (let disk = 0; disk < this.disks; disk++) {
+      const block = this.indexes[disk]?.lookup(hashes, at) ?? -1;
+      if (block >= 0) return blockPlace(disk, block);
     }
-    const entry = this.inLayer.find(hashes, at);
-    if (entry < 0) return null;
-    return { source: this.layer(this.inLayer.first(entry)), block: this.inLayer.second(entry), settled: false };
+    const entry = this.inLayers.find(hashes, at);
+    return entry < 0 ? -1 : blockPlace(this.inLayers.first(entry), this.inLayers.second(entry));
   }
 
-  blocks(source: string): number {
-    return this.file(source).blocks;
+  blocks(file: number): number {
+    return this.file(file).blocks;
   }
 
-  readNow(source: string, block: number): Buffer {
-    return this.file(source).read(block);
+  readNow(file: number, block: number): Buffer {
+    return this.file(file).read(block);
   }
 
   close(): void {
     for (const file of this.opened.values()) file.close();
   }
 
-  private async scan(disk: number, hasher: PageHasher, until: number): Promise<void> {
-    const file = await open(pathOf(this.files, this.layer(disk)));
+  private async scan(layer: number, hasher: PageHasher, until: number): Promise<void> {
+    const file = await open(this.path(layer));
     try {
       const content = hasher.allocate(scanBlocks * pageBytes);
       for (let first = 0; performance.now() < until; first += scanBlocks) {
@@ -80,7 +91,7 @@ export class DiskContents implements DiskCatalog {
         const hashes = await hasher.hash(content, consecutive(count));
         for (let n = 0; n < count; n++) {
           const isZero = zeroBlock.compare(content, n * pageBytes, (n + 1) * pageBytes) === 0;
-          if (!isZero) this.inLayer.set(hashes, n * pageHashBytes, disk, first + n);
+          if (!isZero) this.inLayers.set(hashes, n * pageHashBytes, layer, first + n);
         }
       }
     } finally {
@@ -88,13 +99,13 @@ export class DiskContents implements DiskCatalog {
     }
   }
 
-  private layer(disk: number): string {
-    return `${this.generation}/${disk}`;
+  private file(file: number): DiskFileNow {
+    let now = this.opened.get(file);
+    if (now === undefined) this.opened.set(file, (now = new DiskFileNow(this.path(file))));
+    return now;
   }
 
-  private file(source: string): DiskFileNow {
-    let file = this.opened.get(source);
-    if (file === undefined) this.opened.set(source, (file = new DiskFileNow(pathOf(this.files, source))));
-    return file;
+  private path(file: number): string {
+    return pathOf(this.where, this.files[file]!.name);
   }
 }

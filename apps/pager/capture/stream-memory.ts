@@ -2,7 +2,7 @@ import type { CheckpointWriter, PageHasher } from '@dormouse/checkpoint';
 import type { MigrationStreamReader } from '@dormouse/migration-stream';
 import type { ReadTarget } from './read-through';
 
-const chunkBytes = 1024 * 1024;
+const chunkBytes = 2 * 1024 * 1024;
 /** With less room than this left in a chunk the next one is begun. */
 const leastRoomBytes = 64 * 1024;
 
