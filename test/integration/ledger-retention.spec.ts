@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto';
+import { RetentionSweep } from '@dormouse/jobs';
 import type { ClaimedOperation, KeptCheckpointView } from '@dormouse/ledger';
+import { eventually, silent } from './jobs-fixture';
 import { checkpoint, graceMs, LedgerFixture } from './ledger-fixture';
 
 const hourMs = 3_600_000;
@@ -121,6 +123,18 @@ describe('a checkpoint that the pool no longer keeps', () => {
       ['last-restored'],
       [],
     ]);
+  });
+
+  test('is found by the worker’s sweep although nothing happens to its desktop', async () => {
+    await putPolicy({ keepCheckpoints: 1, keepCheckpointsForMs: 24 * hourMs });
+    const id = await running('by-sweep');
+    const [, second, third] = await sleepTimes(id, 3);
+    fixture.nowMs += 30 * hourMs;
+    const sweep = new RetentionSweep({ ledger: fixture.ledger, log: silent, everyMs: 20 });
+    sweep.start();
+    await eventually(async () => (await kept(id)).length === 2);
+    await sweep.stop();
+    expect(await kept(id)).toEqual([third, second]);
   });
 
   test('is condemned at once when the policy becomes stricter', async () => {
