@@ -18,7 +18,10 @@ export function hostHandlers(context: WorkerContext): JobHandlers<'host'> {
       await runOperation(context, job, about, (run) => save(context, run));
       await removeCondemned(context, job.desktopId); // also what a save that failed or was called off has left
     })
-    .register('restore', (job, about) => runOperation(context, job, about, (run) => restore(context, run)))
+    .register('restore', async (job, about) => {
+      await runOperation(context, job, about, (run) => restore(context, run));
+      await removeCondemned(context, job.desktopId); // what was kept until a newer one had woken
+    })
     .register('stop', (job, about) => runOperation(context, job, about, (run) => stop(context, run)))
     .register('forget', (job) => forget(context, job.desktopId));
 }
