@@ -5,7 +5,7 @@ import { noDisks, type DiskBlocks } from './disk-catalog';
 import { CheckpointSecrets, type DataKey } from './encryption';
 import { FrameRun } from './frame-run';
 import type { FrameTable } from './frame-table';
-import { pageBytes, pageTagBytes } from './layout';
+import { pageBytes } from './layout';
 import { decodeManifest, sha256, type Manifest, type ObjectReference } from './manifest';
 import { objectKeys, type CheckpointKeys } from './object-keys';
 import { hashPage } from './page-hash';
@@ -101,7 +101,6 @@ export class CheckpointReader {
    */
   checkDiskPage(page: number, blocks: Buffer, at: number): void {
     const content = blocks.subarray(at, at + pageBytes);
-    const tag = this.map.tagOf(page);
     const source = this.manifest.diskSources[this.map.sourceOf(page)]!.name;
     const block = this.map.blockOf(page);
     if (content.length < pageBytes) {
@@ -111,7 +110,7 @@ export class CheckpointReader {
         { source, block, page },
       );
     }
-    if (hashPage(this.keys.contentKey, content).compare(tag, 0, pageTagBytes, 0, pageTagBytes) === 0) return;
+    if (this.map.hasTag(page, hashPage(this.keys.contentKey, content), 0)) return;
     throw new DormouseError(
       'DISK_SOURCE_CHANGED',
       `block ${block} of disk source ${source} no longer holds what page ${page} had; restore the file from before it was changed`,

@@ -103,7 +103,7 @@ export function frameNonce(packNumber: number, offset: number): Buffer {
 }
 
 /** Ciphertext and tag, one after the other. */
-export function encryptFrame(key: Uint8Array, nonce: Buffer, plaintext: Buffer): Buffer {
+export function encryptFrame(key: Uint8Array, nonce: Buffer, plaintext: Uint8Array): Buffer {
   const cipher = createCipheriv(algorithm, key, nonce);
   return Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()]);
 }

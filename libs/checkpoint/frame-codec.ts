@@ -21,7 +21,7 @@ export interface PackSecret {
 const encoder = new Encoder(1);
 const decoder = new Decoder();
 
-/** Compresses a whole frame. */
+/** Compresses a whole frame, if it becomes smaller by that. */
 export function compressFrame(frame: Buffer): CompressedFrame {
   const bytes = encoder.encodeSync(frame);
   return bytes.length < frame.length

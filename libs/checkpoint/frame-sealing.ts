@@ -17,25 +17,37 @@ export interface SealedFrames {
   /** Of each frame, in their order: how it is stored, and the length of that. */
   readonly encodings: Uint8Array;
   readonly lengths: Uint32Array;
+  /** A pack that was complete before these. */
+  readonly completes: number | null;
 }
 
 /** Compresses and encrypts frames, and knows where they will lie: their place is part of how they are encrypted. */
 export interface FrameSealer {
   /** Memory for frames that `seal` can pass on without copying. */
   allocate(bytes: number): Buffer;
-  /** The first `frames` frames of such memory. Answers come in the order of the calls. */
+  /** The first `frames` frames of such memory. */
   seal(memory: Buffer, frames: number): Promise<SealedFrames>;
-  /** SHA-256 in hex of each pack, when all frames are sealed. */
-  digests(): Promise<readonly string[]>;
+  /** SHA-256 in hex of each pack by its number, when all frames are sealed. */
+  digests(): Promise<ReadonlyMap<number, string>>;
 }
 
-/** The work itself, on whatever thread. */
+/** The work itself, on whatever thread. Several that work side by side fill packs of their own. */
 export class FrameSealing {
-  private readonly packs: Hash[] = [];
+  private readonly packs = new Map<number, Hash>();
+  private pack: number;
   private packedBytes = 0;
 
-  /** @param packKey of the checkpoint that writes the packs */
-  constructor(private readonly packKey: Uint8Array) {}
+  /**
+   * @param packKey of the checkpoint that writes the packs
+   * @param first number of its first pack; the next ones follow at a distance of `step`
+   */
+  constructor(
+    private readonly packKey: Uint8Array,
+    first = 0,
+    private readonly step = 1,
+  ) {
+    this.pack = first;
+  }
 
   seal(memory: Buffer, frames: number): SealedFrames {
     const compressed = Array.from({ length: frames }, (_, n) =>
@@ -43,23 +55,32 @@ export class FrameSealing {
     );
     const lengths = Uint32Array.from(compressed, ({ bytes }) => bytes.length + tagBytes);
     const length = lengths.reduce((sum, one) => sum + one, 0);
-    if (this.packs.length === 0 || this.packedBytes + length > fullPackBytes) {
-      this.packs.push(createHash('sha256'));
+    let completes: number | null = null;
+    if (this.packedBytes + length > fullPackBytes) {
+      completes = this.pack;
+      this.pack += this.step;
       this.packedBytes = 0;
     }
-    const secret = { number: this.packs.length - 1, key: this.packKey };
-    const offset = this.packedBytes;
+    const [pack, offset] = [this.pack, this.packedBytes];
     const bytes = Buffer.allocUnsafeSlow(length); // of its own: it may be handed to another thread
     let at = 0;
-    for (const frame of compressed) at += sealFrame(frame, secret, offset + at).copy(bytes, at);
-    this.packs.at(-1)!.update(bytes);
+    for (const frame of compressed) {
+      at += sealFrame(frame, { number: pack, key: this.packKey }, offset + at).copy(bytes, at);
+    }
+    this.digestOf(pack).update(bytes);
     this.packedBytes += length;
     const encodings = Uint8Array.from(compressed, ({ encoding }) => encoding);
-    return { pack: secret.number, offset, bytes, encodings, lengths };
+    return { pack, offset, bytes, encodings, lengths, completes };
   }
 
-  digests(): string[] {
-    return this.packs.map((pack) => pack.copy().digest('hex'));
+  digests(): Map<number, string> {
+    return new Map([...this.packs].map(([pack, digest]) => [pack, digest.copy().digest('hex')]));
+  }
+
+  private digestOf(pack: number): Hash {
+    let digest = this.packs.get(pack);
+    if (digest === undefined) this.packs.set(pack, (digest = createHash('sha256')));
+    return digest;
   }
 }
 

@@ -104,9 +104,9 @@ export class FrameWriter {
   }
 
   /** Resolves when all packs are durable. @returns those of this save, by their numbers */
-  async finish(): Promise<{ bytes: number; sha256: string }[]> {
+  async finish(): Promise<ReadonlyMap<number, { bytes: number; sha256: string }>> {
     const [digests] = await Promise.all([this.sealer.digests(), this.packs.finish()]);
-    return this.packs.sizes.map((bytes, number) => ({ bytes, sha256: digests[number]! }));
+    return new Map([...this.packs.sizes].map(([number, bytes]) => [number, { bytes, sha256: digests.get(number)! }]));
   }
 
   /** Leaves nothing behind of what was not finished. */

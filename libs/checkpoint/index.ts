@@ -17,6 +17,6 @@ export { consecutive, hashPage, hashPages, sameHash } from './page-hash';
 export { PageMap } from './page-map';
 export { blockPlace } from './places';
 export { PreviousCheckpoint } from './previous-checkpoint';
-export { SealThread } from './seal-on-thread';
+export { SealThreads } from './seal-threads';
 export { sweepDesktop, type SweepReport, type WantedCheckpoints } from './sweep-desktop';
 export type { WakePack, WakeSet } from './wake-pack';

@@ -1,23 +1,20 @@
-import { hash } from 'node:crypto';
-import { keyBytes, pageBytes, pageHashBytes } from './layout';
+import { createCipheriv, hash } from 'node:crypto';
+import { pageBytes, pageHashBytes } from './layout';
 
 /**
- * The hashes of pages, 16 bytes each, one after the other: the heads of SHA-256(content key ‖ page). The input's length is
- * fixed and the digest is cut, so the keyed prefix needs no HMAC around it.
+ * The hashes of pages, 16 bytes each, one after the other: the head of SHA-256(page), encrypted as one block with AES-256
+ * under the content key. As hard to collide as the digest's head, and without the key as good as random. The key goes on
+ * last so that a page is hashed where it stands: to put a key in front of it, it would have to be copied.
  * @param contentKey 32 bytes
  * @param offsets where in `memory` each page begins
  */
 export function hashPages(contentKey: Uint8Array, memory: Uint8Array, offsets: Uint32Array): Buffer {
-  if (contentKey.length !== keyBytes) throw new RangeError(`a content key has ${keyBytes} bytes`);
-  const hashes = Buffer.allocUnsafe(offsets.length * pageHashBytes);
-  // One call over one piece is faster than an update for each part.
-  const keyed = Buffer.allocUnsafe(keyBytes + pageBytes);
-  keyed.set(contentKey);
+  const heads = Buffer.allocUnsafe(offsets.length * pageHashBytes);
   offsets.forEach((offset, n) => {
-    keyed.set(memory.subarray(offset, offset + pageBytes), keyBytes);
-    hashes.write(hash('sha256', keyed, 'binary'), n * pageHashBytes, pageHashBytes, 'latin1');
+    const digest = hash('sha256', memory.subarray(offset, offset + pageBytes), 'binary');
+    heads.write(digest, n * pageHashBytes, pageHashBytes, 'latin1');
   });
-  return hashes;
+  return createCipheriv('aes-256-ecb', contentKey, null).setAutoPadding(false).update(heads);
 }
 
 /** The hash of one page. */

@@ -79,10 +79,13 @@ export class PagePlacing {
   knownPages(): KnownPages {
     const live = new Uint8Array(this.frames.table.length * framePages);
     const liveLayers = new Set<number>();
+    const layerSources = new Set([...this.layerContents.values()].map(({ source }) => source));
+    const isLayer = this.sourceNames.map((_, source) => layerSources.has(source));
     for (let page = 0; page < this.map.pages; page++) {
       const kind = this.map.kindOf(page);
       if (kind === pageKind.frame) live[this.map.frameOf(page) * framePages + this.map.slotOf(page)] = 1;
-      if (kind === pageKind.disk) liveLayers.add(blockPlace(this.map.sourceOf(page), this.map.blockOf(page)));
+      if (kind === pageKind.disk && isLayer[this.map.sourceOf(page)])
+        liveLayers.add(blockPlace(this.map.sourceOf(page), this.map.blockOf(page)));
     }
     const frameHashes = Buffer.from(this.frames.hashes());
     for (let n = live.indexOf(0); n >= 0; n = live.indexOf(0, n + 1)) {

@@ -1,19 +1,23 @@
-/** A thread that seals frames; `seal-on-thread.ts` is its other side. */
+/** A thread that seals frames; `seal-threads.ts` is its other side. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { FrameSealing, type SealedFrames } from './frame-sealing';
 import type { Numbered } from './thread-calls';
 
 /** Frames in memory that both sides see; none: the digests of all packs. */
-export interface SealQuestion {
-  readonly shared: SharedArrayBuffer;
-  readonly frames: number;
+export type SealQuestion = { readonly shared: SharedArrayBuffer; readonly frames: number } | null;
+
+export type SealAnswer = SealedFrames | ReadonlyMap<number, string>;
+
+export interface SealThreadData {
+  readonly packKey: Uint8Array;
+  readonly firstPack: number;
+  readonly packStep: number;
 }
 
-export type SealAnswer = SealedFrames | readonly string[];
+const { packKey, firstPack, packStep } = workerData as SealThreadData;
+const sealing = new FrameSealing(packKey, firstPack, packStep);
 
-const sealing = new FrameSealing((workerData as { readonly packKey: Uint8Array }).packKey);
-
-parentPort!.on('message', ({ number, content: question }: Numbered<SealQuestion | null>) => {
+parentPort!.on('message', ({ number, content: question }: Numbered<SealQuestion>) => {
   if (question === null) {
     parentPort!.postMessage({ number, content: sealing.digests() } satisfies Numbered<SealAnswer>);
     return;

@@ -4,7 +4,7 @@ import type { BigIntStats } from 'node:fs';
 /** The numbers of the index file. All integers are little-endian. `docs/content-index.md` describes it. */
 
 export const indexMagic = 'DMCI';
-export const indexVersion = 1;
+export const indexVersion = 2;
 
 /**
  * magic · u16 version · u16 zero · u64 image bytes · u64 image mtime, ns · 16 key check · u32 entries · u32 buckets ·

@@ -1,12 +1,13 @@
 import { EventEmitter, once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
+import { availableParallelism } from 'node:os';
 import {
   CheckpointWriter,
   HashThreads,
   pageBytes,
   PreviousCheckpoint,
-  SealThread,
+  SealThreads,
   type SealedCheckpoint,
 } from '@dormouse/checkpoint';
 import { ContentIndex } from '@dormouse/content-index';
@@ -26,8 +27,11 @@ import { readThrough } from './read-through';
 import { StreamMemory } from './stream-memory';
 import { thawAlone } from './thaw-alone';
 
-/** One: sealing has a thread of its own, and the rest of two processors is QEMU's and the event loop's. */
-const hashThreads = 1;
+/**
+ * For hashing and for sealing each: what there is of the one and of the other comes in stretches. Two processors are busy
+ * with one of each, the event loop and QEMU.
+ */
+const threads = availableParallelism() > 2 ? 2 : 1;
 const progressEveryBytes = 16 * 1024 * 1024;
 /** A worker that started us and never called has died. */
 const workerPatienceMs = 15_000;
@@ -49,7 +53,7 @@ class Capture {
   private readonly abort = new AbortController();
   private readonly keys;
   private readonly hasher;
-  private sealer: SealThread | null = null;
+  private sealer: SealThreads | null = null;
   private disks: DiskContents | null = null;
 
   constructor(
@@ -71,7 +75,7 @@ class Capture {
       pages: null,
     };
     this.keys = decodeKeys(job.keys);
-    this.hasher = new HashThreads(this.keys.contentKey, hashThreads);
+    this.hasher = new HashThreads(this.keys.contentKey, threads);
     this.control = new ControlServer(
       status,
       (command) => this.obey(command),
@@ -121,7 +125,7 @@ class Capture {
         this.writer = new CheckpointWriter(this.store, identityOf(this.job), blocks.slice(), {
           keys,
           hasher,
-          sealer: (packKey) => (this.sealer = new SealThread(packKey)),
+          sealer: (packKey) => (this.sealer = new SealThreads(packKey, threads)),
           disks,
           previous,
           wakeSetPages,

@@ -1,4 +1,4 @@
-import { createDecipheriv, createHash, createHmac, hkdfSync } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createHash, createHmac, hkdfSync } from 'node:crypto';
 import { corrupt, unsupported } from '../damage';
 import {
   formatVersion,
@@ -80,9 +80,7 @@ function decrypt(key: Buffer, nonce: Buffer, sealed: Buffer, additional: Buffer 
 
 /** The page hash of the 4096 bytes from `offset`. */
 export function pageHash(contentKey: Buffer, content: Buffer, offset: number): Buffer {
-  return createHash('sha256')
-    .update(contentKey)
-    .update(content.subarray(offset, offset + pageBytes))
-    .digest()
-    .subarray(0, hashBytes);
+  const digest = createHash('sha256').update(content.subarray(offset, offset + pageBytes));
+  const block = createCipheriv('aes-256-ecb', contentKey, null).setAutoPadding(false);
+  return block.update(digest.digest().subarray(0, hashBytes));
 }
