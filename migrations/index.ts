@@ -1,5 +1,6 @@
 /** The steps of the database's schema, oldest first, written by hand. A step that was released is never changed. */
 import { FirstLight1795300000000 } from './1795300000000-first-light';
 import { DataKeys1795400000000 } from './1795400000000-data-keys';
+import { Retention1795500000000 } from './1795500000000-retention';
 
-export const migrations = [FirstLight1795300000000, DataKeys1795400000000];
+export const migrations = [FirstLight1795300000000, DataKeys1795400000000, Retention1795500000000];

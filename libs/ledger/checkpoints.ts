@@ -1,5 +1,5 @@
 import { CheckpointEntity, DesktopEntity } from '@dormouse/persistence';
-import { type EntityManager, In, IsNull, Not } from 'typeorm';
+import { type EntityManager, type FindOptionsWhere, In, IsNull, Not } from 'typeorm';
 import { asCheckpointView } from './as-view';
 import type { CheckpointFacts, Fence } from './commands';
 import { sealDiskGeneration, unsealDiskGeneration } from './disk-generations';
@@ -64,21 +64,30 @@ async function writeDurable(transaction: LedgerTransaction, desktop: DesktopEnti
   );
 }
 
-async function condemnOlder({ manager }: LedgerTransaction, desktopId: string, keep: number): Promise<void> {
+async function condemnOlder({ manager, now }: LedgerTransaction, desktopId: string, keep: number): Promise<void> {
   await manager.query(
-    `UPDATE checkpoints SET state = 'condemned' WHERE id IN (
+    `UPDATE checkpoints SET state = 'condemned', condemned_at = $3 WHERE id IN (
        SELECT id FROM checkpoints WHERE desktop_id = $1 AND state = 'durable' ORDER BY durable_at DESC, id OFFSET $2)`,
-    [desktopId, keep],
+    [desktopId, keep, now],
   );
+}
+
+/** Every way out begins here: whoever removes the objects counts from `condemnedAt`. */
+async function condemn(
+  { manager, now }: LedgerTransaction,
+  which: FindOptionsWhere<CheckpointEntity> & { state: unknown },
+): Promise<void> {
+  await manager.update(CheckpointEntity, which, { state: 'condemned', condemnedAt: now });
 }
 
 /**
  * A save was called off after its checkpoint was committed: the guest goes on and writes to the disk layer that was to be
  * sealed with it, so the two no longer belong together. The desktop goes back to the checkpoint before.
  */
-export async function withdrawCheckpoint({ manager }: LedgerTransaction, desktop: DesktopEntity): Promise<void> {
+export async function withdrawCheckpoint(transaction: LedgerTransaction, desktop: DesktopEntity): Promise<void> {
   if (desktop.checkpointId === null) return;
-  await manager.update(CheckpointEntity, { id: desktop.checkpointId }, { state: 'condemned' });
+  const { manager } = transaction;
+  await condemn(transaction, { id: desktop.checkpointId, state: 'durable' });
   if (desktop.diskGeneration !== null) await unsealDiskGeneration(manager, desktop.diskGeneration);
   const previous = await manager.findOne(CheckpointEntity, {
     where: { desktopId: desktop.id, state: 'durable' },
@@ -88,13 +97,13 @@ export async function withdrawCheckpoint({ manager }: LedgerTransaction, desktop
 }
 
 /** An operation has ended: what it was still writing will never be finished. */
-export async function condemnUnfinished({ manager }: LedgerTransaction, desktopId: string): Promise<void> {
-  await manager.update(CheckpointEntity, { desktopId, state: 'writing' }, { state: 'condemned' });
+export function condemnUnfinished(transaction: LedgerTransaction, desktopId: string): Promise<void> {
+  return condemn(transaction, { desktopId, state: 'writing' });
 }
 
 /** The desktop is deleted: nobody will wake from these again. */
-export async function condemnAll({ manager }: LedgerTransaction, desktopId: string): Promise<void> {
-  await manager.update(CheckpointEntity, { desktopId, state: Not(In(['deleted'])) }, { state: 'condemned' });
+export function condemnAll(transaction: LedgerTransaction, desktopId: string): Promise<void> {
+  return condemn(transaction, { desktopId, state: In(['writing', 'durable']) });
 }
 
 export async function condemnedCheckpoints(

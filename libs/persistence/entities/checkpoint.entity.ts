@@ -35,4 +35,25 @@ export class CheckpointEntity {
 
   @Column('timestamptz', { name: 'durable_at', nullable: true })
   durableAt!: Date | null;
+
+  /** The desktop's checkpoint before: the one this one goes on from. */
+  @Column('uuid', { name: 'parent_id', nullable: true })
+  parentId!: string | null;
+
+  /** When a desktop was last woken from it to the last page. */
+  @Column('timestamptz', { name: 'restored_at', nullable: true })
+  restoredAt!: Date | null;
+
+  @Column('timestamptz', { name: 'pinned_at', nullable: true })
+  pinnedAt!: Date | null;
+
+  @Column('text', { name: 'pinned_by', nullable: true })
+  pinnedBy!: string | null;
+
+  @Column('text', { name: 'pin_reason', nullable: true })
+  pinReason!: string | null;
+
+  /** Set with the state `condemned`, and kept in `deleted`. */
+  @Column('timestamptz', { name: 'condemned_at', nullable: true })
+  condemnedAt!: Date | null;
 }
