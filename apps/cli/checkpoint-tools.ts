@@ -133,7 +133,7 @@ type HostDiskFiles = DiskFiles & { readonly disks: number };
 /** The disk files of a desktop on this host: golden images as its launch spec names them, layers in its disk directory. */
 async function diskFilesOf(
   { openAccess }: ProgramContext,
-  { dataDir }: DormouseConfig,
+  { disksDir }: DormouseConfig,
   desktopId: string,
 ): Promise<HostDiskFiles> {
   const { launchSpec } = await (await openAccess()).client.desktop(desktopId);
@@ -143,7 +143,7 @@ async function diskFilesOf(
   const file: DiskFiles = (source) => {
     const [owner, disk] = source.split('/');
     if (owner === 'image') return images[Number(disk)] ?? null;
-    return join(dataDir, 'disks', desktopId, `${owner}.${disk}.qcow2`);
+    return join(disksDir, desktopId, `${owner}.${disk}.qcow2`);
   };
   return Object.assign(file, { disks: images.length });
 }

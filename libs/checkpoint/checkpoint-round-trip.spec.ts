@@ -168,10 +168,7 @@ test('a pack is closed before it outgrows 16 MiB, and frames are found in every 
   const frameBytes = framePages * pageBytes;
   const framesInPack = 15 * 16; // with their tags, 16 MiB no longer hold 16 batches of 16 frames
   const bytesOf = (frames: number) => frames * (frameBytes + 16);
-  expect(reader.manifest.packs.map(({ bytes }) => bytes)).toEqual([
-    bytesOf(framesInPack),
-    bytesOf(288 - framesInPack),
-  ]);
+  expect(reader.manifest.packs.map(({ bytes }) => bytes)).toEqual([bytesOf(framesInPack), bytesOf(288 - framesInPack)]);
   for (const frame of [0, framesInPack - 1, framesInPack, 287]) {
     const expected = memory.subarray(frame * frameBytes, (frame + 1) * frameBytes);
     expect((await fixture.readFrame(reader, frame)).equals(expected)).toBe(true);

@@ -6,14 +6,15 @@ export { CheckpointReader, readManifest, type CheckpointIdentity, type ReadingKe
 export { CheckpointWriter, type PageHasher, type SealedCheckpoint } from './checkpoint-writer';
 export { ContentTable } from './content-table';
 export { noDisks, type DiskBlocks, type DiskCatalog, type DiskPlace } from './disk-catalog';
+export { collectObjects, type CollectOptions, type CollectReport } from './collect-objects';
 export type { DataKey } from './encryption';
 export { FrameRun } from './frame-run';
 export { HashThreads } from './hash-threads';
 export { framePages, keyBytes, pageBytes, pageHashBytes, pageKind } from './layout';
 export { decodeManifest, type DiskSource, type Manifest, type MemoryBlock, type PageCounts } from './manifest';
-export { objectKeys, type CheckpointKeys } from './object-keys';
+export { readMarks, type CheckpointStanding, type Marks, type Standing } from './marks';
+export { desktopPrefix, objectKeys, type CheckpointKeys } from './object-keys';
 export { consecutive, hashPage, hashPages, sameHash } from './page-hash';
 export { PageMap } from './page-map';
 export { PreviousCheckpoint } from './previous-checkpoint';
-export { sweepDesktop, type SweepReport, type WantedCheckpoints } from './sweep-desktop';
 export type { WakePack, WakeSet } from './wake-pack';

@@ -10,4 +10,5 @@ export { consumerTimes, jobNames, jobOptions, jobTable, type JobNameOf, type Que
 export type { JobLog } from './log';
 export { OutboxDispatcher, type OutboxDispatcherOptions } from './outbox-dispatcher';
 export { jobPayloads, type JobPayload } from './payloads';
+export { Sweep } from './sweep';
 export { Reconciler, type ReconcilerOptions } from './reconciler';

@@ -10,17 +10,23 @@ export interface LayerPlan {
   readonly merges: readonly (readonly FoundLayer[])[];
 }
 
+export interface LayerAges {
+  /** A layer that was modified since then is left for later. */
+  readonly unneededBeforeMs: number;
+  /** And an unfinished file: somebody may be at it. */
+  readonly abandonedBeforeMs: number;
+}
+
 /**
  * A layer is held when its generation is: a checkpoint was sealed with it, names blocks of its file, a machine writes to it,
  * or an operation is at it. Needed is what is held and all below it. Of what is needed only for what lies on it the content
  * counts and not the file, so runs of such layers may become one.
  * @param held generations
- * @param unneededBeforeMs what was modified since then is left for later
  */
 export function planLayers(
   { layers, unfinished }: LayerSurvey,
   held: ReadonlySet<string>,
-  unneededBeforeMs: number,
+  { unneededBeforeMs, abandonedBeforeMs }: LayerAges,
 ): LayerPlan {
   const byName = new Map(layers.map((layer) => [layer.file, layer]));
   const isHeld = ({ owner }: FoundLayer): boolean => held.has(owner);
@@ -30,22 +36,21 @@ export function planLayers(
   for (const layer of layers.filter(isHeld)) {
     for (let at: FoundLayer | undefined = layer; at !== undefined && !needed.has(at); at = below(at)) needed.add(at);
   }
-  const unneeded = [
-    ...upperFirst(
-      layers.filter((layer) => !needed.has(layer)),
-      below,
-    ),
-    ...unfinished,
-  ];
-  const isOver = ({ modifiedAtMs }: FoundFile): boolean => modifiedAtMs <= unneededBeforeMs;
+  const unneeded = upperFirst(
+    layers.filter((layer) => !needed.has(layer)),
+    below,
+  );
   return {
-    remove: unneeded.filter(isOver),
-    waiting: unneeded.filter((file) => !isOver(file)),
+    remove: [...unneeded.filter(before(unneededBeforeMs)), ...unfinished.filter(before(abandonedBeforeMs))],
+    waiting: [...unneeded.filter(since(unneededBeforeMs)), ...unfinished.filter(since(abandonedBeforeMs))],
     merges: runsOf(needed, isHeld, below)
       .map(worthMerging)
       .filter((run) => run.length > 1),
   };
 }
+
+const before = (ms: number) => (file: FoundFile) => file.modifiedAtMs <= ms;
+const since = (ms: number) => (file: FoundFile) => file.modifiedAtMs > ms;
 
 type Below = (layer: FoundLayer) => FoundLayer | undefined;
 
