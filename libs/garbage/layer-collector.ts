@@ -19,6 +19,8 @@ export interface LayerCollectorOptions {
   readonly store: BlobStore;
   readonly ledger: GarbageLedger;
   readonly graceMs: number;
+  /** Milliseconds since the epoch. */
+  readonly now?: () => number;
   /** Removes all that the host keeps of a desktop. */
   readonly forget: (desktopId: string) => Promise<void>;
   readonly dryRun?: boolean;
@@ -95,7 +97,7 @@ export class LayerCollector {
     const survey = await surveyLayers(this.directory(desktopId));
     const holdings = await ledger.desktopHoldings(desktopId);
     if (holdings.desktop === null || holdings.desktop.hostId !== hostId) return null;
-    const now = Date.now();
+    const now = this.now();
     const standings = standingsOf(holdings, now - graceMs);
     const held = new Set([
       ...(await readMarks(store, desktopId, standings)).diskGenerations,
@@ -146,9 +148,13 @@ export class LayerCollector {
 
   private async forgetDeleted(desktopIds: readonly string[]): Promise<readonly string[]> {
     const { ledger, hostId, graceMs, forget, dryRun = false } = this.options;
-    const deleted = await ledger.deletedDesktops(hostId, desktopIds, new Date(Date.now() - graceMs));
+    const deleted = await ledger.deletedDesktops(hostId, desktopIds, new Date(this.now() - graceMs));
     if (!dryRun) for (const desktopId of deleted) await forget(desktopId);
     return deleted;
+  }
+
+  private now(): number {
+    return (this.options.now ?? Date.now)();
   }
 
   private directory(desktopId: string): string {

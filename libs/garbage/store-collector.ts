@@ -9,6 +9,8 @@ export interface StoreCollectorOptions {
   readonly ledger: GarbageLedger;
   /** How long what nobody needs any more stays. */
   readonly graceMs: number;
+  /** Milliseconds since the epoch. */
+  readonly now?: () => number;
   readonly dryRun?: boolean;
   readonly signal?: AbortSignal;
 }
@@ -94,6 +96,7 @@ export class StoreCollector {
   }
 
   private unneededBeforeMs(): number {
-    return Date.now() - this.options.graceMs;
+    const { graceMs, now = Date.now } = this.options;
+    return now() - graceMs;
   }
 }
