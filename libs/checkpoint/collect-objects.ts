@@ -1,6 +1,6 @@
-import { DormouseError, isDormouseError } from '@dormouse/errors';
+import { DormouseError } from '@dormouse/errors';
 import type { BlobInfo, BlobStore } from '@dormouse/storage';
-import { readMarks, type CheckpointStanding, type Marks } from './marks';
+import { readMarks, type CheckpointStanding } from './marks';
 import { desktopPrefix } from './object-keys';
 
 export interface CollectOptions {
@@ -47,7 +47,7 @@ export async function collectObjects(
   const listed: BlobInfo[] = [];
   for await (const object of store.list(desktopPrefix(desktopId))) listed.push(object);
   const found = [...new Set(listed.flatMap(({ key }) => checkpointOf(desktopId, key) ?? []))];
-  const { checkpoints, marks } = await mark(store, desktopId, () => standings(found));
+  const { checkpoints, marks } = await readMarks(store, desktopId, () => standings(found));
 
   const known = new Set(checkpoints.map(({ id }) => id));
   const unneeded = listed.filter(({ key }) => !marks.needs(key));
@@ -69,25 +69,6 @@ export async function collectObjects(
     unknownObjects: unneeded.filter((object) => !isKnown(object)).length,
     collected: checkpoints.filter(({ id, standing }) => standing === 'gone' && !unsettled.has(id)).map(({ id }) => id),
   };
-}
-
-const mostAttempts = 3;
-
-/** A checkpoint that was given up and removed between the answer and the reading is no reason to stop: it is asked again. */
-async function mark(
-  store: BlobStore,
-  desktopId: string,
-  standings: () => Promise<readonly CheckpointStanding[]>,
-): Promise<{ checkpoints: readonly CheckpointStanding[]; marks: Marks }> {
-  for (let attempt = 1; ; attempt++) {
-    const checkpoints = await standings();
-    try {
-      return { checkpoints, marks: await readMarks(store, desktopId, checkpoints) };
-    } catch (error) {
-      const isRemoved = isDormouseError(error, 'CHECKPOINT_UNKNOWN');
-      if (!isRemoved || attempt === mostAttempts) throw error;
-    }
-  }
 }
 
 function checkpointOf(desktopId: string, key: string): string | null {

@@ -21,8 +21,29 @@ export interface Marks {
   readonly diskGenerations: ReadonlySet<string>;
 }
 
-/** @throws what reading a kept manifest fails with: what it needs is then not known */
+const mostAttempts = 3;
+
+/**
+ * @param standings what the ledger says now; asked again when a checkpoint was given up and removed between its answer and
+ * the reading
+ * @throws what reading a kept manifest fails with: what it needs is then not known
+ */
 export async function readMarks(
+  store: BlobStore,
+  desktopId: string,
+  standings: () => Promise<readonly CheckpointStanding[]>,
+): Promise<{ checkpoints: readonly CheckpointStanding[]; marks: Marks }> {
+  for (let attempt = 1; ; attempt++) {
+    const checkpoints = await standings();
+    try {
+      return { checkpoints, marks: await marksOf(store, desktopId, checkpoints) };
+    } catch (error) {
+      if (!isDormouseError(error, 'CHECKPOINT_UNKNOWN') || attempt === mostAttempts) throw error;
+    }
+  }
+}
+
+async function marksOf(
   store: BlobStore,
   desktopId: string,
   checkpoints: readonly CheckpointStanding[],

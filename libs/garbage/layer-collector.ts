@@ -1,6 +1,6 @@
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { readMarks } from '@dormouse/checkpoint';
+import { readMarks, type CheckpointStanding } from '@dormouse/checkpoint';
 import { describeError, isDormouseError } from '@dormouse/errors';
 import { mergeLayers, planLayers, surveyLayers, type LayerPlan, type LayerSurvey } from '@dormouse/hypervisor';
 import type { DesktopHoldings } from '@dormouse/ledger';
@@ -95,20 +95,21 @@ export class LayerCollector {
     const { ledger, store, hostId, graceMs } = this.options;
     // First the files, then what is needed: a layer that is made or needed only now is not among the files.
     const survey = await surveyLayers(this.directory(desktopId));
-    const holdings = await ledger.desktopHoldings(desktopId);
-    if (holdings.desktop === null || holdings.desktop.hostId !== hostId) return null;
     const now = this.now();
-    const standings = standingsOf(holdings, now - graceMs);
-    const held = new Set([
-      ...(await readMarks(store, desktopId, standings)).diskGenerations,
-      ...generationsOf(holdings, new Set(standings.filter(({ standing }) => standing !== 'gone').map(({ id }) => id))),
-    ]);
+    const unneededBeforeMs = now - graceMs;
+    let holdings = await ledger.desktopHoldings(desktopId);
+    if (holdings.desktop?.hostId !== hostId) return null;
+    const { checkpoints, marks } = await readMarks(store, desktopId, async () => {
+      holdings = await ledger.desktopHoldings(desktopId);
+      return standingsOf(holdings, unneededBeforeMs);
+    });
+    const held = new Set([...marks.diskGenerations, ...generationsOf(holdings, checkpoints)]);
     const plan = planLayers(survey, held, {
-      unneededBeforeMs: now - graceMs,
+      unneededBeforeMs,
       abandonedBeforeMs: now - Math.max(graceMs, unfinishedPatienceMs),
     });
-    const isLeaving = standings.some(({ standing }) => standing === 'leaving');
-    return { survey, plan, isBusy: holdings.desktop.openOperationId !== null, isLeaving };
+    const isLeaving = checkpoints.some(({ standing }) => standing === 'leaving');
+    return { survey, plan, isBusy: typeof holdings.desktop?.openOperationId === 'string', isLeaving };
   }
 
   /** One run after the other, while nobody is at the desktop's machine. @returns how many layers became part of others */
@@ -163,12 +164,14 @@ export class LayerCollector {
 }
 
 /** Of the layer that is written to, of one that an operation may be making, and of those that checkpoints were sealed with. */
-function generationsOf({ desktop, checkpoints }: DesktopHoldings, stays: ReadonlySet<string>): string[] {
-  return [
-    desktop?.diskGeneration ?? null,
-    desktop?.openOperationId ?? null,
-    ...checkpoints.filter(({ id }) => stays.has(id)).map(({ diskGeneration }) => diskGeneration),
-  ].filter((generation) => generation !== null);
+function generationsOf({ desktop, checkpoints }: DesktopHoldings, standings: readonly CheckpointStanding[]): string[] {
+  const gone = new Set(standings.filter(({ standing }) => standing === 'gone').map(({ id }) => id));
+  const generations = [
+    desktop?.diskGeneration,
+    desktop?.openOperationId,
+    ...checkpoints.filter(({ id }) => !gone.has(id)).map(({ diskGeneration }) => diskGeneration),
+  ];
+  return generations.filter((generation) => typeof generation === 'string');
 }
 
 async function desktopsIn(directory: string): Promise<string[]> {

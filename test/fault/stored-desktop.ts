@@ -121,7 +121,7 @@ export class StoredDesktop {
     return checkpointId;
   }
 
-  /** Its save stores everything but the manifest, and fails. */
+  /** Its save stores everything but the manifest, and fails; its user returns. */
   async sleepInVain(): Promise<void> {
     const fence = await this.beginSave();
     await this.write(fence, this.host.store, false);
@@ -129,6 +129,7 @@ export class StoredDesktop {
       status: 'failed',
       error: { code: 'STORAGE_FAILED', message: 'for a test', details: {} },
     });
+    await this.host.fixture.send(this.id, 'connected');
   }
 
   async wake(): Promise<void> {
