@@ -28,11 +28,11 @@ export class OnlyOne {
     }
     const connection = this.dataSource.createQueryRunner();
     try {
-      const [row]: { ours: boolean }[] = await connection.query('SELECT pg_try_advisory_lock($1) AS ours', [
-        duties[this.duty],
-      ]);
-      if (row?.ours === true) this.connection = connection;
-      return row?.ours === true;
+      const lock = [duties[this.duty]];
+      const rows = (await connection.query('SELECT pg_try_advisory_lock($1) AS ours', lock)) as { ours: boolean }[];
+      const isOurs = rows[0]?.ours === true;
+      if (isOurs) this.connection = connection;
+      return isOurs;
     } finally {
       if (this.connection !== connection) await connection.release();
     }
