@@ -36,7 +36,7 @@ export function addCheckpointTools(program: Command, context: ProgramContext): v
 
   checkpoint
     .command('inspect <desktop> [checkpoint]')
-    .description('what a checkpoint is made of; the newest when none is named')
+    .description('what a checkpoint is made of; the current one when none is named')
     .option('--no-keys', 'do without the keys: who wrote it is not checked')
     .action((desktopId: string, id: string | undefined, options: KeyOptions) =>
       withStore(context, async (store, config) => {
@@ -49,7 +49,7 @@ export function addCheckpointTools(program: Command, context: ProgramContext): v
   checkpoint
     .command('verify <desktop> [checkpoint]')
     .description(
-      'read all of a checkpoint and check it; the newest when none is named. Exit code 1: something is wrong',
+      'read all of a checkpoint and check it; the current one when none is named. Exit code 1: something is wrong',
     )
     .option('--no-keys', 'do without the keys: sizes and digests only')
     .action((desktopId: string, id: string | undefined, options: KeyOptions) =>
@@ -72,7 +72,9 @@ export function addCheckpointTools(program: Command, context: ProgramContext): v
 
   checkpoint
     .command('export <desktop> [checkpoint]')
-    .description('write a checkpoint as a migration stream that QEMU loads by itself; the newest when none is named')
+    .description(
+      'write a checkpoint as a migration stream that QEMU loads by itself; the current one when none is named',
+    )
     .requiredOption('-o, --output <file>', 'where to; `-` is the standard output')
     .action((desktopId: string, id: string | undefined, { output }: { output: string }) =>
       withStore(context, async (store, config) => {

@@ -5,6 +5,7 @@ import { brokerEventTypes, disconnectReasons, type BrokerEventType, type JsonObj
 import { Argument, Command, Option } from 'commander';
 import type { DormouseConfig } from '@dormouse/config';
 import type { Access } from './access';
+import { addCheckpointKeeping } from './checkpoint-keeping';
 import { addCheckpointTools } from './checkpoint-tools';
 import { rotateKeys } from './rotate-keys';
 import {
@@ -27,19 +28,32 @@ export interface ProgramContext {
   readonly now: () => Date;
 }
 
-interface Answer {
+export interface Answer {
   /** What `--json` prints. */
   readonly value: unknown;
   /** What a person reads. */
   readonly text: string;
 }
 
+/** Runs a command against the api and prints what came of it. */
+export type Answering = (work: (access: Access) => Promise<Answer>) => Promise<void>;
+
 const commands: Readonly<Record<DesktopCommand, string>> = {
   start: 'boot a desktop that is off',
   save: 'put a desktop to sleep now',
-  restore: 'wake a desktop that sleeps',
+  restore: 'wake a desktop that sleeps or is restore-blocked',
   stop: 'power a desktop off; what is only in its memory is lost',
 };
+
+const goingBack =
+  'an older one that is kept (see `checkpoint list`): the desktop goes on from there, ' +
+  'and what its user did after that moment is gone from it';
+
+interface CommandOptions {
+  readonly reason: string;
+  readonly force?: boolean;
+  readonly checkpoint?: string;
+}
 
 /** The whole command line. Errors of the api are thrown by `parseAsync`. */
 export function buildProgram(context: ProgramContext): Command {
@@ -49,7 +63,7 @@ export function buildProgram(context: ProgramContext): Command {
     .option('--json', 'print JSON')
     .addHelpText('after', '\nFinds the api by the data directory (DATA_DIR), or by DORMOUSE_URL and DORMOUSE_KEY.');
 
-  const answer = async (work: (access: Access) => Promise<Answer>) => {
+  const answer: Answering = async (work) => {
     const { value, text } = await work(await openAccess());
     print(program.opts<{ json?: boolean }>().json ? JSON.stringify(value) : text);
   };
@@ -91,9 +105,11 @@ export function buildProgram(context: ProgramContext): Command {
       .description(description)
       .option('--reason <text>', 'goes into the audit log', 'asked for on the command line');
     if (command === 'save' || command === 'stop') line.option('--force', 'also when a user is connected');
-    line.action((id: string, options: { reason: string; force?: boolean }) =>
+    if (command === 'restore') line.option('--checkpoint <id>', goingBack);
+    line.action((id: string, { checkpoint: checkpointId, ...options }: CommandOptions) =>
       answer(async ({ client }) => {
-        const value = await client.command(id, command, options);
+        const named = checkpointId === undefined ? {} : { checkpointId };
+        const value = await client.command(id, command, { ...options, ...named });
         return { value, text: showOperation(value, now()) };
       }),
     );
@@ -148,6 +164,10 @@ export function buildProgram(context: ProgramContext): Command {
       }),
     );
 
+  const checkpoint = program
+    .command('checkpoint')
+    .description('what is stored of a desktop: what is kept, look into it, check it, take it elsewhere');
+  addCheckpointKeeping(checkpoint, answer, now);
   addCheckpointTools(program, context);
 
   program

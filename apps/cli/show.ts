@@ -122,7 +122,7 @@ function took(from: string, to: string): string {
   return `${(Date.parse(to) - Date.parse(from)) / 1000} s`;
 }
 
-function ago(since: string, now: Date): string {
+export function ago(since: string, now: Date): string {
   const seconds = Math.max(0, Math.round((now.getTime() - Date.parse(since)) / 1000));
   if (seconds < 120) return `${seconds} s`;
   if (seconds < 7200) return `${Math.round(seconds / 60)} min`;

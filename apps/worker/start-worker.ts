@@ -12,6 +12,7 @@ import {
   JobConsumer,
   OutboxDispatcher,
   Reconciler,
+  RetentionSweep,
   sessionQueue,
 } from '@dormouse/jobs';
 import { KeyRing, openKeyProvider } from '@dormouse/keys';
@@ -84,6 +85,9 @@ export async function startWorker(config: ServiceConfig, logger: Logger, metrics
     const reconciler = new Reconciler({ ledger, log: logger });
     reconciler.start();
     stops.push(() => reconciler.stop());
+    const retention = new RetentionSweep({ ledger, log: logger });
+    retention.start();
+    stops.push(() => retention.stop());
 
     const workerId = `${config.hostId}/${process.pid}/${randomUUID().slice(0, 8)}`;
     const images = new ImageIndexer(diskRoot, keys, logger);

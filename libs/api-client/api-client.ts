@@ -1,4 +1,13 @@
-import type { DesktopView, HostView, KeyRotationView, KeyView, OperationView, Page, PoolView } from '@dormouse/ledger';
+import type {
+  DesktopView,
+  HostView,
+  KeptCheckpointView,
+  KeyRotationView,
+  KeyView,
+  OperationView,
+  Page,
+  PoolView,
+} from '@dormouse/ledger';
 import type { JsonObject } from '@dormouse/session';
 import { errorOf, reach } from './problem';
 
@@ -9,6 +18,12 @@ export interface ApiAccess {
 }
 
 export type DesktopCommand = 'start' | 'save' | 'restore' | 'stop';
+
+export interface CommandBody {
+  readonly reason: string;
+  readonly force?: boolean;
+  readonly checkpointId?: string;
+}
 
 /** The admin API. Every method throws the error that the api answered with, or SERVICE_UNAVAILABLE when none did. */
 export class ApiClient {
@@ -32,7 +47,8 @@ export class ApiClient {
     await this.call('DELETE', desktopPath(id));
   }
 
-  command(id: string, command: DesktopCommand, body: { reason: string; force?: boolean }): Promise<OperationView> {
+  /** @param body `force` for save and stop; `checkpointId` for restore: another than its own loses what came after it */
+  command(id: string, command: DesktopCommand, body: CommandBody): Promise<OperationView> {
     return this.call('POST', `${desktopPath(id)}/${command}`, body);
   }
 
@@ -47,6 +63,19 @@ export class ApiClient {
       `${desktopPath(desktopId)}/operations`,
     );
     return items;
+  }
+
+  /** The checkpoints of a desktop, newest first, page by page. */
+  checkpoints(desktopId: string): AsyncGenerator<KeptCheckpointView> {
+    return this.pages(`${desktopPath(desktopId)}/checkpoints`);
+  }
+
+  pinCheckpoint(desktopId: string, checkpointId: string, reason: string): Promise<KeptCheckpointView> {
+    return this.call('PUT', pinPath(desktopId, checkpointId), { reason });
+  }
+
+  unpinCheckpoint(desktopId: string, checkpointId: string, reason: string): Promise<KeptCheckpointView> {
+    return this.call('DELETE', `${pinPath(desktopId, checkpointId)}?reason=${encodeURIComponent(reason)}`);
   }
 
   pool(id: string): Promise<PoolView> {
@@ -97,4 +126,8 @@ export class ApiClient {
 
 function desktopPath(id: string): string {
   return `/v1/desktops/${encodeURIComponent(id)}`;
+}
+
+function pinPath(desktopId: string, checkpointId: string): string {
+  return `${desktopPath(desktopId)}/checkpoints/${encodeURIComponent(checkpointId)}/pin`;
 }

@@ -52,8 +52,13 @@ export interface Hypervisor {
   /** What this host would build of the spec: equal to a checkpoint's, or it cannot wake here. */
   fingerprint(launchSpec: LaunchSpec): Promise<Fingerprint>;
 
-  /** Starts the machine from its disk; resolves when it runs. @throws MACHINE_START_FAILED */
-  boot(machine: Machine): Promise<void>;
+  /**
+   * Starts the machine from its disk; resolves when it runs.
+   * @param machine its `diskGeneration` is made here when it is not there yet
+   * @param parent the generation to make it on, which stays as it is; null for the golden images
+   * @throws MACHINE_START_FAILED
+   */
+  boot(machine: Machine, parent: string | null): Promise<void>;
 
   /** Resolves when the guest answers, after at most `patienceMs`. @throws GUEST_UNRESPONSIVE, also when aborted */
   awaitGuest(machine: Machine, patienceMs: number, signal: AbortSignal): Promise<void>;

@@ -106,10 +106,10 @@ export class QemuHypervisor implements Hypervisor {
     return fingerprintOf(launchSpec, await this.probe());
   }
 
-  async boot(machine: Machine): Promise<void> {
+  async boot(machine: Machine, parent: string | null): Promise<void> {
     await this.release(machine.desktopId);
     if (machine.diskGeneration !== null) {
-      await this.layers.create(machine.desktopId, machine.launchSpec, machine.diskGeneration, null);
+      await this.layers.create(machine.desktopId, machine.launchSpec, machine.diskGeneration, parent);
     }
     const qmp = await this.start(machine, {});
     qmp.close();

@@ -1,6 +1,6 @@
 import type { CheckpointEntity, DesktopEntity, HostEntity, OperationEntity, PoolEntity } from '@dormouse/persistence';
-import { occupancy, visibleConnections } from '@dormouse/session';
-import type { CheckpointView, DesktopView, HostView, OperationView, PoolView } from './views';
+import { occupancy, visibleConnections, type KeepReason } from '@dormouse/session';
+import type { CheckpointView, DesktopView, HostView, KeptCheckpointView, OperationView, PoolView } from './views';
 
 /** A host that has not been heard from for longer than this gets no desktops. */
 export const hostSilenceMs = 30_000;
@@ -69,7 +69,22 @@ export function asCheckpointView(row: CheckpointEntity): CheckpointView {
     facts: row.facts,
     createdAt: row.createdAt.toISOString(),
     durableAt: iso(row.durableAt),
+    parentId: row.parentId,
+    restoredAt: iso(row.restoredAt),
+    condemnedAt: iso(row.condemnedAt),
+    pin:
+      row.pinnedAt === null
+        ? null
+        : { at: row.pinnedAt.toISOString(), by: row.pinnedBy ?? '', reason: row.pinReason ?? '' },
   };
+}
+
+export function asKeptCheckpointView(
+  row: CheckpointEntity,
+  desktop: DesktopEntity,
+  keptBecause: readonly KeepReason[],
+): KeptCheckpointView {
+  return { ...asCheckpointView(row), current: row.id === desktop.checkpointId, keptBecause };
 }
 
 export function asPoolView(row: PoolEntity): PoolView {

@@ -1,9 +1,12 @@
 import { CheckpointEntity, DesktopEntity } from '@dormouse/persistence';
-import { type EntityManager, type FindOptionsWhere, In, IsNull, Not } from 'typeorm';
+import { type EntityManager, IsNull, Not } from 'typeorm';
 import { asCheckpointView } from './as-view';
 import type { CheckpointFacts, Fence } from './commands';
+import { condemn } from './condemn';
 import { sealDiskGeneration, unsealDiskGeneration } from './disk-generations';
 import { ask, lockInForce } from './fenced';
+import type { LoadedDesktop } from './loaded-desktop';
+import { applyRetention, findCheckpointInUse } from './retention';
 import { insertRow, updateRow } from './rows';
 import type { LedgerTransaction, Transactions } from './transactions';
 import type { CheckpointView } from './views';
@@ -32,11 +35,12 @@ export function commitCheckpoint(transactions: Transactions, fence: Fence, facts
     transactions,
     fence,
     (generation) => ({ type: 'checkpoint_durable', generation }),
-    async (transaction, { row, policy }) => {
+    async (transaction, loaded) => {
+      const { row } = loaded;
       if (row.checkpointId === facts.id) return;
       await writeDurable(transaction, row, facts);
       await updateRow(transaction.manager, DesktopEntity, row, { checkpointId: facts.id });
-      await condemnOlder(transaction, row.id, policy.keepCheckpoints);
+      await applyRetention(transaction, loaded);
     },
   );
 }
@@ -46,11 +50,12 @@ async function writeDurable(transaction: LedgerTransaction, desktop: DesktopEnti
   if (facts.diskGeneration !== null) await sealDiskGeneration(transaction, desktop, facts.diskGeneration);
   await manager.query(
     `INSERT INTO checkpoints (id, desktop_id, state, storage_prefix, disk_generation, ram_bytes, stored_bytes, facts,
-       created_at, durable_at)
-     VALUES ($1, $2, 'durable', $3, $4, $5, $6, $7, $8, $8)
+       created_at, durable_at, parent_id)
+     VALUES ($1, $2, 'durable', $3, $4, $5, $6, $7, $8, $8, $9)
      ON CONFLICT (id) DO UPDATE SET state = 'durable', storage_prefix = excluded.storage_prefix,
        disk_generation = excluded.disk_generation, ram_bytes = excluded.ram_bytes,
-       stored_bytes = excluded.stored_bytes, facts = excluded.facts, durable_at = excluded.durable_at`,
+       stored_bytes = excluded.stored_bytes, facts = excluded.facts, durable_at = excluded.durable_at,
+       parent_id = excluded.parent_id`,
     [
       facts.id,
       desktop.id,
@@ -60,50 +65,33 @@ async function writeDurable(transaction: LedgerTransaction, desktop: DesktopEnti
       facts.storedBytes,
       JSON.stringify(facts.facts),
       now,
+      desktop.checkpointId,
     ],
   );
 }
 
-async function condemnOlder({ manager, now }: LedgerTransaction, desktopId: string, keep: number): Promise<void> {
-  await manager.query(
-    `UPDATE checkpoints SET state = 'condemned', condemned_at = $3 WHERE id IN (
-       SELECT id FROM checkpoints WHERE desktop_id = $1 AND state = 'durable' ORDER BY durable_at DESC, id OFFSET $2)`,
-    [desktopId, keep, now],
-  );
-}
-
-/** Every way out begins here: whoever removes the objects counts from `condemnedAt`. */
-async function condemn(
-  { manager, now }: LedgerTransaction,
-  which: FindOptionsWhere<CheckpointEntity> & { state: unknown },
-): Promise<void> {
-  await manager.update(CheckpointEntity, which, { state: 'condemned', condemnedAt: now });
+/** A restore is over and every page is there: what it woke is the desktop's checkpoint, and proven. */
+export async function writeWoken({ manager, now }: LedgerTransaction, loaded: LoadedDesktop): Promise<void> {
+  const woken = await findCheckpointInUse(manager, loaded);
+  if (woken === null) return;
+  await updateRow(manager, CheckpointEntity, woken, { restoredAt: now });
+  await updateRow(manager, DesktopEntity, loaded.row, { checkpointId: woken.id });
 }
 
 /**
  * A save was called off after its checkpoint was committed: the guest goes on and writes to the disk layer that was to be
- * sealed with it, so the two no longer belong together. The desktop goes back to the checkpoint before.
+ * sealed with it, so the two no longer belong together, pinned or not. The desktop goes back to the checkpoint before, which
+ * is not always the next older one: it may have gone back to it.
  */
 export async function withdrawCheckpoint(transaction: LedgerTransaction, desktop: DesktopEntity): Promise<void> {
   if (desktop.checkpointId === null) return;
   const { manager } = transaction;
-  await condemn(transaction, { id: desktop.checkpointId, state: 'durable' });
+  const { id, parentId } = await manager.findOneByOrFail(CheckpointEntity, { id: desktop.checkpointId });
+  await condemn(transaction, { id, state: 'durable' });
   if (desktop.diskGeneration !== null) await unsealDiskGeneration(manager, desktop.diskGeneration);
-  const previous = await manager.findOne(CheckpointEntity, {
-    where: { desktopId: desktop.id, state: 'durable' },
-    order: { durableAt: 'DESC' },
-  });
-  await updateRow(manager, DesktopEntity, desktop, { checkpointId: previous?.id ?? null });
-}
-
-/** An operation has ended: what it was still writing will never be finished. */
-export function condemnUnfinished(transaction: LedgerTransaction, desktopId: string): Promise<void> {
-  return condemn(transaction, { desktopId, state: 'writing' });
-}
-
-/** The desktop is deleted: nobody will wake from these again. */
-export function condemnAll(transaction: LedgerTransaction, desktopId: string): Promise<void> {
-  return condemn(transaction, { desktopId, state: In(['writing', 'durable']) });
+  const parent =
+    parentId === null ? null : await manager.findOneBy(CheckpointEntity, { id: parentId, state: 'durable' });
+  await updateRow(manager, DesktopEntity, desktop, { checkpointId: parent?.id ?? null });
 }
 
 export async function condemnedCheckpoints(

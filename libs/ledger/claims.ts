@@ -1,9 +1,11 @@
-import { CheckpointEntity, OperationEntity } from '@dormouse/persistence';
+import { OperationEntity } from '@dormouse/persistence';
 import type { JsonObject } from '@dormouse/session';
 import { asCheckpointView, asDesktopView, asOperationView } from './as-view';
 import type { ClaimedOperation } from './commands';
 import { decideAndWrite } from './decide-and-write';
+import { layerOf } from './disk-generations';
 import { lockDesktop } from './loaded-desktop';
+import { findCheckpointInUse } from './retention';
 import { updateRow } from './rows';
 import type { Transactions } from './transactions';
 
@@ -37,8 +39,7 @@ export function claim(transactions: Transactions, wanted: Claim): Promise<Claime
     });
 
     const { row } = loaded;
-    const checkpoint =
-      row.checkpointId === null ? null : await manager.findOneBy(CheckpointEntity, { id: row.checkpointId });
+    const checkpoint = await findCheckpointInUse(manager, loaded);
     const candidate = operation.input?.launchSpec as JsonObject | undefined;
     return {
       fence: { desktopId: row.id, operationId, generation, attempt: operation.attempt },
@@ -46,6 +47,7 @@ export function claim(transactions: Transactions, wanted: Claim): Promise<Claime
       desktop: asDesktopView(row, operation),
       launchSpec: candidate ?? row.launchSpec,
       checkpoint: checkpoint === null ? null : asCheckpointView(checkpoint),
+      layer: await layerOf(manager, row, operation, checkpoint),
       takenOver,
     };
   });

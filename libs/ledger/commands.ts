@@ -1,4 +1,11 @@
-import type { BrokerEvent, FinishStatus, JsonObject, OperationKind, RecordedError } from '@dormouse/session';
+import type {
+  BrokerEvent,
+  FinishStatus,
+  JsonObject,
+  LayerToWrite,
+  OperationKind,
+  RecordedError,
+} from '@dormouse/session';
 import type { CheckpointView, DesktopView, OperationView } from './views';
 
 /** One verified webhook. `webhookId` is the `webhook-id` header: the same id twice has no second effect. */
@@ -36,6 +43,18 @@ export interface RequestCommand {
   readonly requestedBy: string;
   /** Save or stop although somebody is there. */
   readonly force?: boolean;
+  /**
+   * Only for `restore`: a durable checkpoint of the desktop. To name another than its own is to agree that the desktop
+   * loses what came after it.
+   */
+  readonly checkpointId?: string;
+}
+
+export interface PinCommand {
+  readonly desktopId: string;
+  readonly checkpointId: string;
+  readonly reason: string;
+  readonly actor: string;
 }
 
 /**
@@ -55,8 +74,10 @@ export interface ClaimedOperation {
   readonly desktop: DesktopView;
   /** The spec to work with: for `register` the one to be examined, which is not the desktop's own before it is good. */
   readonly launchSpec: JsonObject;
-  /** The desktop's current checkpoint: what a restore wakes, what a save compares with. */
+  /** What a restore wakes, what a save compares with: the desktop's current checkpoint, or the one that was named. */
   readonly checkpoint: CheckpointView | null;
+  /** What the machine writes to, if it has writable disks; null when the operation starts no machine. */
+  readonly layer: LayerToWrite | null;
   /** Another worker (or an earlier life of this one) held it before: look at what is really there, then act. */
   readonly takenOver: boolean;
 }
@@ -80,7 +101,7 @@ export interface FinishOutcome {
   readonly desktop?: {
     readonly fingerprint?: JsonObject;
     readonly hostId?: string;
-    /** The disk generation that is written to from now on. */
+    /** The disk generation that is written to from now on: that of `ClaimedOperation.layer`. */
     readonly diskGeneration?: string;
   };
 }

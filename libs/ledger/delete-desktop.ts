@@ -2,7 +2,7 @@ import { DormouseError } from '@dormouse/errors';
 import { DesktopEntity, DiskGenerationEntity } from '@dormouse/persistence';
 import { machineStates } from '@dormouse/session';
 import { recordAudit } from './audit';
-import { condemnAll } from './checkpoints';
+import { condemnAll } from './condemn';
 import { shredKey } from './data-keys';
 import { lockKnownDesktop } from './loaded-desktop';
 import { forgetJob } from './outbox';

@@ -16,6 +16,7 @@ import type {
   Fence,
   FinishOutcome,
   HostAnnouncement,
+  PinCommand,
   Receipt,
   Registered,
   Registration,
@@ -26,14 +27,17 @@ import { deleteDesktop } from './delete-desktop';
 import { diskGenerationsOf, forgetDiskGenerations } from './disk-generations';
 import { deletedDesktops, desktopHoldings, desktopsWithCondemned, type DesktopHoldings } from './garbage';
 import { announceHost, listHosts } from './hosts';
+import { listCheckpoints } from './kept-checkpoints';
+import { pinCheckpoint, unpinCheckpoint } from './pins';
 import { putPool, viewPool } from './pools';
+import { sweepRetention } from './retention';
 import { listDesktops, listOperations, viewCheckpoint, viewDesktop, viewOperation } from './reading';
 import { forgetOldMessages, requeueForgotten } from './upkeep';
 import { receiveEvent } from './receive-event';
 import { registerDesktop } from './register-desktop';
 import { graceElapsed, request } from './requests';
 import { Transactions } from './transactions';
-import type { CheckpointView, DesktopView, HostView, OperationView, Page, PoolView } from './views';
+import type { CheckpointView, DesktopView, HostView, KeptCheckpointView, OperationView, Page, PoolView } from './views';
 import {
   advance,
   authorizeSwitchover,
@@ -145,6 +149,29 @@ export class SessionLedger {
   /** Only off, saved or restore-blocked. @throws DESKTOP_UNKNOWN, DESKTOP_BUSY. */
   deleteDesktop(desktopId: string, actor: string): Promise<void> {
     return deleteDesktop(this.transactions, desktopId, actor);
+  }
+
+  /** A durable checkpoint stays, whatever the pool's policy says. @throws DESKTOP_UNKNOWN, CHECKPOINT_UNKNOWN */
+  pinCheckpoint(command: PinCommand): Promise<KeptCheckpointView> {
+    return pinCheckpoint(this.transactions, command);
+  }
+
+  /** Then the pool's policy decides, at once. @throws DESKTOP_UNKNOWN, CHECKPOINT_UNKNOWN */
+  unpinCheckpoint(command: PinCommand): Promise<KeptCheckpointView> {
+    return unpinCheckpoint(this.transactions, command);
+  }
+
+  /** Condemns what only its age has kept so far. @returns how many checkpoints */
+  sweepRetention(): Promise<number> {
+    return sweepRetention(this.transactions);
+  }
+
+  /** Newest first, from after `cursor`, those whose objects are gone left out. @throws DESKTOP_UNKNOWN */
+  listCheckpoints(
+    desktopId: string,
+    page: { cursor?: string | null; limit: number },
+  ): Promise<Page<KeptCheckpointView>> {
+    return listCheckpoints(this.transactions, desktopId, page);
   }
 
   /** Checkpoints of a desktop whose objects may go: superseded, given up, or of a deleted desktop. */

@@ -1,6 +1,6 @@
 import { DormouseError } from '@dormouse/errors';
 import { DesktopEntity, OperationEntity, PoolEntity } from '@dormouse/persistence';
-import { openStatuses, type OpenOperation, type PoolPolicy, type Session } from '@dormouse/session';
+import { openStatuses, type GoingBack, type OpenOperation, type PoolPolicy, type Session } from '@dormouse/session';
 import { In, type EntityManager } from 'typeorm';
 
 /** A desktop whose row this transaction holds, with all that a decision needs. */
@@ -58,5 +58,6 @@ function openOperationOf(operation: OperationEntity): OpenOperation {
     requestedBy: operation.requestedBy,
     cancelRequested: operation.cancelRequestedAt !== null,
     forced: operation.forced,
+    goingBack: (operation.input?.goingBack ?? null) as GoingBack | null,
   };
 }

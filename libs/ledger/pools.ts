@@ -4,10 +4,11 @@ import { isIdentifier, parsePoolPolicy, type JsonObject } from '@dormouse/sessio
 import type { EntityManager } from 'typeorm';
 import { asPoolView } from './as-view';
 import { recordAudit } from './audit';
+import { sweepRetention } from './retention';
 import type { Transactions } from './transactions';
 import type { PoolView } from './views';
 
-export function putPool(
+export async function putPool(
   transactions: Transactions,
   { poolId, policy: given, actor }: { poolId: string; policy: unknown; actor: string },
 ): Promise<PoolView> {
@@ -15,7 +16,7 @@ export function putPool(
     throw new DormouseError('REQUEST_INVALID', 'a pool id holds a-z, 0-9 and -, at most 63 characters', { poolId });
   }
   const policy = parsePoolPolicy(given);
-  return transactions.run(async (transaction) => {
+  const view = await transactions.run(async (transaction) => {
     const { manager, now } = transaction;
     await manager.query(
       `INSERT INTO pools (id, policy, created_at, updated_at) VALUES ($1, $2, $3, $3)
@@ -26,6 +27,8 @@ export function putPool(
     await recordAudit(transaction, { actor, action: 'pool.put', target: poolId, outcome: 'accepted', details });
     return viewPool(manager, poolId);
   });
+  await sweepRetention(transactions, poolId);
+  return view;
 }
 
 export async function viewPool(manager: EntityManager, poolId: string): Promise<PoolView> {

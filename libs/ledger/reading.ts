@@ -62,6 +62,6 @@ export async function viewCheckpoint(manager: EntityManager, checkpointId: strin
 }
 
 /** Postgres refuses other texts with an error of its own, where the answer is simply that there is none. */
-function isUuid(text: string): boolean {
+export function isUuid(text: string): boolean {
   return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text);
 }

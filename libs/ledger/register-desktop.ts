@@ -72,7 +72,7 @@ async function registerNew(
   await writeDecision(transaction, loaded, {
     outcome: 'applied',
     session,
-    effects: [{ ...opened, requestedBy: actor, forced: false }],
+    effects: [{ ...opened, requestedBy: actor, forced: false, goingBack: null }],
     explanation: 'the launch spec is to be examined',
   });
   await recordAudit(transaction, { actor, action: 'desktop.register', target: id, outcome: 'accepted' });

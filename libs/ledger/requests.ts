@@ -1,28 +1,31 @@
-import { DormouseError } from '@dormouse/errors';
+import { DormouseError, type ErrorCode } from '@dormouse/errors';
+import type { Decision } from '@dormouse/session';
 import { asOperationView } from './as-view';
 import { recordAudit } from './audit';
 import type { RequestCommand } from './commands';
 import { decideAndWrite } from './decide-and-write';
-import { lockDesktop, lockKnownDesktop } from './loaded-desktop';
-import type { Transactions } from './transactions';
+import { findDurable, notKept } from './kept-checkpoints';
+import { lockDesktop, lockKnownDesktop, sessionOf, type LoadedDesktop } from './loaded-desktop';
+import type { LedgerTransaction, Transactions } from './transactions';
 import type { OperationView } from './views';
 
 /** What people ask for. A refusal is thrown after the commit, so that it stays in the audit log. */
 export async function request(
   transactions: Transactions,
   desktopId: string,
-  { kind, reason, requestedBy, force = false }: RequestCommand,
+  command: RequestCommand,
 ): Promise<{ operation: OperationView; joined: boolean }> {
+  const { kind, reason, requestedBy, force = false, checkpointId } = command;
   const { decision, operation } = await transactions.run(async (transaction) => {
     const loaded = await lockKnownDesktop(transaction.manager, desktopId);
-    const decided = await decideAndWrite(transaction, loaded, { type: 'request', kind, reason, requestedBy, force });
+    const decided = await decideRequest(transaction, loaded, command);
     await recordAudit(transaction, {
       actor: requestedBy,
       action: `desktop.${kind}`,
       target: desktopId,
       reason,
       outcome: decided.refusal?.code ?? decided.outcome,
-      ...(force ? { details: { force } } : {}),
+      details: { ...(force && { force }), ...(checkpointId !== undefined && { checkpointId }) },
     });
     return { decision: decided, operation: loaded.operation };
   });
@@ -31,6 +34,25 @@ export async function request(
     throw new DormouseError(code, message, { desktopId });
   }
   return { operation: asOperationView(operation), joined: decision.outcome === 'joined' };
+}
+
+async function decideRequest(
+  transaction: LedgerTransaction,
+  loaded: LoadedDesktop,
+  { checkpointId, ...asked }: RequestCommand,
+): Promise<Decision> {
+  const event = { type: 'request', ...asked } as const;
+  if (checkpointId === undefined) return decideAndWrite(transaction, loaded, event);
+  const named = { desktopId: loaded.row.id, checkpointId };
+  const found = await findDurable(transaction.manager, named);
+  if (found === null) return refusal(loaded, 'CHECKPOINT_UNKNOWN', notKept(named));
+  const checkpoint = { id: found.id, current: found.id === loaded.row.checkpointId };
+  return decideAndWrite(transaction, loaded, { ...event, checkpoint });
+}
+
+function refusal(loaded: LoadedDesktop, code: ErrorCode, message: string): Decision {
+  const session = sessionOf(loaded);
+  return { outcome: 'refused', session, effects: [], explanation: message, refusal: { code, message } };
 }
 
 export function graceElapsed(transactions: Transactions, desktopId: string, generation: number): Promise<void> {

@@ -1,6 +1,7 @@
 import type {
   EndedStatus,
   JsonObject,
+  KeepReason,
   MachineState,
   Occupancy,
   OpenStatus,
@@ -76,6 +77,20 @@ export interface CheckpointView {
   readonly facts: JsonObject;
   readonly createdAt: string;
   readonly durableAt: string | null;
+  /** The desktop's checkpoint before it. */
+  readonly parentId: string | null;
+  /** When a desktop was last woken from it to the last page. */
+  readonly restoredAt: string | null;
+  readonly condemnedAt: string | null;
+  readonly pin: { readonly at: string; readonly by: string; readonly reason: string } | null;
+}
+
+/** A checkpoint as one of a desktop's. */
+export interface KeptCheckpointView extends CheckpointView {
+  /** The desktop sleeps in it, or has gone on from it. */
+  readonly current: boolean;
+  /** Why it stays; empty for one that is being written or is condemned. */
+  readonly keptBecause: readonly KeepReason[];
 }
 
 export interface PoolView {

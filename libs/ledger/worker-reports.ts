@@ -1,12 +1,15 @@
+import { DormouseError } from '@dormouse/errors';
 import { DesktopEntity, OperationEntity } from '@dormouse/persistence';
 import type { JsonObject, OperationPhase } from '@dormouse/session';
 import { asDesktopView } from './as-view';
-import { condemnUnfinished, withdrawCheckpoint } from './checkpoints';
+import { withdrawCheckpoint, writeWoken } from './checkpoints';
 import type { Fence, FinishOutcome } from './commands';
+import { condemnUnfinished } from './condemn';
 import { decideAndWrite } from './decide-and-write';
-import { openDiskGeneration } from './disk-generations';
+import { layerOf, openDiskGeneration } from './disk-generations';
 import { ask, isMisreport, lockInForce, misreport } from './fenced';
-import { lockKnownDesktop } from './loaded-desktop';
+import { lockKnownDesktop, type LoadedDesktop } from './loaded-desktop';
+import { applyRetention, findCheckpointInUse } from './retention';
 import { updateRow } from './rows';
 import type { LedgerTransaction, Transactions } from './transactions';
 import type { DesktopView } from './views';
@@ -55,10 +58,12 @@ export function finish(transactions: Transactions, fence: Fence, outcome: Finish
     const { row, operation } = loaded;
     const withdrawn =
       row.machineState === 'resident' && operation?.phase !== 'release' && outcome.status !== 'succeeded';
-    await writeFindings(transaction, row, outcome);
+    await writeFindings(transaction, loaded, fence, outcome);
     if (outcome.status === 'succeeded' && operation?.kind === 'register') {
       await writeAccepted(transaction, row, operation, outcome);
     }
+    const woken = outcome.status === 'succeeded' && operation?.kind === 'restore';
+    if (woken) await writeWoken(transaction, loaded);
     const decision = await decideAndWrite(
       transaction,
       loaded,
@@ -73,6 +78,7 @@ export function finish(transactions: Transactions, fence: Fence, outcome: Finish
     if (isMisreport(decision)) throw misreport(decision, fence);
     if (withdrawn) await withdrawCheckpoint(transaction, row);
     await condemnUnfinished(transaction, fence.desktopId);
+    if (woken) await applyRetention(transaction, loaded);
   });
 }
 
@@ -88,12 +94,34 @@ export function reportMachine(
   });
 }
 
-async function writeFindings(transaction: LedgerTransaction, row: DesktopEntity, { desktop: found }: FinishOutcome) {
-  if (found?.diskGeneration !== undefined) {
-    await openDiskGeneration(transaction, row, found.diskGeneration);
-    await updateRow(transaction.manager, DesktopEntity, row, { diskGeneration: found.diskGeneration });
-  }
+async function writeFindings(
+  transaction: LedgerTransaction,
+  loaded: LoadedDesktop,
+  fence: Fence,
+  { desktop: found }: FinishOutcome,
+): Promise<void> {
+  const { row } = loaded;
+  if (found?.diskGeneration !== undefined) await writeLayer(transaction, loaded, fence, found.diskGeneration);
   if (found?.hostId !== undefined) await updateRow(transaction.manager, DesktopEntity, row, { hostId: found.hostId });
+}
+
+/** Only the layer that the claim has named, which is never a sealed one. @throws INTERNAL for any other */
+async function writeLayer(
+  transaction: LedgerTransaction,
+  loaded: LoadedDesktop,
+  { desktopId, operationId }: Fence,
+  generation: string,
+): Promise<void> {
+  const { manager } = transaction;
+  const { row, operation } = loaded;
+  const checkpoint = await findCheckpointInUse(manager, loaded);
+  const layer = operation === null ? null : await layerOf(manager, row, operation, checkpoint);
+  if (layer?.generation !== generation) {
+    const message = `a machine writes to the disk layer ${generation}, and was to write to ${layer?.generation ?? 'none'}`;
+    throw new DormouseError('INTERNAL', message, { desktopId, operationId });
+  }
+  await openDiskGeneration(transaction, desktopId, layer);
+  await updateRow(manager, DesktopEntity, row, { diskGeneration: generation });
 }
 
 /** The spec that was examined becomes the desktop's own, with what was found. */

@@ -112,7 +112,7 @@ async function openOperation(
     workerId: null,
     leaseExpiresAt: null,
     attempt: 0,
-    input: input ?? null,
+    input: effect.goingBack === null ? (input ?? null) : { goingBack: { ...effect.goingBack } },
     progress: {},
     result: null,
     error: null,

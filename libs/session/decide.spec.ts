@@ -41,7 +41,7 @@ function sessionIn(machine: MachineState, changes: Partial<Session> = {}): Sessi
 
 function operation(kind: OperationKind, phase: OperationPhase = firstPhase(kind), claimed = true) {
   const status = claimed ? ('active' as const) : ('pending' as const);
-  return { kind, phase, status, requestedBy: brokerActor, cancelRequested: false, forced: false };
+  return { kind, phase, status, requestedBy: brokerActor, cancelRequested: false, forced: false, goingBack: null };
 }
 
 function broker(type: BrokerEvent['type'], fields: object = {}): SessionEvent {
@@ -52,6 +52,13 @@ function broker(type: BrokerEvent['type'], fields: object = {}): SessionEvent {
 const connect = (connectionId = 'alice') => broker('vdc.session.connected', { connectionId });
 const disconnect = (connectionId = 'alice') => broker('vdc.session.disconnected', { connectionId, reason: 'user' });
 const request = (kind: OperationKind): SessionEvent => ({ type: 'request', kind, reason: 'test', requestedBy: 'anna' });
+const restoreOf = (id: string, current = false): SessionEvent => ({
+  type: 'request',
+  kind: 'restore',
+  reason: 'test',
+  requestedBy: 'anna',
+  checkpoint: { id, current },
+});
 const report = (type: 'claimed' | 'switchover_reached' | 'checkpoint_durable' | 'release_reached' | 'guest_ran') =>
   ({ type, generation: 7 }) as const;
 const finished = (status: 'succeeded' | 'failed' | 'cancelled', code?: 'CHECKPOINT_CORRUPT' | 'STORAGE_FULL') =>
@@ -322,6 +329,52 @@ describe('failures', () => {
     const { session, effects } = settle(sessionIn('grace'), eventOf.foundAbsent);
     expect(session).toMatchObject({ machine: 'off', deadlineMs: null, lastError: { code: 'MACHINE_GONE' } });
     expect(effects).toEqual([{ type: 'unschedule_grace', generation: 7 }]);
+  });
+});
+
+describe('a restore of a checkpoint that was named', () => {
+  const older = '7e58a8a5-8b9f-4a2e-9d0e-2f4d2a3b1c00';
+
+  test.each(['saved', 'restore-blocked'] as const)('goes back to it from %s, and notes where it began', (from) => {
+    const { session, effects } = settle(sessionIn(from), restoreOf(older));
+    const goingBack = { checkpointId: older, from };
+    expect(session).toMatchObject({ machine: 'restoring', operation: { kind: 'restore', goingBack } });
+    expect(effects).toEqual([expect.objectContaining({ type: 'open_operation', goingBack })]);
+  });
+
+  test('is an ordinary one when it names the desktop’s own', () => {
+    expect(settle(sessionIn('saved'), restoreOf(older, true)).session.operation?.goingBack).toBeNull();
+  });
+
+  test.each([
+    ['saved', 'STORAGE_FULL'],
+    ['saved', 'CHECKPOINT_CORRUPT'],
+    ['restore-blocked', 'STORAGE_FULL'],
+    ['restore-blocked', 'CHECKPOINT_CORRUPT'],
+  ] as const)('that fails before the guest runs leaves the desktop %s, also for %s', (from, code) => {
+    const { session } = settle(sessionIn(from, { restoreFailures: 2 }), restoreOf(older));
+    const failed = decide(session, { ...finished('failed', code), generation: session.generation }, policy, nowMs);
+    expect(failed.session).toMatchObject({ machine: from, operation: null, restoreFailures: 2, lastError: { code } });
+  });
+
+  test('that fails while memory comes is not followed by a silent wake of another: an operator decides', () => {
+    const goingBack = { checkpointId: older, from: 'saved' as const };
+    const session = sessionIn('hydrating', { operation: { ...operation('restore', 'hydrate'), goingBack } });
+    expect(settle(session, finished('failed', 'STORAGE_FULL')).session.machine).toBe('restore-blocked');
+  });
+
+  test('joins a restore of the same, and is refused while another is woken', () => {
+    const { session } = settle(sessionIn('saved'), restoreOf(older));
+    expect(settle(session, restoreOf(older)).outcome).toBe('joined');
+    expect(settle(session, request('restore')).outcome).toBe('joined');
+    expect(settle(session, restoreOf('another')).refusal?.code).toBe('DESKTOP_BUSY');
+    expect(settle(session, restoreOf('its own', true)).refusal?.code).toBe('DESKTOP_BUSY');
+    expect(settle(sessionIn('restoring'), restoreOf('its own', true)).outcome).toBe('joined');
+    expect(settle(sessionIn('hydrating'), restoreOf(older)).refusal?.code).toBe('DESKTOP_BUSY');
+  });
+
+  test('while the desktop runs is refused', () => {
+    expect(settle(sessionIn('running'), restoreOf(older)).refusal?.message).toMatch(/saved, .*restore-blocked/);
   });
 });
 

@@ -41,10 +41,20 @@ export {
   policyActor,
   type Decision,
   type Effect,
+  type GoingBack,
   type OpenOperation,
   type RecordedError,
   type Session,
   type SessionEvent,
 } from './session';
+export {
+  keepReasons,
+  reasonsToKeep,
+  toCondemn,
+  type CheckpointStanding,
+  type KeepReason,
+  type RetentionPolicy,
+} from './retention';
+export { layerToWrite, type DiskNow, type LayerToWrite } from './layer-to-write';
 export { decide } from './decide';
 export { answers, rules, signals, type RuleName, type Signal } from './transitions';

@@ -155,6 +155,14 @@ export const operationRules = {
 
   restoreFailed: ({ session, event }) => {
     const error = errorOf(event);
+    const goingBack = session.operation?.goingBack;
+    if (goingBack) {
+      // Of another checkpoint: that says nothing about the desktop's own.
+      return applied(
+        change(end(from(session), finishedAs(event), error), { machine: goingBack.from, lastError: error }),
+        'the checkpoint that was named did not wake; the desktop is where it was before',
+      );
+    }
     const failures = session.restoreFailures + (finishedAs(event) === 'failed' ? 1 : 0);
     const hopeless = failures >= mostRestoreFailures || (error !== null && hopelessRestores.includes(error.code));
     return applied(

@@ -6,6 +6,8 @@ export interface PoolPolicy {
   readonly graceMs: number;
   /** How many durable checkpoints of a desktop are kept, the current one among them. */
   readonly keepCheckpoints: number;
+  /** Besides those, durable checkpoints that are younger than this are kept. */
+  readonly keepCheckpointsForMs?: number;
   /** After a wake that nobody used, the desktop stays up at least this long. */
   readonly minResidencyMs?: number;
 }
@@ -17,6 +19,7 @@ const dayMs = 24 * 60 * 60 * 1_000;
 const limits = {
   graceMs: { min: 0, max: 30 * dayMs, required: true },
   keepCheckpoints: { min: 1, max: 100, required: true },
+  keepCheckpointsForMs: { min: 0, max: 3_650 * dayMs, required: false },
   minResidencyMs: { min: 0, max: 30 * dayMs, required: false },
 } as const satisfies Record<keyof PoolPolicy, { min: number; max: number; required: boolean }>;
 
@@ -25,7 +28,7 @@ export function parsePoolPolicy(value: unknown): PoolPolicy {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new DormouseError(
       'REQUEST_INVALID',
-      'a pool policy is an object: {graceMs, keepCheckpoints, minResidencyMs?}',
+      'a pool policy is an object: {graceMs, keepCheckpoints, keepCheckpointsForMs?, minResidencyMs?}',
     );
   }
   const given = value as Readonly<Record<string, unknown>>;

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import type { DesktopEvent } from './broker-events';
 import { decide } from './decide';
 import { machineStates } from './machine-states';
+import { operationKindNames, type OperationKind } from './operations';
 import { defaultPoolPolicy } from './pool-policy';
 import { occupancy } from './presence';
 import { newSession, type Decision, type Session, type SessionEvent } from './session';
@@ -15,7 +16,7 @@ type Happening =
   | { do: 'broker'; type: DesktopEvent['type']; connection: string; late: number; lost: boolean; restart: boolean }
   | { do: 'wait'; ms: number }
   | { do: 'timer' }
-  | { do: 'request'; kind: 'register' | 'boot' | 'save' | 'restore' | 'stop'; force: boolean }
+  | { do: 'request'; kind: OperationKind; force: boolean; checkpoint: 'own' | 'other' | null }
   | { do: 'work'; failing: boolean; unhelpful: boolean }
   | { do: 'stale report' }
   | { do: 'observe'; observed: 'absent' | 'running' };
@@ -45,8 +46,9 @@ const happening: fc.Arbitrary<Happening> = fc.oneof(
     weight: 1,
     arbitrary: fc.record({
       do: fc.constant('request' as const),
-      kind: fc.constantFrom('register' as const, 'boot' as const, 'save' as const, 'restore' as const, 'stop' as const),
+      kind: fc.constantFrom(...operationKindNames),
       force: fc.boolean(),
+      checkpoint: fc.constantFrom(null, 'own' as const, 'other' as const),
     }),
   },
   {
@@ -117,8 +119,16 @@ class World {
     throw new Error(`never comes to rest: ${JSON.stringify(this.session)}`);
   }
 
-  private adminAsks({ kind, force }: Happening & { do: 'request' }): void {
-    const { outcome } = this.tell({ type: 'request', kind, reason: 'test', requestedBy: 'anna', force });
+  private adminAsks({ kind, force, checkpoint }: Happening & { do: 'request' }): void {
+    const named = kind === 'restore' && checkpoint !== null && this.session.checkpointed;
+    const { outcome } = this.tell({
+      type: 'request',
+      kind,
+      reason: 'test',
+      requestedBy: 'anna',
+      force,
+      ...(named && { checkpoint: { id: checkpoint, current: checkpoint === 'own' } }),
+    });
     if (force && (kind === 'save' || kind === 'stop') && outcome !== 'refused') this.putAway = true;
   }
 

@@ -1,4 +1,4 @@
-import { brokerActor, policyActor, type Decision, type OpenOperation, type Session } from './session';
+import { brokerActor, policyActor, type Decision, type GoingBack, type OpenOperation, type Session } from './session';
 import { errorOf, objection, refused, stays, type Question, type Rule } from './rule';
 import { applied, change, disarm, end, from, open, settled, withoutMachine } from './steps';
 import { answers, type RuleName, type Signal } from './transitions';
@@ -120,8 +120,22 @@ export const sessionRules = {
   },
 
   openRestore: (question) => {
-    if (question.session.checkpointed) return requested(question, 'restoring', 'the desktop wakes');
-    return refused(question.session, 'CHECKPOINT_UNKNOWN', 'the desktop has no checkpoint to wake from');
+    const { session } = question;
+    const checkpointId = namedAnother(question.event);
+    if (checkpointId !== null) {
+      const goingBack = { checkpointId, from: session.machine };
+      return requested(question, 'restoring', 'the desktop goes back to the checkpoint that was named', goingBack);
+    }
+    if (session.checkpointed) return requested(question, 'restoring', 'the desktop wakes');
+    return refused(session, 'CHECKPOINT_UNKNOWN', 'the desktop has no checkpoint to wake from');
+  },
+
+  joinRestore: ({ session, event }) => {
+    const named = event.type === 'request' && event.checkpoint !== undefined;
+    if (named && namedAnother(event) !== (session.operation?.goingBack?.checkpointId ?? null)) {
+      return refused(session, 'DESKTOP_BUSY', 'another checkpoint is being woken; try again when that has ended');
+    }
+    return stays(session, 'joined', 'what was asked for is under way already');
   },
 
   openStop: (question) => {
@@ -182,10 +196,21 @@ function withdrawSave({ session, policy, nowMs }: Question): Decision {
   return applied(settled(end(from(session), 'cancelled'), policy, nowMs), 'the save had not begun and is called off');
 }
 
-function requested(question: Question, machine: Question['session']['machine'], explanation: string): Decision {
+function requested(
+  question: Question,
+  machine: Question['session']['machine'],
+  explanation: string,
+  goingBack: GoingBack | null = null,
+): Decision {
   const { session, event } = question;
   if (event.type !== 'request') return stays(session, 'ignored', 'nobody asked');
-  return applied(change(open(from(session), { ...event, forced: forces(event) }), { machine }), explanation);
+  return applied(change(open(from(session), { ...event, forced: forces(event), goingBack }), { machine }), explanation);
+}
+
+/** The checkpoint that is to be gone back to; null when it is the desktop's own, which is also meant when none is named. */
+function namedAnother(event: Question['event']): string | null {
+  if (event.type !== 'request' || event.checkpoint === undefined || event.checkpoint.current) return null;
+  return event.checkpoint.id;
 }
 
 /** The open operation is forced from now on. */

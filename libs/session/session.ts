@@ -26,6 +26,14 @@ export interface OpenOperation {
   readonly cancelRequested: boolean;
   /** An admin wants it although somebody may be there: presence does not hinder it, until somebody new arrives. */
   readonly forced: boolean;
+  /** A restore that goes back to another checkpoint than the desktop's own; null for all else. */
+  readonly goingBack: GoingBack | null;
+}
+
+export interface GoingBack {
+  readonly checkpointId: string;
+  /** Where the desktop is again when this fails before its guest has run: nothing was changed. */
+  readonly from: MachineState;
 }
 
 /** All that decisions about one desktop depend on. */
@@ -64,6 +72,7 @@ export function newSession(generation: number, requestedBy: string): Session {
       requestedBy,
       cancelRequested: false,
       forced: false,
+      goingBack: null,
     },
     accepted: false,
     checkpointed: false,
@@ -87,6 +96,8 @@ export type SessionEvent =
       readonly requestedBy: string;
       /** Although somebody is there. Only heeded for `save` and `stop`. */
       readonly force?: boolean;
+      /** Only for `restore`: the durable checkpoint of this desktop that was named. */
+      readonly checkpoint?: { readonly id: string; readonly current: boolean };
     }
   | { readonly type: 'grace_elapsed'; readonly generation: number }
   | { readonly type: 'claimed'; readonly generation: number }
@@ -112,6 +123,7 @@ export type Effect =
       readonly reason: string;
       readonly requestedBy: string;
       readonly forced: boolean;
+      readonly goingBack: GoingBack | null;
     }
   | {
       readonly type: 'end_operation';

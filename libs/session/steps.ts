@@ -1,6 +1,6 @@
 import { firstPhase, type EndedStatus, type OperationKind } from './operations';
 import type { PoolPolicy } from './pool-policy';
-import { brokerActor, type Decision, type Effect, type RecordedError, type Session } from './session';
+import { brokerActor, type Decision, type Effect, type GoingBack, type RecordedError, type Session } from './session';
 import { occupancy } from './presence';
 
 /** A session on its way to the next one, with the effects gathered so far. The rules are made of these steps. */
@@ -44,7 +44,8 @@ export function open(
     reason,
     requestedBy,
     forced = false,
-  }: { kind: OperationKind; reason: string; requestedBy: string; forced?: boolean },
+    goingBack = null,
+  }: { kind: OperationKind; reason: string; requestedBy: string; forced?: boolean; goingBack?: GoingBack | null },
 ): Step {
   const disarmed = disarm(step);
   const generation = disarmed.session.generation + 1;
@@ -52,9 +53,17 @@ export function open(
     disarmed,
     {
       generation,
-      operation: { kind, phase: firstPhase(kind), status: 'pending', requestedBy, cancelRequested: false, forced },
+      operation: {
+        kind,
+        phase: firstPhase(kind),
+        status: 'pending',
+        requestedBy,
+        cancelRequested: false,
+        forced,
+        goingBack,
+      },
     },
-    { type: 'open_operation', kind, generation, reason, requestedBy, forced },
+    { type: 'open_operation', kind, generation, reason, requestedBy, forced, goingBack },
   );
 }
 

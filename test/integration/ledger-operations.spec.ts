@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { checkpoint, leaseMs, LedgerFixture } from './ledger-fixture';
 
 let fixture: LedgerFixture;
@@ -125,7 +124,7 @@ describe('a save', () => {
     expect(await fixture.ledger.advance(restore.fence, 'wake')).toBe(true);
     expect(await fixture.ledger.guestRan(restore.fence, { ttrMs: 700 })).toBe(true);
     expect(await fixture.state(id)).toBe('hydrating');
-    const diskGeneration = randomUUID();
+    const diskGeneration = restore.layer!.generation;
     await fixture.ledger.finish(restore.fence, {
       status: 'succeeded',
       result: { pageRequests: 3 },

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { sendWebhook, type DesktopCommand } from '@dormouse/api-client';
+import { sendWebhook, type CommandBody, type DesktopCommand } from '@dormouse/api-client';
 import { DormouseError } from '@dormouse/errors';
 import { RunDirectory } from '@dormouse/hypervisor';
 import type { DesktopView, OperationView } from '@dormouse/ledger';
@@ -56,8 +56,8 @@ export class Desk {
   }
 
   /** What its admin asks for, and how that ended. */
-  async command(command: DesktopCommand): Promise<OperationView> {
-    const { id } = await this.dormouse.api.command(this.id, command, { reason: 'asked for by a test' });
+  async command(command: DesktopCommand, more: Omit<CommandBody, 'reason'> = {}): Promise<OperationView> {
+    const { id } = await this.dormouse.api.command(this.id, command, { reason: 'asked for by a test', ...more });
     return this.ended(id);
   }
 

@@ -1,5 +1,6 @@
 import { Module } from '@nestjs/common';
 import { AccessModule } from '../access';
+import { CheckpointsController } from './checkpoints.controller';
 import { DesktopsController } from './desktops.controller';
 import { HostsController } from './hosts.controller';
 import { KeysController } from './keys.controller';
@@ -10,7 +11,14 @@ import { RotateKeysUsecase } from './rotate-keys.usecase';
 
 @Module({
   imports: [AccessModule],
-  controllers: [DesktopsController, OperationsController, PoolsController, HostsController, KeysController],
+  controllers: [
+    DesktopsController,
+    CheckpointsController,
+    OperationsController,
+    PoolsController,
+    HostsController,
+    KeysController,
+  ],
   providers: [RegisterDesktopUsecase, RotateKeysUsecase],
 })
 export class AdminModule {}

@@ -20,7 +20,14 @@ import { Actor, AdminKeyGuard, ChangeInterceptor, Changes } from '../access';
 import { tokens } from '../dependencies';
 import { DesktopBody, DesktopPageBody, OperationBody, OperationListBody, ProblemBody } from '../openapi';
 import { RegisterDesktopUsecase } from './register-desktop.usecase';
-import { IdentifierPipe, PageQuery, PutDesktopRequest, ReasonRequest, PutAwayRequest } from './requests';
+import {
+  IdentifierPipe,
+  PageQuery,
+  PutDesktopRequest,
+  ReasonRequest,
+  PutAwayRequest,
+  RestoreRequest,
+} from './requests';
 
 /** What a command may be refused with by the decision about it. */
 const decided = ['DESKTOP_BUSY', 'USER_PRESENT', 'PRESENCE_UNKNOWN', 'CHECKPOINT_UNKNOWN'] as const;
@@ -121,14 +128,22 @@ export class DesktopsController {
   @Post(':id/restore')
   @HttpCode(202)
   @Changes('desktop.restore', decided)
+  @ApiOperation({
+    summary: 'Wakes a desktop that is saved or restore-blocked',
+    description:
+      'From its current checkpoint, or from an older one that is kept, on the disk of that moment. One that is named and is ' +
+      'not the current one is consent to lose what came after it. Until all of its memory is back nothing is changed: a ' +
+      'restore that fails leaves the desktop, its checkpoints and its disk as they were.',
+  })
   @ApiResponse({ status: 202, type: OperationBody })
   restore(
     @Param('id', IdentifierPipe) id: string,
-    @Body() { reason }: ReasonRequest,
+    @Body() { reason, checkpointId }: RestoreRequest,
     @Actor() requestedBy: string,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<OperationView> {
-    return this.request(id, { kind: 'restore', reason, requestedBy }, reply);
+    const named = checkpointId === undefined ? {} : { checkpointId };
+    return this.request(id, { kind: 'restore', reason, requestedBy, ...named }, reply);
   }
 
   @Post(':id/stop')

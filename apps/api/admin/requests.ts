@@ -49,6 +49,19 @@ export class PutAwayRequest extends ReasonRequest {
   force?: boolean;
 }
 
+export class RestoreRequest extends ReasonRequest {
+  @ApiPropertyOptional({
+    format: 'uuid',
+    description:
+      'A checkpoint that the desktop keeps, when it is not its current one that is to be woken. To name it is to consent: ' +
+      'memory and disk go on from that moment, and what came after it is gone from the desktop. Newer checkpoints can ' +
+      'be woken for as long as they are kept.',
+  })
+  @IsOptional()
+  @Length(1, 64)
+  checkpointId?: string;
+}
+
 export class RotateKeysRequest extends ReasonRequest {
   @ApiPropertyOptional({
     description: 'No new key-encryption key: only wrap with the newest one what is not yet',
@@ -63,7 +76,7 @@ export class PutPoolRequest {
   @ApiProperty({
     type: 'object',
     additionalProperties: true,
-    example: { graceMs: 60_000, keepCheckpoints: 2 },
+    example: { graceMs: 60_000, keepCheckpoints: 2, keepCheckpointsForMs: 604_800_000 },
   })
   @IsObject()
   policy!: Record<string, unknown>;
@@ -83,6 +96,15 @@ export class PageQuery extends PageLimit {
   @ApiPropertyOptional({ description: '`nextCursor` of the page before' })
   @IsOptional()
   @Matches(identifierPattern)
+  cursor?: string;
+}
+
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+export class CheckpointPageQuery extends PageLimit {
+  @ApiPropertyOptional({ description: '`nextCursor` of the page before' })
+  @IsOptional()
+  @Matches(uuid)
   cursor?: string;
 }
 
@@ -106,12 +128,18 @@ export class IdentifierPipe implements PipeTransform<string, string> {
   }
 }
 
-const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
-
 @Injectable()
 export class OperationIdPipe implements PipeTransform<string, string> {
   transform(id: string): string {
     if (uuid.test(id)) return id;
     throw new DormouseError('OPERATION_UNKNOWN', 'no operation has this id; operation ids are UUIDs');
+  }
+}
+
+@Injectable()
+export class CheckpointIdPipe implements PipeTransform<string, string> {
+  transform(id: string): string {
+    if (uuid.test(id)) return id;
+    throw new DormouseError('CHECKPOINT_UNKNOWN', 'no checkpoint has this id; checkpoint ids are UUIDs');
   }
 }

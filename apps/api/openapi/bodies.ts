@@ -1,5 +1,5 @@
 import { errorCodes } from '@dormouse/errors';
-import { machineStateNames, operationKindNames } from '@dormouse/session';
+import { keepReasons, machineStateNames, operationKindNames } from '@dormouse/session';
 import { ApiProperty } from '@nestjs/swagger';
 
 /** Shapes of answers, for the OpenAPI document only: the values themselves are the ledger's views. */
@@ -90,10 +90,47 @@ export class DesktopPageBody {
   nextCursor!: string | null;
 }
 
+class PinBody {
+  @ApiProperty(time) at!: string;
+  @ApiProperty() by!: string;
+  @ApiProperty() reason!: string;
+}
+
+export class CheckpointBody {
+  @ApiProperty({ format: 'uuid' }) id!: string;
+  @ApiProperty() desktopId!: string;
+  @ApiProperty({ enum: ['writing', 'durable', 'condemned', 'deleted'] }) state!: string;
+  @ApiProperty({ description: 'Where its own objects are in the storage' }) storagePrefix!: string;
+  @ApiProperty({ type: String, format: 'uuid', nullable: true, description: 'The disk layer sealed with it' })
+  diskGeneration!: string | null;
+  @ApiProperty() ramBytes!: number;
+  @ApiProperty({ description: 'Bytes of its own in the storage' }) storedBytes!: number;
+  @ApiProperty(anyObject) facts!: object;
+  @ApiProperty(time) createdAt!: string;
+  @ApiProperty(optionalTime) durableAt!: string | null;
+  @ApiProperty({ type: String, format: 'uuid', nullable: true, description: 'The desktop’s checkpoint before it' })
+  parentId!: string | null;
+  @ApiProperty({ ...optionalTime, description: 'When a desktop was last woken from it to the last page' })
+  restoredAt!: string | null;
+  @ApiProperty(optionalTime) condemnedAt!: string | null;
+  @ApiProperty({ type: PinBody, nullable: true }) pin!: PinBody | null;
+  @ApiProperty({ description: 'The desktop sleeps in it, or has gone on from it' }) current!: boolean;
+  @ApiProperty({ enum: keepReasons, isArray: true, description: 'Why it stays; empty when it does not' })
+  keptBecause!: string[];
+}
+
+export class CheckpointPageBody {
+  @ApiProperty({ type: [CheckpointBody] }) items!: CheckpointBody[];
+  @ApiProperty({ type: String, nullable: true, description: 'Pass as `cursor` for the next page' })
+  nextCursor!: string | null;
+}
+
 class PolicyBody {
   @ApiProperty({ description: 'How long a desktop waits for its user before it is saved' }) graceMs!: number;
   @ApiProperty({ description: 'Durable checkpoints that are kept, the current one among them' })
   keepCheckpoints!: number;
+  @ApiProperty({ required: false, description: 'Besides those, durable checkpoints younger than this are kept' })
+  keepCheckpointsForMs?: number;
   @ApiProperty({ required: false }) minResidencyMs?: number;
 }
 

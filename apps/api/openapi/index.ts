@@ -1,6 +1,8 @@
 /** The API's own description: the shapes of its answers, and the document at /openapi.json and /docs. */
 export {
   AcknowledgementBody,
+  CheckpointBody,
+  CheckpointPageBody,
   DesktopBody,
   DesktopPageBody,
   HostBody,

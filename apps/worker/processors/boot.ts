@@ -11,23 +11,22 @@ export async function boot(
   { hypervisor, hostId, images }: WorkerContext,
   { claimed, machine, logger, leave }: OperationRun,
 ): Promise<OperationOutcome> {
-  const isFirst = machine.diskGeneration === null && writesToDisk(machine.launchSpec);
-  const diskGeneration = isFirst ? claimed.operation.id : machine.diskGeneration;
-  const booted = { ...machine, diskGeneration };
+  const layer = writesToDisk(machine.launchSpec) ? claimed.layer : null;
+  const booted = { ...machine, diskGeneration: layer?.generation ?? null };
   try {
     // Taken over from a worker that died: what it has started is not started again.
     const runs = claimed.takenOver && (await hypervisor.condition(machine.desktopId)) === 'running';
-    if (!runs) await hypervisor.boot(booted);
+    if (!runs) await hypervisor.boot(booted, layer?.on ?? null);
     await hypervisor.awaitGuest(booted, guestPatienceMs, leave);
   } catch (error) {
     if (leave.aborted) return null;
     if (!isDormouseError(error, 'GUEST_UNRESPONSIVE')) {
       await hypervisor.release(machine.desktopId); // the desktop is off now, and its machine with it
-      if (isFirst) await hypervisor.discardGeneration(booted, claimed.operation.id);
+      if (layer?.isNew) await hypervisor.discardGeneration(booted, layer.generation);
       throw error;
     }
     logger.warn(`the guest runs, but its agent has not answered for ${guestPatienceMs / 1000} s`);
   }
   for (const { image } of writableDisks(machine.launchSpec)) images.want(image);
-  return { desktop: { hostId, ...(diskGeneration === null ? {} : { diskGeneration }) } };
+  return { desktop: { hostId, ...(layer !== null && { diskGeneration: layer.generation }) } };
 }

@@ -25,7 +25,8 @@ const readyPatienceMs = 60_000;
  */
 export async function restore(context: WorkerContext, run: OperationRun): Promise<OperationOutcome> {
   const { claimed, leave } = run;
-  const diskGeneration = writesToDisk(run.machine.launchSpec) ? claimed.operation.id : null;
+  const layer = writesToDisk(run.machine.launchSpec) ? claimed.layer : null;
+  const diskGeneration = layer?.generation ?? null;
   const machine = { ...run.machine, diskGeneration };
   try {
     const found = claimed.takenOver ? await takeOver(context, { ...run, machine }) : null;
@@ -33,7 +34,7 @@ export async function restore(context: WorkerContext, run: OperationRun): Promis
     const hydrated = wake === 'complete' ? {} : await hydrate(context, run, wake);
     if (hydrated === 'left') return null;
     const result = { ...claimed.operation.result, ...hydrated };
-    return { result, desktop: { hostId: context.hostId, ...(diskGeneration === null ? {} : { diskGeneration }) } };
+    return { result, desktop: { hostId: context.hostId, ...(diskGeneration !== null && { diskGeneration }) } };
   } catch (error) {
     if (leave.aborted || isDormouseError(error, 'SUPERSEDED')) throw error;
     await giveUp(context, machine);
@@ -43,14 +44,14 @@ export async function restore(context: WorkerContext, run: OperationRun): Promis
 
 async function wakeUp(context: WorkerContext, { claimed, machine, logger }: OperationRun): Promise<Wake> {
   const { ledger, hypervisor } = context;
-  const { fence, operation, checkpoint } = claimed;
+  const { fence, operation, checkpoint, layer } = claimed;
   if (checkpoint === null) throw new DormouseError('CHECKPOINT_UNKNOWN', 'the desktop has no checkpoint to wake from');
   await checkPlace(hypervisor, machine, checkpoint);
   if (!(await ledger.advance(fence, 'wake'))) throw await whyNot(ledger, fence);
   const startedMs = performance.now();
   const keys = await keysForWake(context.keys, machine.desktopId);
   const target = { operationId: operation.id, checkpointId: checkpoint.id, keys };
-  const wake = await hypervisor.wake(machine, target, checkpoint.diskGeneration).catch((error: unknown) => {
+  const wake = await hypervisor.wake(machine, target, layer?.on ?? null).catch((error: unknown) => {
     throw isDormouseError(error, 'CHECKPOINT_UNKNOWN') ? manifestLost(error) : error;
   });
   const runningMs = Math.round(performance.now() - startedMs);

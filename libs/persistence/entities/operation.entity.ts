@@ -46,7 +46,7 @@ export class OperationEntity {
   @Column('integer')
   attempt!: number;
 
-  /** What the operation is to work on beyond the desktop's row: the launch spec to be examined. */
+  /** What the operation is to work on beyond the desktop's row: the launch spec to be examined, the checkpoint to go back to. */
   @Column('jsonb', { nullable: true })
   input!: JsonObject | null;
 
