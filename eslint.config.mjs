@@ -31,6 +31,10 @@ const rooms = {
   'libs/embedded': { libs: ['errors', 'process'], never: [/^(@nestjs\/|nestjs-|typeorm$|bullmq$)/] },
   'libs/persistence': { libs: ['errors', 'session', 'config'], folders: ['migrations'], never: [] },
   'libs/ledger': { libs: ['errors', 'session', 'persistence', 'keys'], never: [] },
+  'libs/garbage': {
+    libs: ['errors', 'session', 'storage', 'checkpoint', 'hypervisor', 'ledger'],
+    never: [frameworks],
+  },
   'libs/jobs': { libs: ['errors', 'session', 'persistence', 'ledger', 'config', 'observability'], never: [] },
   'libs/api-client': { libs: ['errors', 'config', 'session', 'ledger'], never: [frameworks] },
   // The data path of a VM: nothing that could make a page wait.

@@ -15,6 +15,7 @@ import { openBlobStore, type BlobStore } from '@dormouse/storage';
 import type { Command } from 'commander';
 import { progressLine } from './progress-line';
 import type { ProgramContext } from './program';
+import { showCollected } from './show-collected';
 import { showExported, showSummary, showVerified } from './show-checkpoint';
 
 interface KeyOptions {
@@ -23,7 +24,7 @@ interface KeyOptions {
 }
 
 /**
- * `checkpoint inspect`, `verify` and `export`: on a host, with the configuration of its worker. They read storage, disks and
+ * `checkpoint inspect`, `verify`, `export` and `gc`: on a host, with the configuration of its worker. They read storage, disks and
  * keys themselves, so that what they say of a checkpoint does not depend on the processes that made it.
  */
 export function addCheckpointTools(program: Command, context: ProgramContext): void {
@@ -95,6 +96,27 @@ export function addCheckpointTools(program: Command, context: ProgramContext): v
         if (output !== '-') show({ ...name, ...exported, output, layers }, showExported(output, exported, layers));
       }),
     );
+
+  checkpoint
+    .command('gc [desktop]')
+    .description(
+      'remove what no checkpoint needs any more; workers do so by themselves. Exit code 1: something was left alone',
+    )
+    .option('--dry-run', 'remove nothing, and say what would be')
+    .action((desktopId: string | undefined, { dryRun = false }: { dryRun?: boolean }) =>
+      withStore(context, async (store, config) => {
+        // eslint-disable-next-line @typescript-eslint/no-require-imports
+        const { collectGarbage } = require('./collect-garbage') as typeof import('./collect-garbage');
+        const progress = progressLine();
+        const collected = await collectGarbage(config, store, {
+          desktopId: desktopId ?? null,
+          dryRun,
+          onProgress: (what, done, total) => progress.show(what, done, total),
+        }).finally(() => progress.clear());
+        show(collected, showCollected(collected));
+        if (collected.storage.failures.length + collected.layers.failures.length > 0) process.exitCode = 1;
+      }),
+    );
 }
 
 async function withStore(
@@ -135,7 +157,7 @@ type HostDiskFiles = DiskFiles & { readonly disks: number };
 /** The disk files of a desktop on this host: golden images as its launch spec names them, layers in its disk directory. */
 async function diskFilesOf(
   { openAccess }: ProgramContext,
-  { dataDir }: DormouseConfig,
+  { disksDir }: DormouseConfig,
   desktopId: string,
 ): Promise<HostDiskFiles> {
   const { launchSpec } = await (await openAccess()).client.desktop(desktopId);
@@ -145,7 +167,7 @@ async function diskFilesOf(
   const file: DiskFiles = (source) => {
     const [owner, disk] = source.split('/');
     if (owner === 'image') return images[Number(disk)] ?? null;
-    return join(dataDir, 'disks', desktopId, `${owner}.${disk}.qcow2`);
+    return join(disksDir, desktopId, `${owner}.${disk}.qcow2`);
   };
   return Object.assign(file, { disks: images.length });
 }

@@ -55,6 +55,7 @@ export async function runOperation(
     return;
   }
   await context.ledger.finish(fence, outcome);
+  context.garbage.want(desktop.id);
   const seconds = (performance.now() - startedMs) / 1000;
   context.metrics.operations.inc({ kind: operation.kind, outcome: outcome.status });
   logger.info({ seconds, ...outcome.result }, `${operation.kind} ${outcome.status}`);

@@ -3,6 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ServiceConfig } from '@dormouse/config';
 import { isDormouseError } from '@dormouse/errors';
+import { LayerCollector, StoreCollector } from '@dormouse/garbage';
 import { QemuHypervisor } from '@dormouse/hypervisor';
 import {
   checkEvictionPolicy,
@@ -15,10 +16,11 @@ import {
   sessionQueue,
 } from '@dormouse/jobs';
 import { KeyRing, openKeyProvider } from '@dormouse/keys';
-import { LedgerKeys, SessionLedger } from '@dormouse/ledger';
+import { LedgerKeys, OnlyOne, SessionLedger } from '@dormouse/ledger';
 import type { Logger, Metrics } from '@dormouse/observability';
 import { createDataSource, runMigrations } from '@dormouse/persistence';
 import { openBlobStore } from '@dormouse/storage';
+import { GarbageRounds } from './host/garbage-rounds';
 import { HostAnnouncer } from './host/host-announcer';
 import { ImageIndexer } from './host/image-indexer';
 import { MachineCensus } from './host/machine-census';
@@ -32,6 +34,7 @@ const sessionConcurrency = 16;
 /** Short steps may finish; then long ones are left to the next worker. */
 const shutdownPatienceMs = 2_000;
 
+const qemuImg = 'qemu-img';
 const pagerProgram = join(__dirname, '..', 'pager', 'main.js');
 
 export interface RunningWorker {
@@ -46,10 +49,10 @@ export async function startWorker(config: ServiceConfig, logger: Logger, metrics
   const keyProvider = await openKeyProvider(config);
   const runRoot = join(config.dataDir, 'run');
   await mkdir(runRoot, { recursive: true, mode: 0o700 });
-  const diskRoot = join(config.dataDir, 'disks');
+  const diskRoot = config.disksDir;
   const hypervisor = new QemuHypervisor({
     qemu: config.qemuBinary,
-    qemuImg: 'qemu-img',
+    qemuImg,
     accelerator: config.accelerator,
     runRoot,
     diskRoot,
@@ -92,6 +95,29 @@ export async function startWorker(config: ServiceConfig, logger: Logger, metrics
     const leases = new Leases(ledger, workerId, logger);
     leases.start();
     stops.push(() => Promise.resolve(leases.stop()));
+    const stopping = new AbortController();
+    const collecting = {
+      store,
+      ledger,
+      graceMs: config.garbageGraceMs,
+      signal: stopping.signal,
+    };
+    const garbage = new GarbageRounds({
+      objects: new StoreCollector(collecting),
+      layers: new LayerCollector({
+        ...collecting,
+        hostId: config.hostId,
+        disksDir: diskRoot,
+        runRoot,
+        qemuImg,
+        forget: (desktopId) => hypervisor.forget(desktopId),
+      }),
+      duty: new OnlyOne(dataSource, 'collect the storage'),
+      graceMs: config.garbageGraceMs,
+      stopping,
+      logger,
+    });
+    stops.push(() => garbage.stop());
     const context: WorkerContext = {
       hostId: config.hostId,
       workerId,
@@ -100,6 +126,7 @@ export async function startWorker(config: ServiceConfig, logger: Logger, metrics
       store,
       keys,
       images,
+      garbage,
       leases,
       logger,
       metrics,
@@ -111,6 +138,7 @@ export async function startWorker(config: ServiceConfig, logger: Logger, metrics
     const census = new MachineCensus(context);
     await census.start();
     stops.push(() => census.stop());
+    garbage.start();
 
     const common = { redis: config.redisUrl, log: logger };
     const consumers = [

@@ -3,6 +3,7 @@ import type { Hypervisor } from '@dormouse/hypervisor';
 import type { KeyRing } from '@dormouse/keys';
 import type { Logger, Metrics } from '@dormouse/observability';
 import type { BlobStore } from '@dormouse/storage';
+import type { GarbageRounds } from './host/garbage-rounds';
 import type { ImageIndexer } from './host/image-indexer';
 import type { Leases } from './leases';
 
@@ -16,6 +17,7 @@ export interface WorkerContext {
   readonly store: BlobStore;
   readonly keys: KeyRing;
   readonly images: ImageIndexer;
+  readonly garbage: Pick<GarbageRounds, 'want'>;
   readonly leases: Leases;
   readonly logger: Logger;
   readonly metrics: Metrics;

@@ -6,7 +6,6 @@ import { CheckpointWriter } from './checkpoint-writer';
 import * as fixture from './checkpoint-fixture';
 import { pageBytes } from './layout';
 import { objectKeys } from './object-keys';
-import { sweepDesktop } from './sweep-desktop';
 
 const { dull, identity, machine, wakePack, wild } = fixture;
 const keys = objectKeys(identity.desktopId, identity.checkpointId);
@@ -207,8 +206,7 @@ describe('sweeping a desktop', () => {
   const ids = ['1', '2', '3'].map((n) => `00000000-0000-4000-8000-00000000000${n}`);
   const [first, second, third] = ids as [string, string, string];
   const pages = (seed: number): Buffer[] => Array.from({ length: 40 }, (_, n) => wild(seed + n));
-  const sweep = (on: BlobStore, kept: string[], writing: string[] = []) =>
-    sweepDesktop(on, identity.desktopId, () => Promise.resolve({ kept, writing }));
+  const sweep = (on: BlobStore, kept: string[], writing: string[] = []) => fixture.collect(on, { kept, writing });
 
   async function readsWhole(checkpointId: string, expected: (Buffer | null)[]): Promise<void> {
     const reader = await CheckpointReader.open(await files.open(), { ...identity, checkpointId }, fixture.keys);

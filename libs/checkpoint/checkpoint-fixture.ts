@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openBlobStore, type BlobStore, type BlobWriter } from '@dormouse/storage';
 import type { CheckpointReader } from './checkpoint-reader';
+import { collectObjects, type CollectReport } from './collect-objects';
 import { CheckpointWriter, type PageHasher, type WriterOptions } from './checkpoint-writer';
 import type { DiskCatalog, DiskFile } from './disk-catalog';
 import type { DataKey } from './encryption';
@@ -178,6 +179,24 @@ export async function writeAfter(
   const { desktopId } = identity;
   const previous = await PreviousCheckpoint.load(store, { desktopId, checkpointId: previousId }, dataKey, () => true);
   await write(store, pages, { desktopId, checkpointId }, wakePack, { ...options, previous });
+}
+
+/** Removes all that these need not, of whatever age: every other checkpoint that was found is one that was given up. */
+export function collect(
+  store: BlobStore,
+  { kept = [], writing = [] }: { kept?: readonly string[]; writing?: readonly string[] },
+): Promise<CollectReport> {
+  return collectObjects(store, identity.desktopId, {
+    unneededBeforeMs: Infinity,
+    standings: (found) =>
+      Promise.resolve([
+        ...kept.map((id) => ({ id, standing: 'kept' as const })),
+        ...writing.map((id) => ({ id, standing: 'writing' as const })),
+        ...found
+          .filter((id) => !kept.includes(id) && !writing.includes(id))
+          .map((id) => ({ id, standing: 'gone' as const })),
+      ]),
+  });
 }
 
 /** Every page of a checkpoint, read frame by frame; null is a page of zeros. */

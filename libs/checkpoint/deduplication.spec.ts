@@ -13,7 +13,6 @@ import { pageBytes, pageHashBytes } from './layout';
 import { consecutive, hashPages } from './page-hash';
 import { blockPlace } from './places';
 import { PreviousCheckpoint } from './previous-checkpoint';
-import { sweepDesktop } from './sweep-desktop';
 
 const { identity, machine, wakePack, wild } = fixture;
 const idOf = (n: number): string => `00000000-0000-4000-8000-${String(n).padStart(12, '0')}`;
@@ -46,7 +45,7 @@ test('a second checkpoint stores what has changed, and stays whole when the firs
   const second = first.map((seed, page) => (page % 50 === 0 ? 10_000 + page : page === 7 ? 0 : seed));
   await fixture.write(store, pagesOf(first), { ...identity, checkpointId: idOf(1) });
   await fixture.writeAfter(store, idOf(1), pagesOf(second), idOf(2));
-  await sweepDesktop(store, identity.desktopId, () => Promise.resolve({ kept: [idOf(2)], writing: [] }));
+  await fixture.collect(store, { kept: [idOf(2)] });
   const reader = await open(idOf(2));
   expect(reader.manifest.pages).toMatchObject({ total: 500, zero: 1, previous: 489, stored: 10, duplicate: 0 });
   expect(reader.manifest.lineage).toEqual({ previous: idOf(1), depth: 1 });
@@ -75,7 +74,7 @@ test('every checkpoint of any lineage is whole, whatever has been swept before i
         // One that went before cannot be kept again.
         const there = (await files.keys()).filter((key) => key.endsWith('/manifest'));
         const keptIds = kept.map(idOf).filter((one) => there.some((key) => key.includes(one)));
-        await sweepDesktop(store, identity.desktopId, () => Promise.resolve({ kept: keptIds, writing: [] }));
+        await fixture.collect(store, { kept: keptIds });
         for (const one of keptIds) {
           const reader = await open(one);
           const expected = pagesOf(steps[kept.find((n) => idOf(n) === one)! - first]!.memory);

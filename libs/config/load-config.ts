@@ -14,6 +14,10 @@ export interface DormouseConfig {
   readonly redisUrl: string | null;
   /** `file:` or `s3:`. */
   readonly storageUrl: string;
+  /** Of disk layers; absolute. */
+  readonly disksDir: string;
+  /** What nobody needs any more is removed after this long. */
+  readonly garbageGraceMs: number;
   /** `file:` or `vault+http(s):`. */
   readonly keyUrl: string;
   readonly vaultToken: string | null;
@@ -51,6 +55,8 @@ export function loadConfig(environment: Environment = process.env): DormouseConf
     databaseUrl: values.DATABASE_URL,
     redisUrl: values.REDIS_URL,
     storageUrl: values.STORAGE_URL ?? pathToFileURL(join(dataDir, 'storage')).href,
+    disksDir: resolve(values.DISKS_DIR ?? join(dataDir, 'disks')),
+    garbageGraceMs: (values.GC_GRACE_S ?? 600) * 1000,
     keyUrl: values.KEY_URL ?? pathToFileURL(dataPaths(dataDir).masterKeyFile).href,
     vaultToken: values.VAULT_TOKEN,
     hostId: values.HOST_ID ?? hostIdFrom(hostname()),

@@ -67,6 +67,18 @@ export const settings = {
     secret: true,
     schema: hasScheme('file:', 's3:'),
   },
+  DISKS_DIR: {
+    shape: 'a directory',
+    fallback: '`disks` in the data directory',
+    meaning: 'Where the layers of the desktops’ disks live; hosts may share it',
+    schema: z.string(),
+  },
+  GC_GRACE_S: {
+    shape: 'a whole number of seconds',
+    fallback: '`600`',
+    meaning: 'How long what nobody needs any more stays, in the storage and on the disks, before it is removed',
+    schema: wholeNumber(0, 365 * 86_400),
+  },
   KEY_URL: {
     shape: 'a URL such as file:///srv/dormouse/master.json or vault+https://vault:8200/transit/dormouse',
     fallback: '`keys/master.json` in the data directory, made on the first start',

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { DormouseError } from '@dormouse/errors';
 import { writableDisks, type LaunchSpec } from '@dormouse/qemu';
+import { layerName, preparedOn, unfinishedSuffix } from './layers/layer-names';
 
 const run = promisify(execFile);
 
@@ -30,7 +31,7 @@ export class DiskLayers {
       const file = this.file(desktopId, generation, disk);
       if (await exists(file)) continue;
       if (parent !== null && (await renamed(this.file(desktopId, preparedOn(parent), disk), file))) continue;
-      const backing = parent === null ? { name: image, format } : { name: fileName(parent, disk), format: 'qcow2' };
+      const backing = parent === null ? { name: image, format } : { name: layerName(parent, disk), format: 'qcow2' };
       await this.createOverlay(file, backing);
     }
   }
@@ -54,7 +55,7 @@ export class DiskLayers {
   }
 
   private async createOverlay(file: string, backing: { name: string; format: string }): Promise<void> {
-    const unfinished = `${file}.new`; // killed half way, a layer must not look like one
+    const unfinished = `${file}${unfinishedSuffix}`; // killed half way, a layer must not look like one
     try {
       await run(this.qemuImg, ['create', '-q', '-f', 'qcow2', '-b', backing.name, '-F', backing.format, unfinished]);
     } catch (cause) {
@@ -65,16 +66,8 @@ export class DiskLayers {
   }
 
   private file(desktopId: string, generation: string, disk: number): string {
-    return join(this.directory(desktopId), fileName(generation, disk));
+    return join(this.directory(desktopId), layerName(generation, disk));
   }
-}
-
-function fileName(generation: string, disk: number): string {
-  return `${generation}.${disk}.qcow2`;
-}
-
-function preparedOn(parent: string): string {
-  return `${parent}.next`;
 }
 
 async function exists(file: string): Promise<boolean> {

@@ -16,5 +16,8 @@ export type {
   Wake,
   WakeProgress,
 } from './hypervisor';
+export { mergeLayers, type MergeOptions, type MergeStep } from './layers/merge-layers';
+export { planLayers, type LayerPlan } from './layers/plan-layers';
+export { surveyLayers, type FoundFile, type FoundLayer, type LayerSurvey } from './layers/survey-layers';
 export { QemuHypervisor, type QemuHypervisorOptions } from './qemu-hypervisor';
 export { RunDirectory } from './run-directory';

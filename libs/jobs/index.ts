@@ -11,4 +11,5 @@ export type { JobLog } from './log';
 export { OutboxDispatcher, type OutboxDispatcherOptions } from './outbox-dispatcher';
 export { jobPayloads, type JobPayload } from './payloads';
 export { RetentionSweep } from './retention-sweep';
+export { Sweep } from './sweep';
 export { Reconciler, type ReconcilerOptions } from './reconciler';

@@ -1,5 +1,5 @@
 import { CheckpointEntity, DesktopEntity } from '@dormouse/persistence';
-import { type EntityManager, In, IsNull, Not } from 'typeorm';
+import { type EntityManager, IsNull, Not } from 'typeorm';
 import { asCheckpointView } from './as-view';
 import type { CheckpointFacts, Fence } from './commands';
 import { condemn } from './condemn';
@@ -103,19 +103,6 @@ export async function condemnedCheckpoints(
     order: { createdAt: 'ASC' },
   });
   return rows.map(asCheckpointView);
-}
-
-/** What of a desktop's checkpoints is to stay, and what is still being written. */
-export async function wantedCheckpoints(
-  manager: EntityManager,
-  desktopId: string,
-): Promise<{ kept: string[]; writing: string[] }> {
-  const rows = await manager.find(CheckpointEntity, {
-    select: { id: true, state: true },
-    where: { desktopId, state: In(['durable', 'writing']) },
-  });
-  const inState = (state: string): string[] => rows.filter((row) => row.state === state).map(({ id }) => id);
-  return { kept: inState('durable'), writing: inState('writing') };
 }
 
 /** Disk generations that checkpoints which are kept were sealed with. */

@@ -18,6 +18,8 @@ export type {
   RequestCommand,
 } from './commands';
 export { LedgerKeys } from './data-keys';
+export type { DesktopHoldings, HeldCheckpoint } from './garbage';
+export { OnlyOne } from './only-one';
 export { hostQueue, jobIdOf, sessionQueue, type JobName } from './work';
 export type {
   CheckpointState,

@@ -7,7 +7,6 @@ import {
   condemnedCheckpoints,
   keptGenerations,
   markCheckpointDeleted,
-  wantedCheckpoints,
 } from './checkpoints';
 import type {
   AuditEntry,
@@ -25,6 +24,8 @@ import type {
 } from './commands';
 import { claim, renew } from './claims';
 import { deleteDesktop } from './delete-desktop';
+import { diskGenerationsOf, forgetDiskGenerations } from './disk-generations';
+import { deletedDesktops, desktopHoldings, desktopsWithCondemned, type DesktopHoldings } from './garbage';
 import { announceHost, listHosts } from './hosts';
 import { listCheckpoints } from './kept-checkpoints';
 import { pinCheckpoint, unpinCheckpoint } from './pins';
@@ -178,9 +179,29 @@ export class SessionLedger {
     return condemnedCheckpoints(this.dataSource.manager, desktopId);
   }
 
-  /** What of a desktop's checkpoints is to stay, and what is still being written. */
-  wantedCheckpoints(desktopId: string): Promise<{ kept: string[]; writing: string[] }> {
-    return wantedCheckpoints(this.dataSource.manager, desktopId);
+  /** What decides which objects and layers of a desktop stay, also of one that is gone. @param asked ids of checkpoints that were found */
+  desktopHoldings(desktopId: string, asked: readonly string[] = []): Promise<DesktopHoldings> {
+    return desktopHoldings(this.dataSource, desktopId, asked);
+  }
+
+  /** Desktops, registered or not, with checkpoints condemned before `at` whose objects may still be there. */
+  desktopsWithCondemned(at: Date): Promise<string[]> {
+    return desktopsWithCondemned(this.dataSource.manager, at);
+  }
+
+  /** Of these those that lived on this host and were deleted before `at`: not those that were never heard of. */
+  deletedDesktops(hostId: string, desktopIds: readonly string[], at: Date): Promise<string[]> {
+    return deletedDesktops(this.dataSource.manager, hostId, desktopIds, at);
+  }
+
+  /** Generations of a desktop's disks that have a row. */
+  diskGenerations(desktopId: string): Promise<string[]> {
+    return diskGenerationsOf(this.dataSource.manager, desktopId);
+  }
+
+  /** Their layers are gone. */
+  forgetDiskGenerations(desktopId: string, generations: readonly string[]): Promise<void> {
+    return forgetDiskGenerations(this.transactions, desktopId, generations);
   }
 
   /** Disk generations that stay for as long as the checkpoints that were sealed with them. */

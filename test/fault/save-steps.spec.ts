@@ -1,12 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
+  collectObjects,
   CheckpointWriter,
   objectKeys,
   pageBytes,
   PreviousCheckpoint,
   readManifest,
-  sweepDesktop,
-  type WantedCheckpoints,
 } from '@dormouse/checkpoint';
 import { verifyCheckpoint } from '@dormouse/checkpoint-tools';
 import { isDormouseError, type ErrorCode } from '@dormouse/errors';
@@ -145,8 +144,15 @@ async function objectsOf(...checkpointIds: string[]): Promise<string[]> {
   return [...keys].sort();
 }
 
-const sweep = (on: BlobStore, wanted: Partial<WantedCheckpoints>) =>
-  sweepDesktop(on, desktopId, () => Promise.resolve({ kept: [], writing: [], ...wanted }));
+/** Removes what none of these needs. */
+const sweep = (on: BlobStore, { kept }: { kept: readonly string[] }) =>
+  collectObjects(on, desktopId, {
+    standings: (ids) =>
+      Promise.resolve(
+        [...new Set([...ids, ...kept])].map((id) => ({ id, standing: kept.includes(id) ? 'kept' : 'gone' }) as const),
+      ),
+    unneededBeforeMs: Infinity,
+  });
 
 /** What was kept is there and nothing else, and the desktop can be saved again; then there is the first one only. */
 async function expectClearedUp(): Promise<void> {

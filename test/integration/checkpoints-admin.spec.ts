@@ -59,7 +59,9 @@ test('the checkpoints of a desktop are listed newest first, with what keeps each
     { ...common, id: newest, current: true, restoredAt: null, parentId: oldest, keptBecause: ['current', 'newest'] },
     { ...common, id: oldest, current: false, restoredAt: time, keptBecause: ['newest', 'last-restored'] },
   ]);
-  const first = (await (await fixture.fetch('/v1/desktops/desk-1/checkpoints?limit=1')).json()) as Page<KeptCheckpointView>;
+  const first = (await (
+    await fixture.fetch('/v1/desktops/desk-1/checkpoints?limit=1')
+  ).json()) as Page<KeptCheckpointView>;
   const page = (await (
     await fixture.fetch(`/v1/desktops/desk-1/checkpoints?limit=1&cursor=${first.nextCursor}`)
   ).json()) as Page<KeptCheckpointView>;

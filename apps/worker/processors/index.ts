@@ -1,6 +1,5 @@
 /** One file for each kind of job: what the worker does when it comes. */
 import { JobHandlers } from '@dormouse/jobs';
-import { removeCondemned } from '../host/condemned-checkpoints';
 import { runOperation } from '../run-operation';
 import type { WorkerContext } from '../worker-context';
 import { boot } from './boot';
@@ -14,14 +13,8 @@ export function hostHandlers(context: WorkerContext): JobHandlers<'host'> {
   return new JobHandlers('host')
     .register('register', (job, about) => runOperation(context, job, about, (run) => register(context, run)))
     .register('boot', (job, about) => runOperation(context, job, about, (run) => boot(context, run)))
-    .register('save', async (job, about) => {
-      await runOperation(context, job, about, (run) => save(context, run));
-      await removeCondemned(context, job.desktopId); // also what a save that failed or was called off has left
-    })
-    .register('restore', async (job, about) => {
-      await runOperation(context, job, about, (run) => restore(context, run));
-      await removeCondemned(context, job.desktopId); // what was kept until a newer one had woken
-    })
+    .register('save', (job, about) => runOperation(context, job, about, (run) => save(context, run)))
+    .register('restore', (job, about) => runOperation(context, job, about, (run) => restore(context, run)))
     .register('stop', (job, about) => runOperation(context, job, about, (run) => stop(context, run)))
     .register('forget', (job) => forget(context, job.desktopId));
 }
