@@ -258,10 +258,8 @@ const keyOf = ({ frame, slot }: { frame: number; slot: number }): string => `${f
 const kindOf = (place: Place): number => (place === 'zero' ? 1 : 'frame' in place ? 2 : 3);
 
 function hash(plan: Plan, content: Buffer): Buffer {
-  return createHash('sha256')
-    .update(Buffer.concat([plan.contentKey, content]))
-    .digest()
-    .subarray(0, 16);
+  const head = createHash('sha256').update(content).digest().subarray(0, 16);
+  return createCipheriv('aes-256-ecb', plan.contentKey, null).setAutoPadding(false).update(head);
 }
 
 function derive(plan: Plan, checkpointId: string, purpose: string): Buffer {

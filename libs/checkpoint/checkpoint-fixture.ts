@@ -242,11 +242,11 @@ export function samePages(read: readonly (Buffer | null)[], expected: readonly (
 
 /** One frame the way a guest that waits gets it. */
 export async function readFrame(reader: CheckpointReader, frame: number): Promise<Buffer> {
-  return (await reader.readRun(frame, 1)).openNow(frame);
+  return (await reader.readRun(frame, 1)).open(frame);
 }
 
 /** Frames the way the background fill gets them. */
 export async function readFrames(reader: CheckpointReader, first: number, count: number): Promise<Buffer[]> {
   const run = await reader.readRun(first, count);
-  return Promise.all(Array.from({ length: count }, (_, n) => run.open(first + n)));
+  return Array.from({ length: count }, (_, n) => run.open(first + n));
 }

@@ -186,7 +186,7 @@ export class CheckpointWriter {
       placed.then(() => this.frames.finish()),
     ]);
     const pages = { ...this.placing.counts(), wakeSet: wakeSet.pages.length };
-    const written = [...own.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+    const written = own.reduce((sum, { bytes }) => sum + bytes, 0);
     const previous = this.options.previous?.manifest ?? null;
     const manifest: Manifest = {
       ...this.identity,
@@ -277,14 +277,11 @@ export class CheckpointWriter {
     return { bytes: content.length, sha256: sha256(content) };
   }
 
-  private packs(
-    own: ReadonlyMap<number, { bytes: number; sha256: string }>,
-    previous: Manifest | null,
-  ): PackReference[] {
+  private packs(own: readonly { bytes: number; sha256: string }[], previous: Manifest | null): PackReference[] {
     const earlier = new Map(previous?.packs.map((pack) => [`${pack.checkpointId}/${pack.number}`, pack]));
     return this.frames.packNames.map(({ checkpointId, number }) =>
       checkpointId === this.identity.checkpointId
-        ? { checkpointId, number, ...own.get(number)! }
+        ? { checkpointId, number, ...own[number]! }
         : earlier.get(`${checkpointId}/${number}`)!,
     );
   }

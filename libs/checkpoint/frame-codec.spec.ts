@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { Encoder } from '@toondepauw/node-zstd';
 import { encryptFrame, frameNonce } from './encryption';
-import { compressFrame, openFrame, openFrameNow, sealFrame } from './frame-codec';
+import { compressFrame, openFrame, sealFrame } from './frame-codec';
 import type { FrameLocation } from './frame-table';
 import { frameBytes } from './layout';
 
@@ -9,10 +9,7 @@ const pack = { number: 3, key: Buffer.alloc(32, 0x5a) };
 const offset = 4096;
 const at = (stored: Buffer, encoding: number): FrameLocation => ({ pack: 0, offset, encoding, length: stored.length });
 
-const openers = [
-  ['openFrameNow', async (stored: Buffer, place: FrameLocation) => openFrameNow(stored, place, pack, 'the-pack')],
-  ['openFrame', (stored: Buffer, place: FrameLocation) => openFrame(stored, place, pack, 'the-pack')],
-] as const;
+const open = (stored: Buffer, place: FrameLocation): Buffer => openFrame(stored, place, pack, 'the-pack');
 
 const damage = {
   code: 'CHECKPOINT_CORRUPT',
@@ -20,7 +17,7 @@ const damage = {
   message: expect.stringContaining('byte 4096'),
 };
 
-describe.each(openers)('%s', (_, open) => {
+describe('a frame', () => {
   test('gives back any frame that was sealed', async () => {
     const content = fc.tuple(fc.uint8Array({ minLength: 1, maxLength: 3 * frameBytes }), fc.nat(frameBytes));
     await fc.assert(
@@ -29,7 +26,7 @@ describe.each(openers)('%s', (_, open) => {
         frame.set(some.subarray(0, frameBytes - from), from);
         const compressed = compressFrame(Buffer.from(frame));
         const stored = sealFrame(compressed, pack, offset);
-        expect((await open(stored, at(stored, compressed.encoding))).equals(frame)).toBe(true);
+        expect(open(stored, at(stored, compressed.encoding)).equals(frame)).toBe(true);
       }),
     );
   });
@@ -46,7 +43,7 @@ describe.each(openers)('%s', (_, open) => {
         Buffer.concat([stored.subarray(0, n), Buffer.of(byte ^ 1), stored.subarray(n + 1)]),
       ),
     ];
-    for (const other of elsewhere) await expect(open(other, place)).rejects.toMatchObject(damage);
+    for (const other of elsewhere) expect(thrownBy(() => open(other, place))).toMatchObject(damage);
   });
 
   test.each<[string, () => Promise<Buffer>]>([
@@ -55,6 +52,15 @@ describe.each(openers)('%s', (_, open) => {
     ['more bytes than a frame has', () => new Encoder(1).encode(Buffer.alloc(frameBytes + 1))],
   ])('refuses %s, though their tag matches', async (__, make) => {
     const stored = encryptFrame(pack.key, frameNonce(pack.number, offset), await make());
-    await expect(open(stored, at(stored, 1))).rejects.toMatchObject(damage);
+    expect(thrownBy(() => open(stored, at(stored, 1)))).toMatchObject(damage);
   });
 });
+
+function thrownBy(action: () => unknown): unknown {
+  try {
+    action();
+  } catch (error) {
+    return error;
+  }
+  return null;
+}

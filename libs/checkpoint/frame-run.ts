@@ -1,4 +1,4 @@
-import { openFrame, openFrameNow, type PackSecret } from './frame-codec';
+import { openFrame, type PackSecret } from './frame-codec';
 import type { FrameTable } from './frame-table';
 
 /** Frames that were read together, as they are stored; opened when somebody wants them. */
@@ -11,13 +11,8 @@ export class FrameRun {
     private readonly stored: Buffer,
   ) {}
 
-  /** The pages of one frame, on the caller's thread: for a guest that waits for it. @throws CHECKPOINT_CORRUPT */
-  openNow(frame: number): Buffer {
-    return openFrameNow(this.bytesOf(frame), this.frames.get(frame), this.pack, this.pack.object);
-  }
-
-  /** The pages of one frame, on the thread pool. @throws CHECKPOINT_CORRUPT */
-  open(frame: number): Promise<Buffer> {
+  /** The pages of one frame. @throws CHECKPOINT_CORRUPT */
+  open(frame: number): Buffer {
     return openFrame(this.bytesOf(frame), this.frames.get(frame), this.pack, this.pack.object);
   }
 

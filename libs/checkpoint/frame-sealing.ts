@@ -13,74 +13,68 @@ export interface SealedFrames {
   /** Number of the pack they lie in, among those of this save, and where in it. */
   readonly pack: number;
   readonly offset: number;
-  readonly bytes: Uint8Array;
+  /** Valid until the memory that was sealed is used again. */
+  readonly bytes: Buffer;
   /** Of each frame, in their order: how it is stored, and the length of that. */
   readonly encodings: Uint8Array;
   readonly lengths: Uint32Array;
-  /** A pack that was complete before these. */
-  readonly completes: number | null;
 }
+
+/** Frames, and behind them room for what they become. Used again and again: a collector would not keep up. */
+export interface SealingMemory {
+  readonly frames: Buffer;
+  readonly sealed: Buffer;
+}
+
+/** @param memory of `sealingBytes(most)` bytes */
+export function sealingMemory(memory: Buffer, most: number): SealingMemory {
+  return { frames: memory.subarray(0, most * frameBytes), sealed: memory.subarray(most * frameBytes) };
+}
+
+export const sealingBytes = (most: number): number => most * (frameBytes + frameBytes + tagBytes);
 
 /** Compresses and encrypts frames, and knows where they will lie: their place is part of how they are encrypted. */
 export interface FrameSealer {
-  /** Memory for frames that `seal` can pass on without copying. */
-  allocate(bytes: number): Buffer;
-  /** The first `frames` frames of such memory. */
-  seal(memory: Buffer, frames: number): Promise<SealedFrames>;
-  /** SHA-256 in hex of each pack by its number, when all frames are sealed. */
-  digests(): Promise<ReadonlyMap<number, string>>;
+  /** For `most` frames at once. */
+  allocate(most: number): SealingMemory;
+  /** The first `count` frames. Answers come in the order of the calls. */
+  seal(memory: SealingMemory, count: number): Promise<SealedFrames>;
+  /** SHA-256 in hex of each pack, when all frames are sealed. */
+  digests(): Promise<readonly string[]>;
 }
 
-/** The work itself, on whatever thread. Several that work side by side fill packs of their own. */
+/** The work itself, on whatever thread: one in a process, see `zstd-binding.ts`. */
 export class FrameSealing {
-  private readonly packs = new Map<number, Hash>();
-  private pack: number;
+  private readonly packs: Hash[] = [];
   private packedBytes = 0;
 
-  /**
-   * @param packKey of the checkpoint that writes the packs
-   * @param first number of its first pack; the next ones follow at a distance of `step`
-   */
-  constructor(
-    private readonly packKey: Uint8Array,
-    first = 0,
-    private readonly step = 1,
-  ) {
-    this.pack = first;
-  }
+  /** @param packKey of the checkpoint that writes the packs */
+  constructor(private readonly packKey: Uint8Array) {}
 
-  seal(memory: Buffer, frames: number): SealedFrames {
-    const compressed = Array.from({ length: frames }, (_, n) =>
-      compressFrame(memory.subarray(n * frameBytes, (n + 1) * frameBytes)),
+  seal({ frames, sealed }: SealingMemory, count: number): SealedFrames {
+    const compressed = Array.from({ length: count }, (_, n) =>
+      compressFrame(frames.subarray(n * frameBytes, (n + 1) * frameBytes)),
     );
     const lengths = Uint32Array.from(compressed, ({ bytes }) => bytes.length + tagBytes);
     const length = lengths.reduce((sum, one) => sum + one, 0);
-    let completes: number | null = null;
-    if (this.packedBytes + length > fullPackBytes) {
-      completes = this.pack;
-      this.pack += this.step;
+    if (this.packs.length === 0 || this.packedBytes + length > fullPackBytes) {
+      this.packs.push(createHash('sha256'));
       this.packedBytes = 0;
     }
-    const [pack, offset] = [this.pack, this.packedBytes];
-    const bytes = Buffer.allocUnsafeSlow(length); // of its own: it may be handed to another thread
+    const [pack, offset] = [this.packs.length - 1, this.packedBytes];
+    const bytes = sealed.subarray(0, length);
     let at = 0;
     for (const frame of compressed) {
       at += sealFrame(frame, { number: pack, key: this.packKey }, offset + at).copy(bytes, at);
     }
-    this.digestOf(pack).update(bytes);
+    this.packs[pack]!.update(bytes);
     this.packedBytes += length;
     const encodings = Uint8Array.from(compressed, ({ encoding }) => encoding);
-    return { pack, offset, bytes, encodings, lengths, completes };
+    return { pack, offset, bytes, encodings, lengths };
   }
 
-  digests(): Map<number, string> {
-    return new Map([...this.packs].map(([pack, digest]) => [pack, digest.copy().digest('hex')]));
-  }
-
-  private digestOf(pack: number): Hash {
-    let digest = this.packs.get(pack);
-    if (digest === undefined) this.packs.set(pack, (digest = createHash('sha256')));
-    return digest;
+  digests(): string[] {
+    return this.packs.map((pack) => pack.copy().digest('hex'));
   }
 }
 
@@ -88,8 +82,8 @@ export class FrameSealing {
 export function sealHere(packKey: Uint8Array): FrameSealer {
   const sealing = new FrameSealing(packKey);
   return {
-    allocate: (bytes) => Buffer.alloc(bytes),
-    seal: (memory, frames) => Promise.resolve(sealing.seal(memory, frames)),
+    allocate: (most) => sealingMemory(Buffer.alloc(sealingBytes(most)), most),
+    seal: (memory, count) => Promise.resolve(sealing.seal(memory, count)),
     digests: () => Promise.resolve(sealing.digests()),
   };
 }

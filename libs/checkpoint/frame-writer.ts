@@ -1,6 +1,6 @@
 import type { BlobStore } from '@dormouse/storage';
 import { ContentTable } from './content-table';
-import type { FrameSealer, SealedFrames } from './frame-sealing';
+import type { FrameSealer, SealedFrames, SealingMemory } from './frame-sealing';
 import { FrameTable } from './frame-table';
 import { frameHashesBytes } from './known-pages';
 import { frameBytes, framePages, pageBytes, pageHashBytes } from './layout';
@@ -14,7 +14,7 @@ const batchFrames = 16;
 export const batchPages = batchFrames * framePages;
 
 interface Batch {
-  readonly memory: Buffer;
+  readonly memory: SealingMemory;
   readonly frames: number[];
   usedPages: number;
 }
@@ -37,7 +37,7 @@ export class FrameWriter {
   private slotHashes = Buffer.alloc(1024 * frameHashesBytes);
   private readonly adopted = new Map<number, number>();
   private batch: Batch | null = null;
-  private readonly spareMemory: Buffer[] = [];
+  private readonly spareMemory: SealingMemory[] = [];
   private onTheirWay = 0;
   private appending: Promise<void> = Promise.resolve();
   private failure: Error | null = null;
@@ -70,7 +70,7 @@ export class FrameWriter {
     const slot = batch.usedPages % framePages;
     if (slot === 0) batch.frames.push(this.reserve());
     const frame = batch.frames.at(-1)!;
-    content.copy(batch.memory, batch.usedPages * pageBytes, contentAt, contentAt + pageBytes);
+    content.copy(batch.memory.frames, batch.usedPages * pageBytes, contentAt, contentAt + pageBytes);
     copyHash(hashes, at, this.slotHashes, frame * frameHashesBytes + slot * pageHashBytes);
     this.stored.set(hashes, at, frame, slot);
     if (++batch.usedPages === batchPages) this.sendBatch();
@@ -104,9 +104,9 @@ export class FrameWriter {
   }
 
   /** Resolves when all packs are durable. @returns those of this save, by their numbers */
-  async finish(): Promise<ReadonlyMap<number, { bytes: number; sha256: string }>> {
+  async finish(): Promise<{ bytes: number; sha256: string }[]> {
     const [digests] = await Promise.all([this.sealer.digests(), this.packs.finish()]);
-    return new Map([...this.packs.sizes].map(([number, bytes]) => [number, { bytes, sha256: digests.get(number)! }]));
+    return this.packs.sizes.map((bytes, number) => ({ bytes, sha256: digests[number]! }));
   }
 
   /** Leaves nothing behind of what was not finished. */
@@ -117,7 +117,7 @@ export class FrameWriter {
   }
 
   private openBatch(): Batch {
-    const memory = this.spareMemory.pop() ?? this.sealer.allocate(batchFrames * frameBytes);
+    const memory = this.spareMemory.pop() ?? this.sealer.allocate(batchFrames);
     return { memory, frames: [], usedPages: 0 };
   }
 
@@ -125,7 +125,7 @@ export class FrameWriter {
     const batch = this.batch;
     if (batch === null) return;
     this.batch = null;
-    batch.memory.fill(0, batch.usedPages * pageBytes, batch.frames.length * frameBytes); // slots that nothing came for
+    batch.memory.frames.fill(0, batch.usedPages * pageBytes, batch.frames.length * frameBytes); // slots that nothing came for
     const sealing = this.sealer.seal(batch.memory, batch.frames.length);
     sealing.catch(() => undefined); // looked at below, in order; until then it must not count as unhandled
     this.onTheirWay++;

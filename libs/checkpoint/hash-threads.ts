@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import type { PageHasher } from './checkpoint-writer';
 import type { HashAnswer, HashQuestion } from './hash-thread';
 import { ThreadCalls } from './thread-calls';
@@ -9,7 +10,8 @@ export class HashThreads implements PageHasher {
 
   constructor(contentKey: Buffer, threads: number) {
     const workerData = { contentKey: Uint8Array.from(contentKey) };
-    this.threads = Array.from({ length: threads }, () => new ThreadCalls('hash-thread.js', workerData));
+    const program = join(__dirname, 'hash-thread.js');
+    this.threads = Array.from({ length: threads }, () => new ThreadCalls(program, workerData));
   }
 
   allocate(bytes: number): Buffer {

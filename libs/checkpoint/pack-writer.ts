@@ -1,11 +1,11 @@
 import type { BlobStore, BlobWriter } from '@dormouse/storage';
 import type { SealedFrames } from './frame-sealing';
 
-/** Writes packs, as many side by side as are filled; a complete one is made durable in the background. */
+/** Writes packs, one after the other; a complete one is made durable in the background while the next one fills. */
 export class PackWriter {
-  private readonly open = new Map<number, BlobWriter>();
-  /** Bytes of each pack so far, by its number. */
-  private readonly written = new Map<number, number>();
+  /** Bytes of each pack so far. */
+  private readonly written: number[] = [];
+  private writer: BlobWriter | null = null;
   private readonly committing: Promise<void>[] = [];
   private failure: Error | null = null;
 
@@ -14,40 +14,40 @@ export class PackWriter {
     private readonly keyOf: (number: number) => string,
   ) {}
 
-  get sizes(): ReadonlyMap<number, number> {
+  get sizes(): readonly number[] {
     return this.written;
   }
 
-  /** Calls must not overlap, and those for one pack come in the order in which its frames were sealed. */
-  async append({ pack, bytes, completes }: Pick<SealedFrames, 'pack' | 'bytes' | 'completes'>): Promise<void> {
+  /** Calls must not overlap, and come in the order in which the frames were sealed. */
+  async append({ pack, bytes }: Pick<SealedFrames, 'pack' | 'bytes'>): Promise<void> {
     if (this.failure !== null) throw this.failure;
-    if (completes !== null) this.closePack(completes);
-    let writer = this.open.get(pack);
-    if (writer === undefined) {
-      writer = await this.store.create(this.keyOf(pack));
-      this.open.set(pack, writer);
+    if (pack === this.written.length) {
+      this.closePack();
+      this.writer = await this.store.create(this.keyOf(pack));
+      this.written.push(0);
     }
-    await writer.write(bytes);
-    this.written.set(pack, (this.written.get(pack) ?? 0) + bytes.length);
+    await this.writer!.write(bytes);
+    this.written[pack]! += bytes.length;
   }
 
   /** Resolves when every pack is durable. */
   async finish(): Promise<void> {
-    for (const pack of [...this.open.keys()]) this.closePack(pack);
+    this.closePack();
     await Promise.all(this.committing);
     if (this.failure !== null) throw this.failure;
   }
 
   /** Leaves nothing behind of what was not finished. */
   async abort(): Promise<void> {
-    await Promise.all([...this.open.values()].map((writer) => writer.abort()));
-    this.open.clear();
+    await this.writer?.abort();
+    this.writer = null;
     await Promise.all(this.committing);
   }
 
-  private closePack(pack: number): void {
-    const writer = this.open.get(pack)!;
-    this.open.delete(pack);
+  private closePack(): void {
+    const writer = this.writer;
+    if (writer === null) return;
+    this.writer = null;
     this.committing.push(
       writer.commit().catch(async (error: unknown) => {
         this.failure ??= error as Error; // thrown by the next append, or by finish

@@ -1,27 +1,27 @@
-/** A thread that seals frames; `seal-threads.ts` is its other side. */
+/** A thread that seals frames; `seal-on-thread.ts` is its other side. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { FrameSealing, type SealedFrames } from './frame-sealing';
+import { FrameSealing, sealingMemory, type SealedFrames } from './frame-sealing';
 import type { Numbered } from './thread-calls';
 
-/** Frames in memory that both sides see; none: the digests of all packs. */
-export type SealQuestion = { readonly shared: SharedArrayBuffer; readonly frames: number } | null;
+/** Memory for `most` frames that both sides see, `count` of them filled; none: the digests of all packs. */
+export type SealQuestion = {
+  readonly shared: SharedArrayBuffer;
+  readonly most: number;
+  readonly count: number;
+} | null;
 
-export type SealAnswer = SealedFrames | ReadonlyMap<number, string>;
+/** The bytes stand in the memory; here is how many. */
+export type SealAnswer = (Omit<SealedFrames, 'bytes'> & { readonly length: number }) | readonly string[];
 
-export interface SealThreadData {
-  readonly packKey: Uint8Array;
-  readonly firstPack: number;
-  readonly packStep: number;
-}
-
-const { packKey, firstPack, packStep } = workerData as SealThreadData;
-const sealing = new FrameSealing(packKey, firstPack, packStep);
+const sealing = new FrameSealing((workerData as { readonly packKey: Uint8Array }).packKey);
 
 parentPort!.on('message', ({ number, content: question }: Numbered<SealQuestion>) => {
   if (question === null) {
     parentPort!.postMessage({ number, content: sealing.digests() } satisfies Numbered<SealAnswer>);
     return;
   }
-  const content = sealing.seal(Buffer.from(question.shared), question.frames);
-  parentPort!.postMessage({ number, content } satisfies Numbered<SealAnswer>, [content.bytes.buffer as ArrayBuffer]);
+  const { shared, most, count } = question;
+  const { bytes, ...about } = sealing.seal(sealingMemory(Buffer.from(shared), most), count);
+  const content = { ...about, length: bytes.length };
+  parentPort!.postMessage({ number, content } satisfies Numbered<SealAnswer>);
 });

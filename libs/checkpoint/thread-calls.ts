@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { DormouseError } from '@dormouse/errors';
 
@@ -20,9 +19,9 @@ export class ThreadCalls<Question, Answer> {
   private next = 0;
   private failure: Error | null = null;
 
-  /** @param program a file beside this one, compiled */
+  /** @param program a compiled file */
   constructor(program: string, workerData: unknown) {
-    this.thread = new Worker(join(__dirname, program), {
+    this.thread = new Worker(program, {
       workerData,
       resourceLimits: { maxOldGenerationSizeMb: 32, maxYoungGenerationSizeMb: 4 },
     });

@@ -1,10 +1,11 @@
-import { open, rm } from 'node:fs/promises';
+import { mkdir, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { bucket, s3Url, startS3Server } from '../contract/s3-server';
 import type { GuestImage } from '../guest';
 import { leaveAndStop, migrateTo, RunningDormouse, type Desk } from '../scenario';
 import { figure, type Figure } from './figure';
+import { enlargeImage } from './large-image';
 import { net, throttleHttp, throttleToFile } from './throttle';
 import { usedDesktop } from './used-desktop';
 
@@ -14,6 +15,8 @@ export interface SaveOptions {
   readonly memoryMiB: number;
   /** Random memory the guest holds besides what its use has left. */
   readonly fillMiB: number;
+  /** The golden image is made as large as this; 0 leaves it as it is. */
+  readonly imageGiB: number;
   readonly runs: number;
   readonly signal: AbortSignal;
   readonly say: (line: string) => void;
@@ -34,7 +37,8 @@ const poolId = 'save';
 const lookEveryMs = 20;
 
 /** First saves of used desktops: each beside QEMU's own migration, to the disk and over a link. */
-export async function measureSave(options: SaveOptions): Promise<Figure[]> {
+export async function measureSave(given: SaveOptions): Promise<Figure[]> {
+  const options = given.imageGiB > 0 ? await withLargeImage(given) : given;
   const local = await onDisk(options);
   const remote = await overLink(options);
   const of = (name: string, unit: string, saves: readonly Save[], value: (save: Save) => number, digits = 0): Figure =>
@@ -51,6 +55,14 @@ export async function measureSave(options: SaveOptions): Promise<Figure[]> {
     of('frozenMs', 'ms', all, (save) => save.frozenMs),
     of('pagerRssBytes', 'B', all, (save) => save.pagerRssBytes),
   ];
+}
+
+async function withLargeImage(options: SaveOptions): Promise<SaveOptions> {
+  const goldenImage = join(options.dataDir, 'large.img');
+  await mkdir(options.dataDir, { recursive: true });
+  options.say(`making a golden image of ${options.imageGiB} GiB`);
+  await enlargeImage(options.image.goldenImage, goldenImage, options.imageGiB);
+  return { ...options, image: { ...options.image, goldenImage } };
 }
 
 async function onDisk(options: SaveOptions): Promise<Save[]> {

@@ -24,7 +24,12 @@ export async function usedDesktop(
   { id, poolId, image, memoryMiB, say }: Options,
 ): Promise<UsedDesktop> {
   const desk = new Desk(dormouse, id);
-  const launchSpec = { ...guestLaunchSpec(image, memoryMiB), display: 'vnc' };
+  const format = image.goldenImage.endsWith('.qcow2') ? 'qcow2' : 'raw';
+  const launchSpec = {
+    ...guestLaunchSpec(image, memoryMiB),
+    disks: [{ image: image.goldenImage, format }],
+    display: 'vnc',
+  };
   await desk.register(launchSpec, poolId);
   await desk.start();
   const guest = await desk.guest();

@@ -36,6 +36,8 @@ function rows(...ids: Id[]): [string, Id][] {
 beforeAll(async () => {
   bed = await TestBed.make();
   dormouse = await bed.start({ GC_GRACE_S: '0' }); // what was given up goes at once
+  // All these deaths take a while: nobody is to be put to sleep for being alone meanwhile.
+  await dormouse.api.putPool('default', { graceMs: 60 * 60_000, keepCheckpoints: 2 });
   ({ databaseUrl } = await dormouse.services());
   const boot = async (id: string): Promise<void> => {
     const running = await bed.desktop(dormouse, id);

@@ -43,11 +43,13 @@ test('the description names every route, and every problem code', async () => {
   );
   expect(routes.sort()).toEqual([
     'delete /v1/desktops/{id}',
+    'delete /v1/desktops/{id}/checkpoints/{checkpointId}/pin',
     'get /healthz',
     'get /metrics',
     'get /readyz',
     'get /v1/desktops',
     'get /v1/desktops/{id}',
+    'get /v1/desktops/{id}/checkpoints',
     'get /v1/desktops/{id}/operations',
     'get /v1/hosts',
     'get /v1/keys',
@@ -60,6 +62,7 @@ test('the description names every route, and every problem code', async () => {
     'post /v1/keys/rotate',
     'post /v1/webhooks',
     'put /v1/desktops/{id}',
+    'put /v1/desktops/{id}/checkpoints/{checkpointId}/pin',
     'put /v1/pools/{id}',
   ]);
   expect(document.components.schemas['ProblemBody']!.properties['code']!.enum).toEqual(Object.keys(errorCodes));

@@ -7,7 +7,7 @@ import {
   HashThreads,
   pageBytes,
   PreviousCheckpoint,
-  SealThreads,
+  SealThread,
   type SealedCheckpoint,
 } from '@dormouse/checkpoint';
 import { ContentIndex } from '@dormouse/content-index';
@@ -27,11 +27,8 @@ import { readThrough } from './read-through';
 import { StreamMemory } from './stream-memory';
 import { thawAlone } from './thaw-alone';
 
-/**
- * For hashing and for sealing each: what there is of the one and of the other comes in stretches. Two processors are busy
- * with one of each, the event loop and QEMU.
- */
-const threads = availableParallelism() > 2 ? 2 : 1;
+/** Sealing has a thread of its own. Two processors are busy with that, with one of these, the event loop and QEMU. */
+const hashThreads = availableParallelism() > 2 ? 2 : 1;
 const progressEveryBytes = 16 * 1024 * 1024;
 /** A worker that started us and never called has died. */
 const workerPatienceMs = 15_000;
@@ -53,7 +50,7 @@ class Capture {
   private readonly abort = new AbortController();
   private readonly keys;
   private readonly hasher;
-  private sealer: SealThreads | null = null;
+  private sealer: SealThread | null = null;
   private disks: DiskContents | null = null;
 
   constructor(
@@ -75,7 +72,7 @@ class Capture {
       pages: null,
     };
     this.keys = decodeKeys(job.keys);
-    this.hasher = new HashThreads(this.keys.contentKey, threads);
+    this.hasher = new HashThreads(this.keys.contentKey, hashThreads);
     this.control = new ControlServer(
       status,
       (command) => this.obey(command),
@@ -125,7 +122,7 @@ class Capture {
         this.writer = new CheckpointWriter(this.store, identityOf(this.job), blocks.slice(), {
           keys,
           hasher,
-          sealer: (packKey) => (this.sealer = new SealThreads(packKey, threads)),
+          sealer: (packKey) => (this.sealer = new SealThread(packKey)),
           disks,
           previous,
           wakeSetPages,

@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as immediate, setTimeout as sleep } from 'node:timers/promises';
 import { pageBytes, pageKind, type CheckpointReader } from '@dormouse/checkpoint';
 import { isDormouseError } from '@dormouse/errors';
 import { windowBlocks, type Chunks } from './chunks';
@@ -16,8 +16,7 @@ const longestRetryMs = 5_000;
 
 /** Chunks that were read together. */
 interface Run {
-  openNow(chunk: number): Buffer;
-  open(chunk: number): Promise<Buffer>;
+  open(chunk: number): Buffer;
 }
 
 /** Reads chunks for whoever wants them: one read for a chunk however many ask, tried again until the store answers. */
@@ -34,13 +33,18 @@ export class ChunkFetcher {
   /** The content of a chunk, for a guest that waits. @throws CHECKPOINT_CORRUPT, CHECKPOINT_INCOMPLETE */
   async fetch(chunk: number): Promise<Buffer> {
     const run = await this.runAround(chunk);
-    return run.openNow(chunk);
+    return run.open(chunk);
   }
 
   /** The contents of chunks that lie one after the other, without hurry. */
   async fetchAll(first: number, count: number): Promise<Buffer[]> {
     const run = await this.untilRead(first, count);
-    return Promise.all(Array.from({ length: count }, (_, n) => run.open(first + n)));
+    const contents: Buffer[] = [];
+    for (let chunk = first; chunk < first + count; chunk++) {
+      contents.push(run.open(chunk));
+      await immediate(); // a request that has come goes first
+    }
+    return contents;
   }
 
   /**
@@ -89,10 +93,11 @@ export class ChunkFetcher {
     if (first < this.chunks.frames) return this.checkpoint.readRun(first, count);
     const { source, first: block } = this.chunks.windows[first - this.chunks.frames]!;
     const content = await this.checkpoint.readBlocks(source, block, count * windowBlocks);
-    const openNow = (chunk: number): Buffer => {
-      const at = (chunk - first) * windowBlocks * pageBytes;
-      return content.subarray(at, at + windowBlocks * pageBytes);
+    return {
+      open: (chunk) => {
+        const at = (chunk - first) * windowBlocks * pageBytes;
+        return content.subarray(at, at + windowBlocks * pageBytes);
+      },
     };
-    return { openNow, open: (chunk) => Promise.resolve(openNow(chunk)) };
   }
 }
