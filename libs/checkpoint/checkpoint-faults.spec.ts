@@ -202,6 +202,27 @@ test('a store that is slow makes the writer saturated after 16 MiB, until it has
   await writer.abort();
 });
 
+test('packs that a store does not make durable do not pile up before it', async () => {
+  const stuck = gate();
+  const slow = fixture.bendWriters(store, (real) => ({ commit: () => stuck.opened.then(() => real.commit()) }));
+  const pages = (96 * MiB) / pageBytes;
+  const writer = writerOf(slow, pages);
+  let given = 0;
+  const give = async (): Promise<void> => {
+    for (; given < pages; given++) {
+      writer.addPage(given, wild(given), 0);
+      if (writer.saturated) await writer.drained();
+    }
+  };
+  const giving = give();
+  await Promise.race([giving, sleep(4_000)]);
+  // One on its way, one full, and what is on its way to the next.
+  expect(given * pageBytes).toBeLessThanOrEqual(48 * MiB);
+  stuck.open();
+  await giving;
+  await writer.abort();
+});
+
 describe('sweeping a desktop', () => {
   const ids = ['1', '2', '3'].map((n) => `00000000-0000-4000-8000-00000000000${n}`);
   const [first, second, third] = ids as [string, string, string];

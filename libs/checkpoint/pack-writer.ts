@@ -1,6 +1,12 @@
 import type { BlobStore, BlobWriter } from '@dormouse/storage';
 import type { SealedFrames } from './frame-sealing';
 
+/**
+ * Complete packs that may be on their way to the store while the next one fills. More would only pile up in memory before a
+ * store that is slower than the guest, and be what its user waits for when it freezes.
+ */
+const packsOnTheirWay = 1;
+
 /** Writes packs, one after the other; a complete one is made durable in the background while the next one fills. */
 export class PackWriter {
   /** Bytes of each pack so far. */
@@ -23,6 +29,8 @@ export class PackWriter {
     if (this.failure !== null) throw this.failure;
     if (pack === this.written.length) {
       this.closePack();
+      await Promise.all(this.committing.slice(0, -packsOnTheirWay));
+      if (this.failure !== null) throw this.failure;
       this.writer = await this.store.create(this.keyOf(pack));
       this.written.push(0);
     }
