@@ -26,11 +26,11 @@ export class PackWriter {
 
   /** Calls must not overlap, and come in the order in which the frames were sealed. */
   async append({ pack, bytes }: Pick<SealedFrames, 'pack' | 'bytes'>): Promise<void> {
-    if (this.failure !== null) throw this.failure;
+    this.throwFailure();
     if (pack === this.written.length) {
       this.closePack();
       await Promise.all(this.committing.slice(0, -packsOnTheirWay));
-      if (this.failure !== null) throw this.failure;
+      this.throwFailure();
       this.writer = await this.store.create(this.keyOf(pack));
       this.written.push(0);
     }
@@ -42,7 +42,7 @@ export class PackWriter {
   async finish(): Promise<void> {
     this.closePack();
     await Promise.all(this.committing);
-    if (this.failure !== null) throw this.failure;
+    this.throwFailure();
   }
 
   /** Leaves nothing behind of what was not finished. */
@@ -62,5 +62,9 @@ export class PackWriter {
         await writer.abort();
       }),
     );
+  }
+
+  private throwFailure(): void {
+    if (this.failure !== null) throw this.failure;
   }
 }
