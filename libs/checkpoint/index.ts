@@ -8,7 +8,6 @@ export { ContentTable } from './content-table';
 export { collectObjects, type CollectOptions, type CollectReport } from './collect-objects';
 export { noDisks, type DiskBlocks, type DiskCatalog, type DiskFile } from './disk-catalog';
 export type { DataKey } from './encryption';
-export type { FrameSealer, SealedFrames, SealingMemory } from './frame-sealing';
 export { FrameRun } from './frame-run';
 export { HashThreads } from './hash-threads';
 export { framePages, keyBytes, pageBytes, pageHashBytes, pageKind } from './layout';

@@ -11,7 +11,7 @@ import { decodeManifest, type Manifest } from '../../libs/checkpoint/manifest';
 import { objectKeys } from '../../libs/checkpoint/object-keys';
 import { PageMap } from '../../libs/checkpoint/page-map';
 import { decodeWakePack } from '../../libs/checkpoint/wake-pack';
-import { mutated } from './mutated';
+import { mutated } from '../../libs/checkpoint-tools/mutated';
 
 /**
  * What the reader of checkpoints decodes stands behind tags, so that only a writer can have made it. A bug in one must end

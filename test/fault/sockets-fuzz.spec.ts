@@ -7,7 +7,7 @@ import { isDormouseError } from '@dormouse/errors';
 import { ControlServer, PagerClient, parseAssignment, type CaptureStatus } from '@dormouse/pager-control';
 import { GuestAgent, QmpClient } from '@dormouse/qemu';
 import fc from 'fast-check';
-import { mutatedJson } from './mutated';
+import { mutatedJson } from './mutated-json';
 
 /**
  * Whatever comes out of a socket, or over a pager's standard input: it is taken, or ends in an error of ours; nothing is

@@ -1,6 +1,7 @@
 import { isDormouseError } from '@dormouse/errors';
 import fc from 'fast-check';
 import * as handmade from '../handmade-checkpoint';
+import { mutated } from '../mutated';
 import { parseKnownPages } from './known-pages';
 import { parseManifest, type Manifest } from './manifest';
 import { parsePageMap } from './page-map';
@@ -38,45 +39,6 @@ const parsers: readonly (readonly [name: string, whole: Buffer, parse: (input: B
     (input) => parseWakePack(handmade.zstd(input), 64, 'wake-pack'),
   ],
 ];
-
-/** The whole input with something done to it: bytes changed, numbers made extreme, a piece cut out, doubled or put in. */
-function mutated(whole: Buffer): fc.Arbitrary<Buffer> {
-  const at = fc.nat(whole.length - 1);
-  const change = fc.oneof(
-    fc.tuple(at, fc.nat(255)).map(
-      ([offset, byte]) =>
-        (input: Buffer) =>
-          replace(input, offset, Buffer.of(byte)),
-    ),
-    fc.tuple(at, fc.constantFrom(0, 1, 0x7fffffff, 0x80000000, 0xffffffff)).map(
-      ([offset, value]) =>
-        (input: Buffer) =>
-          replace(input, offset, handmade.u32(value)),
-    ),
-    // Lengths are at the head.
-    fc.tuple(fc.nat(24), fc.nat(0xffffffff)).map(
-      ([o, value]) =>
-        (input: Buffer) =>
-          replace(input, o, handmade.u32(value)),
-    ),
-    at.map((length) => (input: Buffer) => input.subarray(0, length)),
-    fc.tuple(at, at).map(
-      ([from, to]) =>
-        (input: Buffer) =>
-          Buffer.concat([input.subarray(0, from), input.subarray(to)]),
-    ),
-    fc.uint8Array({ maxLength: 40 }).map((more) => (input: Buffer) => Buffer.concat([input, more])),
-  );
-  return fc
-    .array(change, { minLength: 1, maxLength: 4 })
-    .map((changes) => changes.reduce((input, apply) => apply(input), whole));
-}
-
-function replace(input: Buffer, offset: number, bytes: Buffer): Buffer {
-  const changed = Buffer.from(input);
-  bytes.copy(changed, Math.min(offset, Math.max(changed.length - bytes.length, 0)));
-  return changed;
-}
 
 describe.each(parsers)('%s', (_, whole, parse) => {
   const answers = (input: Buffer): void => {
