@@ -1,6 +1,6 @@
 /** The numbers of `docs/checkpoint-format.md`, and nothing of the code that writes checkpoints. Integers are little-endian. */
 
-export const formatVersion = 2;
+export const formatVersion = 3;
 export const pageBytes = 4096;
 export const slotsPerFrame = 16;
 export const frameBytes = slotsPerFrame * pageBytes;
@@ -14,6 +14,8 @@ export const tagBytes = 16;
 /** As it is stored, tag included. */
 export const longestFrameBytes = frameBytes + tagBytes;
 export const hashBytes = 16;
+/** Of a segment of the wake pack. */
+export const segmentPages = 64;
 export const pageTagBytes = 8;
 
 export const kinds = { zero: 1, frame: 2, disk: 3 } as const;

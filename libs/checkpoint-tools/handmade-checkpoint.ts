@@ -27,6 +27,7 @@ export interface Plan {
   readonly sources: readonly { readonly name: string; readonly content: Buffer }[];
   readonly pages: readonly Place[];
   readonly wakeSet: readonly number[];
+  readonly workingSet: Buffer;
   readonly layers: readonly { readonly source: number; readonly block: number }[];
   readonly configuration: Buffer;
   readonly deviceState: Buffer;
@@ -97,6 +98,7 @@ export function samplePlan(seed = 0): Plan {
     ],
     pages,
     wakeSet: [0, 1, 5, 6, 63, 17],
+    workingSet: Buffer.from('what was learned of wakes'),
     layers: [
       { source: 1, block: 5 },
       { source: 1, block: 12 },
@@ -133,16 +135,18 @@ export function encodeCheckpoint(plan: Plan, twists: Twists = {}): Map<string, B
     objects.set(`${prefix}${checkpointId}/pack-${String(number).padStart(5, '0')}`, content);
     return { checkpointId, number, ...reference(content) };
   });
-  const put = (name: string, magic: string, plaintext: Buffer): ReturnType<typeof reference> => {
-    const header = Buffer.concat([Buffer.from(magic), u16(2), u16(0), u64(plaintext.length)]);
-    const sealed = encrypt(derive(plan, plan.checkpointId, name), Buffer.alloc(12), plaintext, header);
-    const content = Buffer.concat([header, sealed]);
+  const store = (name: string, content: Buffer): ReturnType<typeof reference> => {
     objects.set(`${prefix}${plan.checkpointId}/${name}`, content);
     return reference(content);
   };
+  const put = (name: string, magic: string, plaintext: Buffer): ReturnType<typeof reference> => {
+    const header = Buffer.concat([Buffer.from(magic), u16(3), u16(0), u64(plaintext.length)]);
+    const sealed = encrypt(derive(plan, plan.checkpointId, name), Buffer.alloc(12), plaintext, header);
+    return store(name, Buffer.concat([header, sealed]));
+  };
   const pageMap = put('page-map', 'DMPM', (twists.pageMap ?? same)(pageMapOf(plan, frameRows)));
   const knownPages = put('known-pages', 'DMKP', (twists.knownPages ?? same)(knownPagesOf(plan)));
-  const wakePack = put('wake-pack', 'DMWP', zstd((twists.wakePack ?? same)(wakePackOf(plan))));
+  const wakePack = store('wake-pack', segmented(plan, (twists.wakePack ?? same)(wakePackOf(plan))));
   const kindCount = (kind: number): number => plan.pages.filter((place) => kindOf(place) === kind).length;
   const own = packs.filter(({ checkpointId }) => checkpointId === plan.checkpointId);
   const inFrames = kindCount(2);
@@ -183,7 +187,7 @@ export function encodeCheckpoint(plan: Plan, twists: Twists = {}): Map<string, B
   return objects;
 }
 
-export function sealManifest(plan: Plan, json: Buffer, version = '2'): Buffer {
+export function sealManifest(plan: Plan, json: Buffer, version = '3'): Buffer {
   const digest = createHash('sha256').update(json).digest('hex');
   const seal = createHmac('sha256', derive(plan, plan.checkpointId, 'manifest'))
     .update(json)
@@ -231,6 +235,8 @@ function knownPagesOf(plan: Plan): Buffer {
   return Buffer.concat([
     u32(frames.length),
     u32(plan.layers.length),
+    u32(plan.workingSet.length),
+    u32(0),
     ...frames.flatMap(({ slots }, frame) =>
       slots.map((content, slot) => (live.has(keyOf({ frame, slot })) ? hash(plan, content) : Buffer.alloc(16))),
     ),
@@ -240,6 +246,7 @@ function knownPagesOf(plan: Plan): Buffer {
       u16(0),
       u32(block),
     ]),
+    plan.workingSet,
   ]);
 }
 
@@ -249,8 +256,26 @@ function wakePackOf(plan: Plan): Buffer {
     plan.configuration,
     plan.deviceState,
     ...plan.wakeSet.map(u32),
+    ...plan.wakeSet.map((_, n) => u32(n * 3)),
     ...plan.wakeSet.map((number) => contentOf(plan, number)),
   ]);
+}
+
+/** The head of a wake pack and the content of its pages, 64 at a time; each compressed and encrypted for itself. */
+function segmented(plan: Plan, whole: Buffer): Buffer {
+  const contentAt = whole.length - plan.wakeSet.length * page;
+  const parts = [whole.subarray(0, contentAt)];
+  for (let at = contentAt; at < whole.length; at += 64 * page) parts.push(whole.subarray(at, at + 64 * page));
+  const compressed = parts.map(zstd);
+  const bytes = compressed.reduce((sum, { length }) => sum + 4 + length + 16, 0);
+  const header = Buffer.concat([Buffer.from('DMWP'), u16(3), u16(0), u64(bytes)]);
+  const key = derive(plan, plan.checkpointId, 'wake-pack');
+  const place = Buffer.from(`desktops/${plan.desktopId}/checkpoints/${plan.checkpointId}/wake-pack`);
+  const sealed = compressed.flatMap((part, n) => [
+    u32(part.length + 16),
+    encrypt(key, Buffer.concat([u32(n), Buffer.alloc(8)]), part, Buffer.concat([header, place])),
+  ]);
+  return Buffer.concat([header, ...sealed]);
 }
 
 const same = <T>(value: T): T => value;
@@ -263,7 +288,7 @@ function hash(plan: Plan, content: Buffer): Buffer {
 }
 
 function derive(plan: Plan, checkpointId: string, purpose: string): Buffer {
-  return Buffer.from(hkdfSync('sha256', plan.dataKey, Buffer.from(checkpointId), `dormouse 2 ${purpose}`, 32));
+  return Buffer.from(hkdfSync('sha256', plan.dataKey, Buffer.from(checkpointId), `dormouse 3 ${purpose}`, 32));
 }
 
 function encrypt(key: Buffer, nonce: Buffer, plaintext: Buffer, additional?: Buffer): Buffer {

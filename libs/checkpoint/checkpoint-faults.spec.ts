@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DormouseError } from '@dormouse/errors';
 import type { BlobStore } from '@dormouse/storage';
-import { CheckpointReader } from './checkpoint-reader';
 import { CheckpointWriter } from './checkpoint-writer';
 import * as fixture from './checkpoint-fixture';
 import { pageBytes } from './layout';
@@ -230,7 +229,7 @@ describe('sweeping a desktop', () => {
   const sweep = (on: BlobStore, kept: string[], writing: string[] = []) => fixture.collect(on, { kept, writing });
 
   async function readsWhole(checkpointId: string, expected: (Buffer | null)[]): Promise<void> {
-    const reader = await CheckpointReader.open(await files.open(), { ...identity, checkpointId }, fixture.keys);
+    const reader = await fixture.open(await files.open(), { ...identity, checkpointId }, fixture.keys);
     expect(fixture.samePages(await fixture.readPages(reader), expected)).toBe(true);
   }
 
@@ -273,7 +272,7 @@ describe('sweeping a desktop', () => {
       identity.checkpointId,
       Array.from({ length: 300 }, (_, page) => wild(5_000 + page)),
     );
-    const reader = await CheckpointReader.open(store, other, fixture.keys);
+    const reader = await fixture.open(store, other, fixture.keys);
     expect(fixture.samePages(await fixture.readPages(reader), pages(3))).toBe(true);
   });
 

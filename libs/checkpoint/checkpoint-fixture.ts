@@ -6,13 +6,14 @@ import { openBlobStore, type BlobStore, type BlobWriter } from '@dormouse/storag
 import type { CheckpointReader } from './checkpoint-reader';
 import { collectObjects, type CollectReport } from './collect-objects';
 import { CheckpointWriter, type PageHasher, type WriterOptions } from './checkpoint-writer';
-import type { DiskCatalog, DiskFile } from './disk-catalog';
+import type { DiskBlocks, DiskCatalog, DiskFile } from './disk-catalog';
 import type { DataKey } from './encryption';
 import { keyBytes, pageBytes, pageHashBytes, pageKind } from './layout';
 import { consecutive, hashPages } from './page-hash';
 import { blockPlace } from './places';
 import { PreviousCheckpoint } from './previous-checkpoint';
-import type { WakePack } from './wake-pack';
+import { StoredCheckpoint, type ReadingKeys } from './stored-checkpoint';
+import type { MachineState, WakeHead } from './wake-pack';
 
 /** Checkpoints in a real file store in a directory of their own. For tests only. */
 
@@ -152,7 +153,7 @@ export async function write(
   store: BlobStore,
   pages: readonly (Buffer | null)[],
   { desktopId, checkpointId } = identity,
-  waking: Omit<WakePack, 'wakeSet'> = wakePack,
+  waking: MachineState = wakePack,
   options: Partial<WriterOptions> = {},
 ): Promise<void> {
   const writer = new CheckpointWriter(store, { desktopId, checkpointId }, blocksOf(pages.length), {
@@ -197,6 +198,25 @@ export function collect(
           .map((id) => ({ id, standing: 'gone' as const })),
       ]),
   });
+}
+
+/** A checkpoint of which everything was read but the pages. */
+export type OpenedCheckpoint = CheckpointReader & { readonly wakePack: WakeHead & { readonly content: Buffer } };
+
+export async function open(
+  store: BlobStore,
+  { desktopId, checkpointId }: { desktopId: string; checkpointId: string } = identity,
+  reading: ReadingKeys = keys,
+  disks?: DiskBlocks,
+): Promise<OpenedCheckpoint> {
+  const found = await StoredCheckpoint.find(store, { desktopId, checkpointId }, reading.dataKey);
+  const reader = await found.pages(reading, disks);
+  await found.checkSizes();
+  const wakePack = found.wakePack();
+  const head = await wakePack.head();
+  const content: Buffer[] = [];
+  for await (const segment of wakePack.content()) content.push(segment);
+  return Object.assign(reader, { wakePack: { ...head, content: Buffer.concat(content) } });
 }
 
 /** Every page of a checkpoint, read frame by frame; null is a page of zeros. */

@@ -1,6 +1,5 @@
 import { DormouseError } from '@dormouse/errors';
 import { putBlob, type BlobStore } from '@dormouse/storage';
-import type { CheckpointIdentity, ReadingKeys } from './checkpoint-reader';
 import { deleteUnfinished } from './delete-unfinished';
 import { noDisks, type DiskCatalog } from './disk-catalog';
 import { CheckpointSecrets } from './encryption';
@@ -17,11 +16,13 @@ import {
   type PackReference,
 } from './manifest';
 import { objectKeys, type CheckpointKeys } from './object-keys';
-import { countPages, PageMap } from './page-map';
+import { PageMap } from './page-map';
 import { PagePlacing } from './page-placing';
 import type { PreviousCheckpoint } from './previous-checkpoint';
-import { RewrittenPages } from './rewritten-pages';
-import { encodeWakePack, type WakePack } from './wake-pack';
+import type { CheckpointIdentity } from './read-objects';
+import type { ReadingKeys } from './stored-checkpoint';
+import { encodeWakePack, type MachineState } from './wake-pack';
+import { rewrittenPages, WakePages, type WakeChooser } from './wake-pages';
 
 /** Pages that are hashed together at most. */
 const slabPages = 512;
@@ -47,8 +48,9 @@ export interface WriterOptions {
   /** What need not be stored again, as far as it is known. */
   readonly previous?: PreviousCheckpoint | null;
   readonly disks?: DiskCatalog;
-  /** Pages of the wake set at most. */
-  readonly wakeSetPages?: number;
+  readonly wakeSet?: WakeChooser;
+  /** Rewritten pages that can be chosen for the wake set, candidates apart. */
+  readonly mostRewritten?: number;
 }
 
 /** A checkpoint whose every object but the manifest is durable. */
@@ -78,7 +80,7 @@ export class CheckpointWriter {
   private readonly map: PageMap;
   private readonly frames: FrameWriter;
   private readonly placing: PagePlacing;
-  private readonly rewritten: RewrittenPages;
+  private readonly wakePages: WakePages;
 
   /** Number of the last copy of each page; 0 before the first. An older copy that is still on its way is dropped. */
   private readonly lastCopy: Uint32Array;
@@ -99,7 +101,8 @@ export class CheckpointWriter {
     private readonly blocks: readonly MemoryBlock[],
     private readonly options: WriterOptions,
   ) {
-    const { keys, previous = null, disks = noDisks, sealer = sealHere, wakeSetPages = 0 } = options;
+    const { keys, previous = null, disks = noDisks, sealer = sealHere } = options;
+    const { wakeSet = rewrittenPages, mostRewritten = 0 } = options;
     this.keys = objectKeys(identity.desktopId, identity.checkpointId);
     this.secrets = new CheckpointSecrets(keys.dataKey, identity.checkpointId);
     this.map = PageMap.forBlocks(blocks);
@@ -110,13 +113,13 @@ export class CheckpointWriter {
     const sealing = sealer(this.secrets.pack);
     this.frames = new FrameWriter(store, this.keys.pack, identity.checkpointId, sealing, progress);
     this.placing = new PagePlacing(this.map, this.frames, previous, disks, keys.contentKey);
-    this.rewritten = new RewrittenPages(wakeSetPages);
-    this.lastCopy = new Uint32Array(countPages(blocks));
+    this.wakePages = new WakePages(this.map.pages, wakeSet, mostRewritten);
+    this.lastCopy = new Uint32Array(this.map.pages);
   }
 
   addZeroPage(page: number): void {
     this.lastCopy[page] = ++this.copies;
-    this.rewritten.forget(page);
+    this.wakePages.takeZero(page);
     this.placing.zero(page);
   }
 
@@ -128,7 +131,7 @@ export class CheckpointWriter {
     this.throwFailure();
     if (this.slab?.source !== source) this.sendSlab();
     const slab = (this.slab ??= this.openSlab(source));
-    if (this.lastCopy[page] !== 0) this.rewritten.note(page, source, offset);
+    this.wakePages.take(page, source, offset, this.lastCopy[page] !== 0);
     this.lastCopy[page] = ++this.copies;
     this.pagesGiven++;
     slab.offsets[slab.used] = offset;
@@ -166,7 +169,7 @@ export class CheckpointWriter {
    * CANCELLED after an `abort`
    */
   async seal(
-    machineState: Omit<WakePack, 'wakeSet'>,
+    machineState: MachineState,
     machine: Pick<Manifest, 'fingerprint' | 'diskGeneration' | 'createdAt'>,
   ): Promise<SealedCheckpoint> {
     this.sendSlab();
@@ -177,12 +180,15 @@ export class CheckpointWriter {
     placed.catch(() => undefined); // awaited below
     const missing = this.map.count(pageKind.absent);
     if (missing > 0) throw new DormouseError('STREAM_MALFORMED', `${missing} pages of the guest never came`);
-    const wakeSet = this.rewritten.wakeSet();
+    const { workingSet, ...wakeSet } = this.wakePages.choose(this.options.previous ?? null);
+    const contentOf = (page: number): Buffer => this.wakePages.contentOf(page);
     // The guest stands still: everything at once, as soon as it can be.
     const [wakePack, pageMap, knownPages, own] = await Promise.all([
-      encodeWakePack({ ...machineState, wakeSet }).then((plain) => this.putSecret('wakePack', plain)),
+      encodeWakePack(machineState, wakeSet, contentOf, this.secrets, this.keys.wakePack).then((stored) =>
+        this.put('wakePack', stored),
+      ),
       placed.then(() => this.map.encode(this.frames.table)).then((plain) => this.putSecret('pageMap', plain)),
-      placed.then(() => this.putSecret('knownPages', encodeKnownPages(this.placing.knownPages()))),
+      placed.then(() => this.putSecret('knownPages', encodeKnownPages({ ...this.placing.knownPages(), workingSet }))),
       placed.then(() => this.frames.finish()),
     ]);
     const pages = { ...this.placing.counts(), wakeSet: wakeSet.pages.length };
@@ -258,6 +264,7 @@ export class CheckpointWriter {
       const page = pages[n]!;
       if (this.lastCopy[page] !== copies[n]) continue; // overtaken on its way
       this.placing.place(page, hashes, n * pageHashBytes, source, offsets[n]!);
+      this.wakePages.takeHash(page, hashes, n * pageHashBytes);
     }
   }
 
@@ -267,9 +274,12 @@ export class CheckpointWriter {
     this.throwFailure();
   }
 
-  private async putSecret(kind: 'wakePack' | 'pageMap' | 'knownPages', plaintext: Buffer): Promise<ObjectReference> {
+  private putSecret(kind: 'pageMap' | 'knownPages', plaintext: Buffer): Promise<ObjectReference> {
+    return this.put(kind, this.secrets.encryptObject(kind, plaintext));
+  }
+
+  private async put(kind: 'wakePack' | 'pageMap' | 'knownPages', content: Buffer): Promise<ObjectReference> {
     this.throwFailure();
-    const content = this.secrets.encryptObject(kind, plaintext);
     const written = putBlob(this.store, this.keys[kind], content);
     this.puts.push(written);
     await written;

@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import type { BlobStore } from '@dormouse/storage';
 import * as fixture from './checkpoint-fixture';
-import { CheckpointReader } from './checkpoint-reader';
 import { CheckpointWriter } from './checkpoint-writer';
 import { ContentTable } from './content-table';
 import type { DiskBlocks, DiskCatalog } from './disk-catalog';
@@ -26,8 +25,8 @@ beforeEach(async () => {
 });
 afterEach(() => files.remove());
 
-const open = (checkpointId: string, disks?: DiskBlocks): Promise<CheckpointReader> =>
-  CheckpointReader.open(store, { ...identity, checkpointId }, fixture.keys, disks);
+const open = (checkpointId: string, disks?: DiskBlocks): Promise<fixture.OpenedCheckpoint> =>
+  fixture.open(store, { ...identity, checkpointId }, fixture.keys, disks);
 
 const pagesOf = (seeds: readonly number[]): (Buffer | null)[] => seeds.map((seed) => (seed === 0 ? null : wild(seed)));
 

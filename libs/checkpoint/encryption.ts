@@ -4,6 +4,7 @@ import { corrupt, unsupported } from './corruption';
 import {
   formatVersion,
   keyBytes,
+  lengthBytes,
   longestObjectBytes,
   objectHeaderBytes,
   objectKinds,
@@ -20,11 +21,14 @@ export interface DataKey {
   readonly key: Buffer;
 }
 
-type Purpose = 'pack' | 'manifest' | (typeof objectKinds)[ObjectKind]['purpose'];
+/** Encrypted in one piece. */
+type WholeKind = Exclude<ObjectKind, 'wakePack'>;
 
 /** The keys of one checkpoint: derived, never stored. */
 export class CheckpointSecrets {
   private packKey: Buffer | null = null;
+  /** Of objects, by purpose. */
+  private readonly objectKeys = new Map<string, Buffer>();
 
   constructor(
     readonly dataKey: DataKey,
@@ -52,47 +56,98 @@ export class CheckpointSecrets {
     throw keyMismatch(object, `${object} was not written with the data key of this desktop`);
   }
 
-  /** Header, ciphertext and tag of an object. */
-  encryptObject(kind: ObjectKind, plaintext: Buffer): Buffer {
-    const header = Buffer.alloc(objectHeaderBytes);
-    header.write(objectKinds[kind].magic, 0, 'latin1');
-    header.writeUInt16LE(formatVersion, 4);
-    header.writeBigUInt64LE(BigInt(plaintext.length), 8);
-    const cipher = createCipheriv(algorithm, this.derive(objectKinds[kind].purpose), objectNonce);
-    cipher.setAAD(header);
-    return Buffer.concat([header, cipher.update(plaintext), cipher.final(), cipher.getAuthTag()]);
+  /** Header, ciphertext and tag of an object. @param name tells objects of the same kind apart: each has its own key */
+  encryptObject(kind: WholeKind, plaintext: Buffer, name?: string): Buffer {
+    const header = headerOf(kind, plaintext.length);
+    return Buffer.concat([header, encrypt(this.keyOf(kind, name), objectNonce, plaintext, header)]);
   }
 
   /** @throws CHECKPOINT_CORRUPT, FORMAT_UNSUPPORTED naming `object` */
-  decryptObject(kind: ObjectKind, stored: Buffer, object: string): Buffer {
-    const { magic, purpose } = objectKinds[kind];
-    if (stored.length < objectHeaderBytes || stored.toString('latin1', 0, 4) !== magic) {
+  decryptObject(kind: WholeKind, stored: Buffer, object: string, name?: string): Buffer {
+    const header = stored.subarray(0, objectHeaderBytes);
+    this.checkHeader(kind, header, stored.length - objectHeaderBytes - tagBytes, object);
+    const plaintext = decrypt(this.keyOf(kind, name), objectNonce, stored.subarray(objectHeaderBytes), header);
+    if (plaintext === null) throw corrupt(object, 'its tag does not match');
+    return plaintext;
+  }
+
+  /**
+   * An object that is read piece by piece: its header, and each segment behind its length. Nobody can wait for its digest,
+   * so the object's key is authenticated with every segment.
+   */
+  encryptSegments(kind: 'wakePack', segments: readonly Buffer[], object: string): Buffer {
+    const bytes = segments.reduce((sum, { length }) => sum + lengthBytes + length + tagBytes, 0);
+    const header = headerOf(kind, bytes);
+    const key = this.keyOf(kind);
+    return Buffer.concat([
+      header,
+      ...segments.flatMap((segment, index) => {
+        const length = Buffer.alloc(lengthBytes);
+        length.writeUInt32LE(segment.length + tagBytes);
+        return [length, encrypt(key, segmentNonce(index), segment, placeOf(header, object))];
+      }),
+    ]);
+  }
+
+  /** @param index of the segment, from 0 @throws CHECKPOINT_CORRUPT naming `object` */
+  decryptSegment(kind: 'wakePack', header: Buffer, index: number, stored: Buffer, object: string): Buffer {
+    const plaintext =
+      stored.length < tagBytes ? null : decrypt(this.keyOf(kind), segmentNonce(index), stored, placeOf(header, object));
+    if (plaintext === null) throw corrupt(object, `the tag of its segment ${index} does not match`);
+    return plaintext;
+  }
+
+  /** @param bytes that follow the header, the tag of a whole object apart @throws CHECKPOINT_CORRUPT, FORMAT_UNSUPPORTED */
+  checkHeader(kind: ObjectKind, header: Buffer, bytes: number, object: string): void {
+    const { magic } = objectKinds[kind];
+    if (header.length < objectHeaderBytes || header.toString('latin1', 0, 4) !== magic) {
       throw corrupt(object, `it does not begin with ${magic}`);
     }
-    const version = stored.readUInt16LE(4);
+    const version = header.readUInt16LE(4);
     if (version !== formatVersion) throw unsupported(object, `its version is ${version}`);
-    const length = stored.readBigUInt64LE(8);
-    const tagAt = stored.length - tagBytes;
-    if (length > longestObjectBytes || tagAt - objectHeaderBytes !== Number(length)) {
+    const length = header.readBigUInt64LE(8);
+    if (length > longestObjectBytes || Number(length) !== bytes) {
       throw corrupt(object, 'its length is not the one it names');
-    }
-    const header = stored.subarray(0, objectHeaderBytes);
-    const decipher = createDecipheriv(algorithm, this.derive(purpose), objectNonce);
-    decipher.setAAD(header).setAuthTag(stored.subarray(tagAt));
-    try {
-      return Buffer.concat([decipher.update(stored.subarray(objectHeaderBytes, tagAt)), decipher.final()]);
-    } catch (cause) {
-      throw corrupt(object, 'its tag does not match', cause);
     }
   }
 
-  private derive(purpose: Purpose): Buffer {
-    return Buffer.from(hkdfSync('sha256', this.dataKey.key, this.checkpointId, `dormouse 2 ${purpose}`, keyBytes));
+  private keyOf(kind: ObjectKind, name?: string): Buffer {
+    const { purpose } = objectKinds[kind];
+    const whole = name === undefined ? purpose : `${purpose} ${name}`;
+    const known = this.objectKeys.get(whole);
+    if (known !== undefined) return known;
+    const key = this.derive(whole);
+    this.objectKeys.set(whole, key);
+    return key;
+  }
+
+  private derive(purpose: string): Buffer {
+    return Buffer.from(
+      hkdfSync('sha256', this.dataKey.key, this.checkpointId, `dormouse ${formatVersion} ${purpose}`, keyBytes),
+    );
   }
 }
 
 /** Each key encrypts one object, which is written once. */
 const objectNonce = Buffer.alloc(12);
+
+function segmentNonce(index: number): Buffer {
+  const nonce = Buffer.alloc(12);
+  nonce.writeUInt32LE(index, 0);
+  return nonce;
+}
+
+function placeOf(header: Buffer, object: string): Buffer {
+  return Buffer.concat([header, Buffer.from(object, 'latin1')]);
+}
+
+function headerOf(kind: ObjectKind, bytes: number): Buffer {
+  const header = Buffer.alloc(objectHeaderBytes);
+  header.write(objectKinds[kind].magic, 0, 'latin1');
+  header.writeUInt16LE(formatVersion, 4);
+  header.writeBigUInt64LE(BigInt(bytes), 8);
+  return header;
+}
 
 /** Unique under the key of the checkpoint that writes the pack: nothing is ever written to the same place again. */
 export function frameNonce(packNumber: number, offset: number): Buffer {
@@ -103,21 +158,23 @@ export function frameNonce(packNumber: number, offset: number): Buffer {
 }
 
 /** Ciphertext and tag, one after the other. */
-export function encryptFrame(key: Uint8Array, nonce: Buffer, plaintext: Uint8Array): Buffer {
+export function encrypt(key: Uint8Array, nonce: Buffer, plaintext: Uint8Array, additional?: Buffer): Buffer {
   const cipher = createCipheriv(algorithm, key, nonce);
+  if (additional !== undefined) cipher.setAAD(additional);
   return Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()]);
 }
 
 /** @returns null when the tag does not match */
-export function decryptFrame(key: Uint8Array, nonce: Buffer, stored: Buffer): Buffer | null {
+export function decrypt(key: Uint8Array, nonce: Buffer, stored: Buffer, additional?: Buffer): Buffer | null {
   const tagAt = stored.length - tagBytes;
   const decipher = createDecipheriv(algorithm, key, nonce);
+  if (additional !== undefined) decipher.setAAD(additional);
   decipher.setAuthTag(stored.subarray(tagAt));
   const plaintext = decipher.update(stored.subarray(0, tagAt));
   try {
     decipher.final();
   } catch {
-    return null;
+    return null; // the one thing it throws for: the tag
   }
   return plaintext;
 }

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { Encoder } from '@toondepauw/node-zstd';
-import { encryptFrame, frameNonce } from './encryption';
+import { encrypt, frameNonce } from './encryption';
 import { compressFrame, openFrame, sealFrame } from './frame-codec';
 import type { FrameLocation } from './frame-table';
 import { frameBytes } from './layout';
@@ -51,7 +51,7 @@ describe('a frame', () => {
     ['fewer bytes than a frame has', () => new Encoder(1).encode(Buffer.alloc(frameBytes - 1))],
     ['more bytes than a frame has', () => new Encoder(1).encode(Buffer.alloc(frameBytes + 1))],
   ])('refuses %s, though their tag matches', async (__, make) => {
-    const stored = encryptFrame(pack.key, frameNonce(pack.number, offset), await make());
+    const stored = encrypt(pack.key, frameNonce(pack.number, offset), await make());
     expect(thrownBy(() => open(stored, at(stored, 1)))).toMatchObject(damage);
   });
 });

@@ -1,6 +1,6 @@
 import type { DormouseError } from '@dormouse/errors';
 import { corrupt } from './corruption';
-import { decryptFrame, encryptFrame, frameNonce } from './encryption';
+import { decrypt, encrypt, frameNonce } from './encryption';
 import type { FrameLocation } from './frame-table';
 import { frameBytes, frameEncoding } from './layout';
 import { compressNow, decompressNow } from './zstd-binding';
@@ -27,7 +27,7 @@ export function compressFrame(frame: Buffer): CompressedFrame {
 
 /** The stored bytes of a frame that will lie at `offset` of its pack. */
 export function sealFrame({ bytes }: CompressedFrame, pack: PackSecret, offset: number): Buffer {
-  return encryptFrame(pack.key, frameNonce(pack.number, offset), bytes);
+  return encrypt(pack.key, frameNonce(pack.number, offset), bytes);
 }
 
 /**
@@ -35,7 +35,7 @@ export function sealFrame({ bytes }: CompressedFrame, pack: PackSecret, offset: 
  * @throws CHECKPOINT_CORRUPT naming `object`, before anything is decompressed, when the bytes are not those written
  */
 export function openFrame(stored: Buffer, location: FrameLocation, pack: PackSecret, object: string): Buffer {
-  const content = decrypt(stored, location, pack, object);
+  const content = authentic(stored, location, pack, object);
   if (location.encoding === frameEncoding.raw) return content;
   try {
     return whole(decompressNow(content, frameBytes));
@@ -44,8 +44,8 @@ export function openFrame(stored: Buffer, location: FrameLocation, pack: PackSec
   }
 }
 
-function decrypt(stored: Buffer, location: FrameLocation, pack: PackSecret, object: string): Buffer {
-  const content = decryptFrame(pack.key, frameNonce(pack.number, location.offset), stored);
+function authentic(stored: Buffer, location: FrameLocation, pack: PackSecret, object: string): Buffer {
+  const content = decrypt(pack.key, frameNonce(pack.number, location.offset), stored);
   if (content === null) throw corrupt(object, `the tag of the frame at byte ${location.offset} does not match`);
   return content;
 }

@@ -2,7 +2,7 @@
  * The checkpoint format: page map, frames, packs, known pages, wake pack, manifest, with one writer and one reader.
  * Pure but for the storage port. Knows nothing of QEMU processes, databases or queues.
  */
-export { CheckpointReader, readManifest, type CheckpointIdentity, type ReadingKeys } from './checkpoint-reader';
+export { CheckpointReader } from './checkpoint-reader';
 export { CheckpointWriter, type PageHasher, type SealedCheckpoint } from './checkpoint-writer';
 export { ContentTable } from './content-table';
 export { collectObjects, type CollectOptions, type CollectReport } from './collect-objects';
@@ -10,13 +10,26 @@ export { noDisks, type DiskBlocks, type DiskCatalog, type DiskFile } from './dis
 export type { DataKey } from './encryption';
 export { FrameRun } from './frame-run';
 export { HashThreads } from './hash-threads';
-export { framePages, keyBytes, pageBytes, pageHashBytes, pageKind } from './layout';
+export {
+  frameBytes,
+  framePages,
+  keyBytes,
+  longestTracedRequests,
+  pageBytes,
+  pageHashBytes,
+  pageKind,
+  segmentPages,
+} from './layout';
 export { decodeManifest, type DiskSource, type Manifest, type MemoryBlock, type PageCounts } from './manifest';
 export { readMarks, type CheckpointStanding, type Marks, type Standing } from './marks';
 export { desktopPrefix, objectKeys, type CheckpointKeys } from './object-keys';
 export { consecutive, hashPage, hashPages, sameHash } from './page-hash';
-export { PageMap } from './page-map';
+export { countPages, PageMap } from './page-map';
 export { blockPlace } from './places';
 export { PreviousCheckpoint } from './previous-checkpoint';
+export { readManifest, type CheckpointIdentity } from './read-objects';
 export { SealThread } from './seal-on-thread';
-export type { WakePack, WakeSet } from './wake-pack';
+export { StoredCheckpoint, type ReadingKeys } from './stored-checkpoint';
+export type { MachineState, WakeHead, WakeOrder, WakePackReader } from './wake-pack';
+export type { SeenPages, WakeChoice, WakeChooser } from './wake-pages';
+export { readTraces, writeTrace, type TracedRequests, type WakeTrace } from './wake-trace';

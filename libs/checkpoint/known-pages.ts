@@ -2,7 +2,7 @@ import { corrupt } from './corruption';
 import { framePages, pageHashBytes } from './layout';
 import type { DiskSource } from './manifest';
 
-const headBytes = 8;
+const headBytes = 16;
 export const frameHashesBytes = framePages * pageHashBytes;
 /** page hash · u16 disk source · u16 zero · u32 disk block */
 const layerEntryBytes = pageHashBytes + 8;
@@ -19,13 +19,16 @@ export interface KnownPages {
   /** Sixteen page hashes for each frame, by slot; zeros for a dead one. */
   readonly frameHashes: Buffer;
   readonly layers: readonly LayerContent[];
+  /** What was learned of the desktop's wakes; opaque here. */
+  readonly workingSet: Buffer;
 }
 
 /** The plaintext of the object. */
-export function encodeKnownPages({ frameHashes, layers }: KnownPages): Buffer {
+export function encodeKnownPages({ frameHashes, layers, workingSet }: KnownPages): Buffer {
   const head = Buffer.alloc(headBytes);
   head.writeUInt32LE(frameHashes.length / frameHashesBytes, 0);
   head.writeUInt32LE(layers.length, 4);
+  head.writeUInt32LE(workingSet.length, 8);
   const entries = Buffer.alloc(layers.length * layerEntryBytes);
   layers.forEach(({ hash, source, block }, n) => {
     const at = n * layerEntryBytes;
@@ -33,7 +36,7 @@ export function encodeKnownPages({ frameHashes, layers }: KnownPages): Buffer {
     entries.writeUInt16LE(source, at + pageHashBytes);
     entries.writeUInt32LE(block, at + pageHashBytes + 4);
   });
-  return Buffer.concat([head, frameHashes, entries]);
+  return Buffer.concat([head, frameHashes, entries, workingSet]);
 }
 
 /** @throws CHECKPOINT_CORRUPT naming `object` */
@@ -46,7 +49,9 @@ export function decodeKnownPages(
   if (plaintext.readUInt32LE(0) !== about.frames) throw corrupt(object, 'it knows of another number of frames');
   const layersAt = headBytes + about.frames * frameHashesBytes;
   const count = plaintext.readUInt32LE(4);
-  if (layersAt + count * layerEntryBytes !== plaintext.length) throw corrupt(object, 'its lists have other lengths');
+  const workingSetAt = layersAt + count * layerEntryBytes;
+  if (workingSetAt + plaintext.readUInt32LE(8) !== plaintext.length)
+    throw corrupt(object, 'its lists have other lengths');
   const layers = Array.from({ length: count }, (_, n) => {
     const at = layersAt + n * layerEntryBytes;
     const source = plaintext.readUInt16LE(at + pageHashBytes);
@@ -54,5 +59,5 @@ export function decodeKnownPages(
     if (block >= (about.diskSources[source]?.blocks ?? 0)) throw corrupt(object, `layer entry ${n} points to nowhere`);
     return { hash: plaintext.subarray(at, at + pageHashBytes), source, block };
   });
-  return { frameHashes: plaintext.subarray(headBytes, layersAt), layers };
+  return { frameHashes: plaintext.subarray(headBytes, layersAt), layers, workingSet: plaintext.subarray(workingSetAt) };
 }

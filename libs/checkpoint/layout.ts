@@ -14,22 +14,33 @@ export const frameBytes = framePages * pageBytes;
 /** No pack is larger. A full one is made durable while the capture goes on. */
 export const packBytes = 64 * 1024 * 1024;
 
-export const formatVersion = 2;
+export const formatVersion = 3;
 
 /** Encrypted objects: the first four bytes of each, and the purpose its key is derived for. */
 export const objectKinds = {
   pageMap: { magic: 'DMPM', purpose: 'page-map' },
   knownPages: { magic: 'DMKP', purpose: 'known-pages' },
   wakePack: { magic: 'DMWP', purpose: 'wake-pack' },
+  wakeTrace: { magic: 'DMWT', purpose: 'wake-trace' },
 } as const;
 
 export type ObjectKind = keyof typeof objectKinds;
 
-/** magic · u16 version · u16 zero · u64 length of the plaintext */
+/** magic · u16 version · u16 zero · u64 length of the plaintext, or of the segments */
 export const objectHeaderBytes = 16;
 /** Of an object's plaintext, and of what it decompresses to. */
 export const longestObjectBytes = 2 ** 30;
 export const longestManifestBytes = 16 * 1024 * 1024;
+
+/**
+ * Pages of a segment of the wake pack (256 KiB). Large enough to compress well, small enough to be opened in less than a
+ * millisecond, since a guest that runs already may be waiting for something else.
+ */
+export const segmentPages = 64;
+/** Before each segment: u32 length of its stored bytes. */
+export const lengthBytes = 4;
+/** The first one holds the device state. */
+export const longestSegmentBytes = 2 ** 28;
 
 /** What a page map entry says of its page. `absent`: never seen; a finished checkpoint has none. */
 export const pageKind = { absent: 0, zero: 1, frame: 2, disk: 3 } as const;
@@ -48,3 +59,6 @@ export const pageTagBytes = 8;
 
 /** Entries of a list that are compressed as one. */
 export const entriesPerRun = 64 * 1024;
+
+/** Requests of one wake that are kept; far more than a working set has. */
+export const longestTracedRequests = 2 ** 20;

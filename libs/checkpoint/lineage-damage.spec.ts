@@ -1,4 +1,3 @@
-import { CheckpointReader } from './checkpoint-reader';
 import * as fixture from './checkpoint-fixture';
 import { objectKeys } from './object-keys';
 import { PreviousCheckpoint } from './previous-checkpoint';
@@ -25,7 +24,7 @@ beforeEach(async () => {
 afterEach(() => files.remove());
 
 async function readAll(): Promise<(Buffer | null)[]> {
-  const reader = await CheckpointReader.open(await files.open(), { desktopId, checkpointId: second }, fixture.keys);
+  const reader = await fixture.open(await files.open(), { desktopId, checkpointId: second }, fixture.keys);
   return fixture.readPages(reader);
 }
 

@@ -34,22 +34,24 @@ const digestOf = (json: string | Buffer) => createHash('sha256').update(json).di
 
 /** The seal as the page has it, without our code. */
 function sealOf(json: string | Buffer): string {
-  const key = hkdfSync('sha256', dataKey.key, Buffer.from(checkpointId), Buffer.from('dormouse 2 manifest'), 32);
+  const key = hkdfSync('sha256', dataKey.key, Buffer.from(checkpointId), Buffer.from('dormouse 3 manifest'), 32);
   return createHmac('sha256', Buffer.from(key)).update(json).digest('hex');
 }
 
 /** A manifest of the test's own, whose digest and seal are right. */
-const signed = (json: string): Buffer => Buffer.from(`dormouse-manifest 2 ${digestOf(json)} ${sealOf(json)}\n${json}`);
+const signed = (json: string): Buffer => Buffer.from(`dormouse-manifest 3 ${digestOf(json)} ${sealOf(json)}\n${json}`);
 const decode = (encoded: Buffer) => decodeManifest(encoded, secrets, 'm');
 const refusal = (code: string) => expect.objectContaining({ code, details: { object: 'm' } }) as Error;
 
 test('keys are those of the format', () => {
-  expect({ ...keys, pack: [0, 7, 12_345].map((number) => keys.pack(number)) }).toEqual({
+  expect({ ...keys, pack: [0, 7, 12_345].map((number) => keys.pack(number)), trace: keys.trace('one') }).toEqual({
     prefix: `desktops/desk-1/checkpoints/${checkpointId}/`,
     manifest: `desktops/desk-1/checkpoints/${checkpointId}/manifest`,
     pageMap: `desktops/desk-1/checkpoints/${checkpointId}/page-map`,
     knownPages: `desktops/desk-1/checkpoints/${checkpointId}/known-pages`,
     wakePack: `desktops/desk-1/checkpoints/${checkpointId}/wake-pack`,
+    traces: `desktops/desk-1/checkpoints/${checkpointId}/trace-`,
+    trace: `desktops/desk-1/checkpoints/${checkpointId}/trace-one`,
     pack: ['00000', '00007', '12345'].map((number) => `desktops/desk-1/checkpoints/${checkpointId}/pack-${number}`),
   });
 });
@@ -58,7 +60,7 @@ test('a manifest is a line with version, digest and seal, and JSON after it', ()
   const text = encodeManifest(manifest, secrets).toString('utf8');
   const lineEnd = text.indexOf('\n');
   const json = text.slice(lineEnd + 1);
-  expect(text.slice(0, lineEnd)).toBe(`dormouse-manifest 2 ${digestOf(json)} ${sealOf(json)}`);
+  expect(text.slice(0, lineEnd)).toBe(`dormouse-manifest 3 ${digestOf(json)} ${sealOf(json)}`);
   expect(JSON.parse(json)).toEqual(manifest);
 });
 
@@ -70,7 +72,7 @@ test('a manifest is read whatever its whitespace and the order of its members', 
 });
 
 test('the version is looked at before the digest', () => {
-  const later = Buffer.from('dormouse-manifest 3 of a digest nobody knows yet\nand no JSON');
+  const later = Buffer.from('dormouse-manifest 4 of a digest nobody knows yet\nand no JSON');
   expect(() => decode(later)).toThrow(refusal('FORMAT_UNSUPPORTED'));
 });
 

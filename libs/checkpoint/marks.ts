@@ -1,6 +1,6 @@
 import { isDormouseError } from '@dormouse/errors';
 import type { BlobStore } from '@dormouse/storage';
-import { readManifest } from './checkpoint-reader';
+import { readManifest } from './read-objects';
 import { objectKeys } from './object-keys';
 
 /**
@@ -61,6 +61,7 @@ async function marksOf(
       throw error;
     });
     if (manifest === null) continue;
+    prefixes.push(own.traces);
     for (const key of [own.manifest, own.pageMap, own.knownPages, own.wakePack]) named.add(key);
     for (const pack of manifest.packs) named.add(objectKeys(desktopId, pack.checkpointId).pack(pack.number));
     for (const { name } of manifest.diskSources) diskGenerations.add(name.split('/')[0]!);

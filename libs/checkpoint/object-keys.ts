@@ -7,6 +7,9 @@ export interface CheckpointKeys {
   readonly knownPages: string;
   readonly wakePack: string;
   readonly pack: (number: number) => string;
+  /** Common beginning of all traces. */
+  readonly traces: string;
+  readonly trace: (id: string) => string;
 }
 
 /** Common beginning of all objects of a desktop. */
@@ -23,5 +26,7 @@ export function objectKeys(desktopId: string, checkpointId: string): CheckpointK
     knownPages: `${prefix}known-pages`,
     wakePack: `${prefix}wake-pack`,
     pack: (number) => `${prefix}pack-${String(number).padStart(5, '0')}`,
+    traces: `${prefix}trace-`,
+    trace: (id) => `${prefix}trace-${id}`,
   };
 }

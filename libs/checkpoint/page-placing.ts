@@ -76,7 +76,7 @@ export class PagePlacing {
   }
 
   /** What content stands where now, without what no page is any more. */
-  knownPages(): KnownPages {
+  knownPages(): Omit<KnownPages, 'workingSet'> {
     const live = new Uint8Array(this.frames.table.length * framePages);
     const liveLayers = new Set<number>();
     const layerSources = new Set([...this.layerContents.values()].map(({ source }) => source));

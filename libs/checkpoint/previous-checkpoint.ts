@@ -1,12 +1,14 @@
 import type { BlobStore } from '@dormouse/storage';
-import { readCheckpoint, readObject } from './checkpoint-reader';
 import { ContentTable } from './content-table';
 import type { DataKey } from './encryption';
 import type { FrameTable } from './frame-table';
 import { decodeKnownPages, frameHashesBytes, type LayerContent } from './known-pages';
-import { framePages, pageHashBytes } from './layout';
+import { framePages, pageHashBytes, pageKind } from './layout';
 import type { Manifest } from './manifest';
+import type { PageMap } from './page-map';
 import { blockPlace, slotPlace } from './places';
+import { readObject } from './read-objects';
+import { StoredCheckpoint } from './stored-checkpoint';
 
 /** A pack of which less than this is still wanted is let go: what it holds is stored again, so that it can be removed. */
 const leastLiveShare = 0.3;
@@ -23,7 +25,10 @@ export class PreviousCheckpoint {
   private constructor(
     readonly manifest: Manifest,
     readonly frames: FrameTable,
+    private readonly map: PageMap,
     private readonly frameHashes: Buffer,
+    /** As the save that wrote it was told to keep it. */
+    readonly workingSet: Buffer,
   ) {}
 
   /**
@@ -36,14 +41,19 @@ export class PreviousCheckpoint {
     dataKey: DataKey,
     keepsLayer: (source: string) => boolean,
   ): Promise<PreviousCheckpoint> {
-    const { manifest, keys, secrets, frames } = await readCheckpoint(store, identity, dataKey);
-    const stored = await readObject(store, keys.knownPages, manifest.knownPages);
+    const stored = await StoredCheckpoint.find(store, identity, dataKey);
+    const { manifest, keys, secrets } = stored;
+    const [{ map, frames }, encrypted] = await Promise.all([
+      stored.pageMap(),
+      readObject(store, keys.knownPages, manifest.knownPages),
+      stored.checkSizes(),
+    ]);
     const known = decodeKnownPages(
-      secrets.decryptObject('knownPages', stored, keys.knownPages),
+      secrets.decryptObject('knownPages', encrypted, keys.knownPages),
       { frames: frames.length, diskSources: manifest.diskSources },
       keys.knownPages,
     );
-    const previous = new PreviousCheckpoint(manifest, frames, known.frameHashes);
+    const previous = new PreviousCheckpoint(manifest, frames, map, known.frameHashes, known.workingSet);
     previous.fill(known.layers, keepsLayer);
     return previous;
   }
@@ -58,6 +68,27 @@ export class PreviousCheckpoint {
   findLayer(hashes: Buffer, at: number): number {
     const entry = this.inLayers.find(hashes, at);
     return entry < 0 ? -1 : blockPlace(this.inLayers.first(entry), this.inLayers.second(entry));
+  }
+
+  /** Whether the page had the content with this hash, which has `pageHashBytes`; null for a page of zeros. */
+  held(page: number, hash: Buffer | null): boolean {
+    const { map } = this;
+    if (page >= map.pages) return false;
+    switch (map.kindOf(page)) {
+      case pageKind.zero:
+        return hash === null;
+      case pageKind.frame: {
+        const at = map.slotOf(page) * pageHashBytes;
+        return hash !== null && hash.compare(this.hashesOf(map.frameOf(page)), at, at + pageHashBytes) === 0;
+      }
+      default:
+        return hash !== null && map.hasTag(page, hash, 0);
+    }
+  }
+
+  /** Pages of the guest's memory. */
+  get pages(): number {
+    return this.map.pages;
   }
 
   /** The page hashes of a frame's slots. */

@@ -1,67 +1,202 @@
 import { Decoder, Encoder } from '@toondepauw/node-zstd';
+import type { BlobStore } from '@dormouse/storage';
 import { corrupt } from './corruption';
-import { pageBytes } from './layout';
+import type { CheckpointSecrets } from './encryption';
+import { lengthBytes, longestSegmentBytes, objectHeaderBytes, pageBytes, segmentPages } from './layout';
+import type { ObjectReference } from './manifest';
+import { readRange } from './read-objects';
 
-/** What waking reads first and in one go. */
-export interface WakePack {
+/** What a machine needs before it can run, memory apart. */
+export interface MachineState {
   /** Content of the migration stream's configuration section: machine name and subsections. */
   readonly configuration: Buffer;
   /** The device sections of the migration stream. */
   readonly deviceState: Buffer;
-  /** The pages the guest will want at once, in the order in which it is likely to touch them. */
-  readonly wakeSet: WakeSet;
 }
 
-export interface WakeSet {
+/** The wake set: the pages the guest will want at once, in the order in which it is likely to touch them. */
+export interface WakeOrder {
   readonly pages: Uint32Array;
-  /** Their content, 4096 bytes each, in the same order. */
-  readonly content: Buffer;
+  /** For each page, when it was wanted in earlier wakes, in milliseconds of the guest's running; never falling. */
+  readonly ranksMs: Uint32Array;
 }
-
-export const noWakeSet: WakeSet = { pages: new Uint32Array(0), content: Buffer.alloc(0) };
 
 /** u32 configuration bytes · u32 device state bytes · u32 pages of the wake set · u32 zero */
 const headBytes = 16;
+/** Bytes that are read together, and how many such reads are under way at once. */
+const pieceBytes = 1024 * 1024;
+const piecesAhead = 4;
+/** Segments that are being decompressed while the one before them is looked at. */
+const segmentsAhead = 4;
 
 const encoder = new Encoder(1);
 const decoder = new Decoder();
 
-/** The plaintext of the object. */
-export function encodeWakePack({ configuration, deviceState, wakeSet }: WakePack): Promise<Buffer> {
+/**
+ * The object as it is stored: `docs/checkpoint-format.md`, wake pack.
+ * @param contentOf the 4096 bytes of a page of the wake set
+ * @param object its key
+ */
+export async function encodeWakePack(
+  { configuration, deviceState }: MachineState,
+  { pages, ranksMs }: WakeOrder,
+  contentOf: (page: number) => Buffer,
+  secrets: CheckpointSecrets,
+  object: string,
+): Promise<Buffer> {
   const head = Buffer.alloc(headBytes);
   head.writeUInt32LE(configuration.length, 0);
   head.writeUInt32LE(deviceState.length, 4);
-  head.writeUInt32LE(wakeSet.pages.length, 8);
-  const numbers = Buffer.alloc(wakeSet.pages.length * 4);
-  wakeSet.pages.forEach((page, n) => numbers.writeUInt32LE(page, n * 4));
-  return encoder.encode(Buffer.concat([head, configuration, deviceState, numbers, wakeSet.content]));
+  head.writeUInt32LE(pages.length, 8);
+  const plain = [Buffer.concat([head, configuration, deviceState, numbers(pages), numbers(ranksMs)])];
+  for (let first = 0; first < pages.length; first += segmentPages) {
+    plain.push(Buffer.concat(Array.from(pages.subarray(first, first + segmentPages), contentOf)));
+  }
+  const compressed = await Promise.all(plain.map((segment) => encoder.encode(segment)));
+  return secrets.encryptSegments('wakePack', compressed, object);
+}
+
+/** The first segment of a wake pack. */
+export interface WakeHead extends MachineState, WakeOrder {}
+
+/** Reads a wake pack once, from its beginning to its end, while what was read is used already. */
+export class WakePackReader {
+  private readonly segments: AsyncGenerator<Buffer>;
+  private readonly read: Promise<WakeHead>;
+
+  /** @param pages of the guest's memory */
+  constructor(
+    private readonly source: {
+      readonly store: BlobStore;
+      readonly object: string;
+      readonly reference: ObjectReference;
+      readonly secrets: CheckpointSecrets;
+    },
+    private readonly pages: number,
+  ) {
+    this.segments = this.plainSegments();
+    this.read = this.readHead();
+    this.read.catch(() => undefined); // whoever asks for it hears of it
+  }
+
+  /** @throws CHECKPOINT_CORRUPT, CHECKPOINT_INCOMPLETE, FORMAT_UNSUPPORTED naming the object; STORAGE_FAILED */
+  head(): Promise<WakeHead> {
+    return this.read;
+  }
+
+  /**
+   * The content of the wake set, `segmentPages` pages at a time, the last time what is left. Once only.
+   * @throws as `head`
+   */
+  async *content(): AsyncGenerator<Buffer> {
+    const { pages } = await this.read;
+    const { object } = this.source;
+    for (let first = 0; first < pages.length; first += segmentPages) {
+      const { value, done } = (await this.segments.next()) as IteratorResult<Buffer, undefined>;
+      if (done === true) throw corrupt(object, 'it ends before its wake set');
+      if (value.length !== Math.min(segmentPages, pages.length - first) * pageBytes) {
+        throw corrupt(object, 'a segment of its wake set has another length');
+      }
+      yield value;
+    }
+    if ((await this.segments.next()).done !== true) throw corrupt(object, 'it goes on behind its wake set');
+  }
+
+  private async readHead(): Promise<WakeHead> {
+    const { value, done } = (await this.segments.next()) as IteratorResult<Buffer, undefined>;
+    if (done === true) throw corrupt(this.source.object, 'it is empty');
+    return decodeHead(value, this.pages, this.source.object);
+  }
+
+  private async *plainSegments(): AsyncGenerator<Buffer> {
+    const { object } = this.source;
+    const opening: Promise<Buffer>[] = [];
+    for await (const compressed of this.compressedSegments()) {
+      const plain = decoder.decode(compressed).catch((cause: unknown) => {
+        throw corrupt(object, 'a segment does not decompress', cause);
+      });
+      plain.catch(() => undefined); // met when its turn has come
+      opening.push(plain);
+      if (opening.length > segmentsAhead) yield await opening.shift()!;
+    }
+    for (const plain of opening) yield await plain;
+  }
+
+  private async *compressedSegments(): AsyncGenerator<Buffer> {
+    const { object, reference, secrets } = this.source;
+    let known: Buffer = Buffer.alloc(0);
+    let header: Buffer | null = null;
+    let index = 0;
+    for await (const piece of this.pieces()) {
+      known = known.length === 0 ? piece : Buffer.concat([known, piece]);
+      if (header === null) {
+        if (known.length < objectHeaderBytes) throw corrupt(object, 'it is cut off');
+        header = known.subarray(0, objectHeaderBytes);
+        secrets.checkHeader('wakePack', header, reference.bytes - objectHeaderBytes, object);
+        known = known.subarray(objectHeaderBytes);
+      }
+      while (known.length >= lengthBytes) {
+        const bytes = known.readUInt32LE(0);
+        if (bytes > longestSegmentBytes) throw corrupt(object, 'a segment is longer than segments are');
+        const end = lengthBytes + bytes;
+        if (known.length < end) break;
+        yield secrets.decryptSegment('wakePack', header, index++, known.subarray(lengthBytes, end), object);
+        known = known.subarray(end);
+      }
+    }
+    if (header === null || known.length > 0) throw corrupt(object, 'it is cut off');
+  }
+
+  private async *pieces(): AsyncGenerator<Buffer> {
+    const { store, object, reference } = this.source;
+    const reads: Promise<Buffer>[] = [];
+    let offset = 0;
+    const readOn = (): void => {
+      const length = Math.min(pieceBytes, reference.bytes - offset);
+      if (length <= 0) return;
+      const read = readRange(store, object, reference.bytes, { offset, length });
+      read.catch(() => undefined); // met when its turn has come
+      reads.push(read);
+      offset += length;
+    };
+    for (let n = 0; n < piecesAhead; n++) readOn();
+    for (let read = reads.shift(); read !== undefined; read = reads.shift()) {
+      const piece = await read;
+      readOn();
+      yield piece;
+    }
+  }
 }
 
 /** @param pages of the guest's memory @throws CHECKPOINT_CORRUPT naming `object` */
-export async function decodeWakePack(plaintext: Buffer, pages: number, object: string): Promise<WakePack> {
-  const content = await decoder.decode(plaintext).catch((cause: unknown) => {
-    throw corrupt(object, 'it does not decompress', cause);
-  });
-  if (content.length < headBytes) throw corrupt(object, 'it is cut off');
-  const configurationEnd = headBytes + content.readUInt32LE(0);
-  const deviceStateEnd = configurationEnd + content.readUInt32LE(4);
-  const count = content.readUInt32LE(8);
-  const numbersEnd = deviceStateEnd + count * 4;
-  if (numbersEnd + count * pageBytes !== content.length) throw corrupt(object, 'its parts have other lengths');
-  return {
-    configuration: content.subarray(headBytes, configurationEnd),
-    deviceState: content.subarray(configurationEnd, deviceStateEnd),
-    wakeSet: {
-      pages: pageNumbers(content.subarray(deviceStateEnd, numbersEnd), pages, object),
-      content: content.subarray(numbersEnd),
-    },
+export function decodeHead(plain: Buffer, pages: number, object: string): WakeHead {
+  if (plain.length < headBytes) throw corrupt(object, 'it is cut off');
+  const configurationEnd = headBytes + plain.readUInt32LE(0);
+  const deviceStateEnd = configurationEnd + plain.readUInt32LE(4);
+  const count = plain.readUInt32LE(8);
+  const pagesEnd = deviceStateEnd + count * 4;
+  if (pagesEnd + count * 4 !== plain.length) throw corrupt(object, 'its parts have other lengths');
+  const head = {
+    configuration: plain.subarray(headBytes, configurationEnd),
+    deviceState: plain.subarray(configurationEnd, deviceStateEnd),
+    pages: words(plain.subarray(deviceStateEnd, pagesEnd)),
+    ranksMs: words(plain.subarray(pagesEnd)),
   };
-}
-
-function pageNumbers(encoded: Buffer, pages: number, object: string): Uint32Array {
-  const numbers = Uint32Array.from({ length: encoded.length / 4 }, (_, n) => encoded.readUInt32LE(n * 4));
-  if (numbers.some((page) => page >= pages) || new Set(numbers).size !== numbers.length) {
+  if (head.pages.some((page) => page >= pages) || new Set(head.pages).size !== count) {
     throw corrupt(object, 'its wake set names a page that is not there, or one twice');
   }
-  return numbers;
+  if (head.ranksMs.some((rank, n) => n > 0 && rank < head.ranksMs[n - 1]!)) {
+    throw corrupt(object, 'its wake set is not in the order of its ranks');
+  }
+  return head;
+}
+
+function numbers(values: Uint32Array): Buffer {
+  const encoded = Buffer.alloc(values.length * 4);
+  values.forEach((value, n) => encoded.writeUInt32LE(value, n * 4));
+  return encoded;
+}
+
+function words(encoded: Buffer): Uint32Array {
+  return Uint32Array.from({ length: encoded.length / 4 }, (_, n) => encoded.readUInt32LE(n * 4));
 }

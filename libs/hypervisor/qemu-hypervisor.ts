@@ -10,6 +10,7 @@ import {
   type PagerClient,
   type PagerKeys,
   type ServeStatus,
+  type WakeManner,
 } from '@dormouse/pager-control';
 import { processEnded, stopProcess, type ProcessIdentity } from '@dormouse/process';
 import {
@@ -52,12 +53,15 @@ export interface QemuHypervisorOptions {
   /** Disk layers, one directory for each desktop. */
   readonly diskRoot: string;
   readonly storageUrl: string;
+  /** How guests are woken, where it is to be otherwise than usual. */
+  readonly wakeManner?: Partial<WakeManner>;
   /** The compiled pager. */
   readonly pagerProgram: string;
 }
 
-/** What a guest was writing to when it froze is sent before it runs again: 16 MiB. */
-const wakeSetPages = 4_096;
+/** Of the wake set, at most this share of the memory, and 64 MiB. */
+const wakeSetShare = 0.05;
+const mostWakeSetPages = 16_384;
 const quitPatienceMs = 5_000;
 const rejoinPatienceMs = 1_000;
 const deafAfterMs = 5_000;
@@ -145,7 +149,7 @@ export class QemuHypervisor implements Hypervisor {
         ),
         previousCheckpointId: options.previousCheckpointId,
         keptGenerations: options.keptGenerations,
-        wakeSetPages,
+        wakeSetPages: Math.min(mostWakeSetPages, Math.floor(machine.launchSpec.memoryMiB * 256 * wakeSetShare)),
       });
       return await QemuCapture.begin(qmp, pager, options);
     } catch (error) {
@@ -163,6 +167,8 @@ export class QemuHypervisor implements Hypervisor {
       const pagerStarted = this.pagers.start<ServeStatus>(directory, {
         mode: 'serve',
         ...this.pagerJob(machine, target),
+        resume: false,
+        manner: this.options.wakeManner ?? {},
       });
       starting = this.listenForMemory(machine, sealedGeneration);
       const [pager] = await Promise.all([pagerStarted, Promise.race([starting, pagerFails(pagerStarted)])]);

@@ -69,5 +69,8 @@ export const returnPathType = {
   switchoverAcknowledged: 7,
 } as const;
 
+/** Closes a bitmap on the return path (RAMBLOCK_RECV_BITMAP_ENDING). */
+export const receivedBitmapEnd = 0x0123456789abcdefn;
+
 /** Ranges of one RAM_DISCARD command at most, as QEMU itself sends them (MAX_DISCARDS_PER_COMMAND). */
 export const discardRangesPerCommand = 12;

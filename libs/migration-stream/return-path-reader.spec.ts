@@ -37,6 +37,11 @@ const conversation = Buffer.concat([
   request(0x2000, 8192),
   requestOf('0000:00:01.0/vga.vram', 0, 4096),
   request(0xfff000, 4096),
+  message(5, text('pc.ram')),
+  u64(8),
+  Buffer.from('0123456789abcdef', 'hex'),
+  u64(0x0123456789abcdefn),
+  message(6, u32(1)),
   shut(0),
   shut(1),
 ]);
@@ -47,6 +52,8 @@ const heard: ReturnPathMessage[] = [
   { kind: 'request-pages', block: 'pc.ram', start: 0x2000, length: 8192 },
   { kind: 'request-pages', block: '0000:00:01.0/vga.vram', start: 0, length: 4096 },
   { kind: 'request-pages', block: '0000:00:01.0/vga.vram', start: 0xfff000, length: 4096 },
+  { kind: 'received', block: 'pc.ram', bitmap: Buffer.from('0123456789abcdef', 'hex') },
+  { kind: 'resume-acknowledged' },
   { kind: 'shut', failed: false },
   { kind: 'shut', failed: true },
 ];
@@ -74,8 +81,10 @@ test('a message is heard as soon as its last byte is there, and not before', () 
 
 test.each<[string, Buffer]>([
   ['a message of no known kind', message(9, u32(1))],
-  ['a bitmap, which was not asked for', message(5, text('pc.ram'))],
-  ['an acknowledgement of a resume, which was not asked for', message(6, u32(1))],
+  ['a bitmap of a block without a name', message(5, text(''))],
+  ['a bitmap of more pages than memory has', Buffer.concat([message(5, text('pc.ram')), u64(2 ** 40)])],
+  ['a bitmap that ends elsewhere', Buffer.concat([message(5, text('pc.ram')), u64(8), u64(0), u64(1)])],
+  ['a refusal to go on', message(6, u32(0))],
   ['a pong that is too short', message(2, u16(1))],
   ['a pong that is too long', message(2, u64(1))],
   ['a shut without its value', message(1)],

@@ -44,6 +44,11 @@ export function postcopyAdvise(): Buffer {
   return command('postcopyAdvise', Buffer.concat([u64(pageBytes), u64(pageBytes)]));
 }
 
+/** Asks a destination that lost its source which pages of a block it has. */
+export function askReceived(block: RamBlock): Buffer {
+  return command('receivedBitmap', name(block.name));
+}
+
 /** Opens the ram section with the list of memory blocks. */
 export function ramStart(blocks: readonly RamBlock[]): Buffer {
   const head = Buffer.alloc(5);

@@ -8,6 +8,7 @@ type Shape = (value: unknown) => boolean;
 
 const text: Shape = (value) => typeof value === 'string' && value !== '';
 const path: Shape = (value) => text(value) && !(value as string).includes('\0');
+const flag: Shape = (value) => typeof value === 'boolean';
 const count: Shape = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
 /** Base64 of 32 bytes. */
 const key: Shape = (value) => typeof value === 'string' && /^[A-Za-z0-9+/]{43}=$/.test(value);
@@ -34,7 +35,17 @@ const everyJob = {
   keys: object({ keyId: text, dataKey: key, contentKey: key }),
   disks: object({ images: list(path), layers: path }),
 };
-const serve = object({ ...everyJob, mode: (value) => value === 'serve' });
+const optional =
+  (shape: Shape): Shape =>
+  (value) =>
+    value === undefined || shape(value);
+const manner = object({
+  wakeSet: optional(flag),
+  companionsAfterMs: optional(count),
+  fillAfterMs: optional(count),
+  fill: optional(object({ least: count, most: count })),
+});
+const serve = object({ ...everyJob, mode: (value) => value === 'serve', resume: flag, manner });
 const capture = object({
   ...everyJob,
   mode: (value) => value === 'capture',

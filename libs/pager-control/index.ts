@@ -17,4 +17,5 @@ export {
   type PagerStatus,
   type ServeJob,
   type ServeStatus,
+  type WakeManner,
 } from './protocol';

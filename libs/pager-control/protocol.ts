@@ -53,6 +53,25 @@ export interface CaptureJob extends JobBase {
 export interface ServeJob extends JobBase {
   readonly mode: 'serve';
   readonly disks: DiskFiles;
+  /** The machine runs already and has lost its pager; QEMU listens for another. */
+  readonly resume: boolean;
+  /** What is to be done otherwise than usual. */
+  readonly manner: Partial<WakeManner>;
+}
+
+/** How a guest is woken. */
+export interface WakeManner {
+  /** Whether the wake set is sent without being asked for. */
+  readonly wakeSet: boolean;
+  /**
+   * When what was read together with a page that was asked for is sent as well. Until then the guest shows what of it it
+   * wants.
+   */
+  readonly companionsAfterMs: number;
+  /** When the rest of the memory begins to be sent, since the guest has run. */
+  readonly fillAfterMs: number;
+  /** Chunks of 64 KiB that the rest is read in: while the guest faults, and while it rests. */
+  readonly fill: { readonly least: number; readonly most: number };
 }
 
 export type PagerJob = CaptureJob | ServeJob;

@@ -5,6 +5,8 @@ import type { Member, WorkingSet } from './working-set';
 export interface WakeChoice {
   /** To be sent ahead, in the order in which the guest is likely to touch them. */
   readonly ahead: Uint32Array;
+  /** For each of these, when it was wanted, in milliseconds after the guest ran. */
+  readonly ranksMs: Uint32Array;
   /** Doubtful: left out to see whether they are wanted. */
   readonly withheld: Uint32Array;
 }
@@ -17,7 +19,11 @@ export function choose({ members }: WorkingSet, mostPages: number): WakeChoice {
   const isDoubtful = ({ trust, doubt }: Member): boolean => doubt > trust;
   const ahead = members.filter((member) => !isDoubtful(member)).sort(byEvidence);
   const chosen = ahead.slice(0, mostPages).sort((one, other) => one.rankMs - other.rankMs || one.page - other.page);
-  return { ahead: pagesOf(chosen), withheld: pagesOf(members.filter(isDoubtful)) };
+  return {
+    ahead: pagesOf(chosen),
+    ranksMs: Uint32Array.from(chosen, ({ rankMs }) => rankMs),
+    withheld: pagesOf(members.filter(isDoubtful)),
+  };
 }
 
 function pagesOf(members: readonly Member[]): Uint32Array {

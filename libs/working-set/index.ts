@@ -4,5 +4,7 @@
  */
 export { choose, type WakeChoice } from './choose';
 export { decodeWorkingSet, encodeWorkingSet } from './encoding';
+export { requestsIn, type RequestLists } from './requests-in';
+export { mayRun } from './may-run';
 export { learn, type PageRequest, type WakeTrace, type Writes } from './learn';
 export { nothingKnown, strongestTrust, type Member, type WorkingSet } from './working-set';

@@ -1,6 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import fc from 'fast-check';
-import { CheckpointReader, pageBytes, PreviousCheckpoint, type DiskBlocks } from '@dormouse/checkpoint';
+import { pageBytes, PreviousCheckpoint, type DiskBlocks } from '@dormouse/checkpoint';
 import { exportStream, verifyCheckpoint, type CheckpointName, type DiskFiles } from '@dormouse/checkpoint-tools';
 import { isDormouseError } from '@dormouse/errors';
 import { MigrationStreamReader } from '@dormouse/migration-stream';
@@ -67,7 +67,7 @@ test('every checkpoint of any lineage that is written verifies, and exports as t
       for (const [n, seeds] of memories.entries()) {
         const name = { desktopId, checkpointId: idOf(n) };
         const pages = seeds.map((one) => (one === 0 ? null : one % 7 === 0 ? written.dull(one) : written.wild(one)));
-        await written.write(store, pages, name, wakePack, { disks, previous, wakeSetPages: 8 });
+        await written.write(store, pages, name, wakePack, { disks, previous, mostRewritten: 8 });
         expect(await verifyCheckpoint({ ...name, store, keys: written.keys, diskFiles: shelf.file })).toMatchObject({
           depth: 'contents',
           findings: [],
@@ -100,10 +100,10 @@ describe('a checkpoint made by hand', () => {
   async function readAll(): Promise<(Buffer | null)[]> {
     const fresh = await shelf.store();
     try {
-      const reader = await CheckpointReader.open(fresh, name, keys, diskBlocks);
+      const reader = await written.open(fresh, name, keys, diskBlocks);
       expect(reader.wakePack.deviceState.equals(plan.deviceState)).toBe(true);
       expect(reader.wakePack.configuration.equals(plan.configuration)).toBe(true);
-      expect([...reader.wakePack.wakeSet.pages]).toEqual(plan.wakeSet);
+      expect([...reader.wakePack.pages]).toEqual(plan.wakeSet);
       await PreviousCheckpoint.load(fresh, name, keys.dataKey, () => true);
       return await written.readPages(reader);
     } finally {

@@ -1,8 +1,9 @@
 import { Decoder, Encoder } from '@toondepauw/node-zstd';
 import { isDormouseError } from '@dormouse/errors';
+import type { BlobRange, BlobStore } from '@dormouse/storage';
 import fc from 'fast-check';
 import * as fixture from '../../libs/checkpoint/checkpoint-fixture';
-import { readManifest } from '../../libs/checkpoint/checkpoint-reader';
+import { readManifest } from '../../libs/checkpoint/read-objects';
 import { decodeColumns } from '../../libs/checkpoint/columns';
 import { CheckpointSecrets } from '../../libs/checkpoint/encryption';
 import { FrameTable } from '../../libs/checkpoint/frame-table';
@@ -10,7 +11,8 @@ import { decodeKnownPages } from '../../libs/checkpoint/known-pages';
 import { decodeManifest, type Manifest } from '../../libs/checkpoint/manifest';
 import { objectKeys } from '../../libs/checkpoint/object-keys';
 import { PageMap } from '../../libs/checkpoint/page-map';
-import { decodeWakePack } from '../../libs/checkpoint/wake-pack';
+import { decodeHead, encodeWakePack, WakePackReader } from '../../libs/checkpoint/wake-pack';
+import { decodeTrace, encodeTrace } from '../../libs/checkpoint/wake-trace';
 import { mutated } from '../../libs/checkpoint-tools/mutated';
 
 /**
@@ -42,9 +44,9 @@ beforeAll(async () => {
   const disks = new fixture.DisksInMemory({ 'image/0': image, 'generation-7/0': layer });
   await fixture.write(store, [...memory, ...memory.slice(0, 10)], identity, fixture.wakePack, { disks });
   manifest = await readManifest(store, identity, secrets);
-  const plain = async (kind: 'pageMap' | 'wakePack' | 'knownPages'): Promise<Buffer> =>
+  const plain = async (kind: 'pageMap' | 'knownPages'): Promise<Buffer> =>
     secrets.decryptObject(kind, await files.content(keys[kind]), keys[kind]);
-  const [pageMap, wakePack, knownPages] = [await plain('pageMap'), await plain('wakePack'), await plain('knownPages')];
+  const [pageMap, knownPages] = [await plain('pageMap'), await plain('knownPages')];
   const about = {
     blocks: manifest.blocks,
     diskSources: manifest.diskSources,
@@ -52,7 +54,6 @@ beforeAll(async () => {
   };
   frames = (await PageMap.decode(pageMap, about, 'page-map')).frames.length;
   const table = await FrameTable.decode(pageMap, 16, frames, about.packSizes, 'page-map');
-  const wakePackContent = await unzstd.decode(wakePack);
   const run = pageMap.subarray(16 + 4, table.end);
 
   decoders.set('page map', { whole: pageMap, decode: (input) => PageMap.decode(input, about, 'page-map') });
@@ -77,16 +78,37 @@ beforeAll(async () => {
     whole: knownPages,
     decode: async (input) => decodeKnownPages(input, { frames, diskSources: about.diskSources }, 'known-pages'),
   });
-  decoders.set('wake pack', { whole: wakePack, decode: (input) => decodeWakePack(input, 100, 'wake-pack') });
-  decoders.set('content of a wake pack', {
-    whole: wakePackContent,
-    decode: async (input) => decodeWakePack(await zstd.encode(input), 100, 'wake-pack'),
-  });
+  const wakeSet = { pages: Uint32Array.of(3, 1, 2), ranksMs: Uint32Array.of(0, 5, 5) };
+  const wakePack = await encodeWakePack(fixture.wakePack, wakeSet, (page) => fixture.wild(page), secrets, 'wake-pack');
+  decoders.set('wake pack', { whole: wakePack, decode: readWakePack });
+  const headBytes = wakePack.readUInt32LE(16);
+  const sealedHead = wakePack.subarray(20, 20 + headBytes);
+  const head = await unzstd.decode(
+    secrets.decryptSegment('wakePack', wakePack.subarray(0, 16), 0, sealedHead, 'wake-pack'),
+  );
+  decoders.set('head of a wake pack', { whole: head, decode: async (input) => decodeHead(input, 100, 'wake-pack') });
+  const requests = { pages: Uint32Array.of(1, 2), atUs: Uint32Array.of(3, 4), stallUs: Uint32Array.of(5, 6) };
+  const facts = { operationId: 'one', startedAt: '2026-01-02T03:04:05.678Z', runningMs: 70, hydratedMs: 900.5 };
+  const trace = { ...facts, ahead: Uint32Array.of(7, 8, 9), beforeRunning: 2, requests };
+  decoders.set('trace', { whole: encodeTrace(trace), decode: async (input) => decodeTrace(input, 100, 'trace') });
   const stored = await files.content(keys.manifest);
   decoders.set('manifest', { whole: stored, decode: async (input) => decodeManifest(input, secrets, 'manifest') });
   await store.close();
   await files.remove();
 });
+
+/** A wake pack that is as long as its manifest says, whatever it holds. */
+async function readWakePack(stored: Buffer): Promise<unknown> {
+  const store = {
+    read: async (_: string, range: BlobRange) => stored.subarray(range.offset, range.offset + range.length),
+  };
+  const reference = { bytes: stored.length, sha256: '' };
+  const source = { store: store as unknown as BlobStore, object: 'wake-pack', reference, secrets };
+  const reader = new WakePackReader(source, 100);
+  const read: Buffer[] = [];
+  for await (const pages of reader.content()) read.push(pages);
+  return { ...(await reader.head()), read };
+}
 
 describe.each([
   'page map',
@@ -95,7 +117,8 @@ describe.each([
   'list of columns',
   'known pages',
   'wake pack',
-  'content of a wake pack',
+  'head of a wake pack',
+  'trace',
   'manifest',
 ])('a %s', (name) => {
   const decoder = () => decoders.get(name)!;

@@ -26,9 +26,12 @@ import { DiskContents } from './disk-contents';
 import { readThrough } from './read-through';
 import { StreamMemory } from './stream-memory';
 import { thawAlone } from './thaw-alone';
+import { WakeLearning } from './wake-learning';
 
 /** Sealing has a thread of its own. Two processors are busy with that, with one of these, the event loop and QEMU. */
 const hashThreads = availableParallelism() > 2 ? 2 : 1;
+/** What a guest is writing to while it is saved may be much; of that 16 MiB are kept for the wake set. */
+const mostRewritten = 4_096;
 const progressEveryBytes = 16 * 1024 * 1024;
 /** A worker that started us and never called has died. */
 const workerPatienceMs = 15_000;
@@ -114,7 +117,7 @@ class Capture {
   private async receive(socket: Socket): Promise<SealedCheckpoint> {
     const [previous, disks] = await Promise.all([this.loadPrevious(), this.lookAtDisks()]);
     const { keys, hasher } = this;
-    const { wakeSetPages } = this.job;
+    const wakeSet = await WakeLearning.from(this.store, previous, keys.dataKey, this.job.wakeSetPages);
     const firstPage: number[] = [];
     const stream = new MigrationStreamReader({
       blocks: (blocks) => {
@@ -125,7 +128,8 @@ class Capture {
           sealer: (packKey) => (this.sealer = new SealThread(packKey)),
           disks,
           previous,
-          wakeSetPages,
+          wakeSet,
+          mostRewritten,
         });
         this.update({ state: 'receiving', ramBytes: blocks.reduce((sum, block) => sum + block.bytes, 0) });
       },

@@ -91,7 +91,7 @@ export class ChunkFetcher {
 
   private async read(first: number, count: number): Promise<Run> {
     if (first < this.chunks.frames) return this.checkpoint.readRun(first, count);
-    const { source, first: block } = this.chunks.windows[first - this.chunks.frames]!;
+    const { source, first: block } = this.chunks.windowAt(first);
     const content = await this.checkpoint.readBlocks(source, block, count * windowBlocks);
     return {
       open: (chunk) => {

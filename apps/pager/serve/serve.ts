@@ -1,12 +1,17 @@
 import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { CheckpointReader } from '@dormouse/checkpoint';
+import { countPages, StoredCheckpoint, type ReadingKeys } from '@dormouse/checkpoint';
 import { describeError, DormouseError } from '@dormouse/errors';
 import { ControlServer, pagerSockets, type ServeJob, type ServeStatus } from '@dormouse/pager-control';
 import { openBlobStore } from '@dormouse/storage';
 import { DiskFileBlocks } from '../disk-files';
 import { decodeKeys } from '../keys';
-import { PostcopySource } from './postcopy-source';
+import { ChunkFetcher } from './chunk-fetcher';
+import { Chunks } from './chunks';
+import type { StoredMemory } from './page-answers';
+import { WakeFeed } from './wake-feed';
+import { usualManner } from './wake-manner';
+import { Waking } from './waking';
 
 /** QEMU and the pager start together; how long the one waits for the other. */
 const qemuPatienceMs = 20_000;
@@ -46,10 +51,21 @@ export async function serve(job: ServeJob): Promise<void> {
     connecting.catch(() => undefined); // looked at below, unless the checkpoint fails first
     const store = await openBlobStore(job.storageUrl);
     const disks = new DiskFileBlocks(job.disks);
-    const checkpoint = await CheckpointReader.open(store, job, decodeKeys(job.keys), disks);
-    update({ state: 'connecting', totalPages: checkpoint.map.pages });
-    const socket = await connecting;
-    await new PostcopySource(checkpoint, socket, update).run();
+    const keys = decodeKeys(job.keys);
+    const found = await StoredCheckpoint.find(store, job, keys.dataKey);
+    const wakePack = job.resume ? null : found.wakePack();
+    const checked = found.checkSizes();
+    checked.catch(() => undefined); // met before the guest runs
+    const memory = readMemory(found, keys, disks, (reason) => update({ waitingForStorage: reason }));
+    memory.catch(() => undefined); // met by the first who needs a page of it
+    update({ state: 'connecting', totalPages: countPages(found.manifest.blocks) });
+    const parts = { job, store, found, memory, manner: { ...usualManner, ...job.manner }, update };
+    if (wakePack === null) await new Waking(parts, await connecting).resume();
+    else {
+      const head = await wakePack.head();
+      const feed = new WakeFeed(wakePack, head);
+      await new Waking(parts, await connecting).wake(feed, head, checked);
+    }
     await Promise.all([store.close(), disks.close()]);
   } catch (error) {
     process.stderr.write(`serve failed: ${error instanceof Error ? error.stack : String(error)}\n`);
@@ -57,6 +73,18 @@ export async function serve(job: ServeJob): Promise<void> {
   }
   await Promise.race([left, sleep(farewellMs)]);
   await control.close();
+}
+
+/** What pages are answered from; the way to the running guest does not wait for it. */
+async function readMemory(
+  found: StoredCheckpoint,
+  keys: ReadingKeys,
+  disks: DiskFileBlocks,
+  onWaiting: (reason: string | null) => void,
+): Promise<StoredMemory> {
+  const checkpoint = await found.pages(keys, disks);
+  const chunks = new Chunks(checkpoint);
+  return { checkpoint, chunks, fetcher: new ChunkFetcher(checkpoint, chunks, onWaiting) };
 }
 
 async function connectToQemu(): Promise<Socket> {

@@ -14,11 +14,10 @@ import {
   slotsPerFrame,
   type CheckpointKeys,
   type CheckpointName,
-  type SealedObject,
 } from '../format';
 import type { Manifest } from '../parse/manifest';
 import { parsePageMap, type PageMap } from '../parse/page-map';
-import { openSealed } from '../parse/sealing';
+import { openSealed, openSegments } from '../parse/sealing';
 import { parseWakePack } from '../parse/wake-pack';
 import { throwProblem } from '../report';
 import { PageWriter, type WriteChunk } from './page-writer';
@@ -54,10 +53,10 @@ export async function exportStream(options: ExportOptions, write: WriteChunk): P
   const { manifest, checkSeal } = await fetchManifest(store, options);
   checkSeal(keys);
   const mapKey = objectKey(manifest, sealedObjects.pageMap.name);
-  const map = parsePageMap(await openObject(options, manifest, 'pageMap'), manifest, mapKey);
+  const map = parsePageMap(await openPageMap(options, manifest), manifest, mapKey);
   const places = findPlaces(map, manifest, mapKey, throwProblem);
   const wakeKey = objectKey(manifest, sealedObjects.wakePack.name);
-  const wake = parseWakePack(await openObject(options, manifest, 'wakePack'), map.pages, wakeKey);
+  const wake = parseWakePack(await openWakePack(options, manifest), map.pages, wakeKey);
 
   const pages = new PageWriter(manifest.blocks, write, (done) => onProgress?.({ done, total: map.pages }));
   await pages.write(encode.preamble(wake.configuration));
@@ -72,15 +71,18 @@ export async function exportStream(options: ExportOptions, write: WriteChunk): P
   return { bytes: pages.bytes, pages: pages.count, diskGeneration: manifest.diskGeneration };
 }
 
-async function openObject(
-  { store, keys }: ExportOptions,
-  manifest: Manifest,
-  kind: Exclude<SealedObject, 'knownPages'>,
-): Promise<Buffer> {
-  const key = objectKey(manifest, sealedObjects[kind].name);
-  const stored = await fetchObject(store, key, manifest[kind]);
-  checkDigest(stored, manifest[kind], key);
-  return openSealed(kind, stored, { dataKey: keys.dataKey.key, checkpointId: manifest.checkpointId }, key);
+async function openWakePack({ store, keys }: ExportOptions, manifest: Manifest): Promise<Buffer[]> {
+  const key = objectKey(manifest, sealedObjects.wakePack.name);
+  const stored = await fetchObject(store, key, manifest.wakePack);
+  checkDigest(stored, manifest.wakePack, key);
+  return openSegments(stored, { dataKey: keys.dataKey.key, checkpointId: manifest.checkpointId }, key);
+}
+
+async function openPageMap({ store, keys }: ExportOptions, manifest: Manifest): Promise<Buffer> {
+  const key = objectKey(manifest, sealedObjects.pageMap.name);
+  const stored = await fetchObject(store, key, manifest.pageMap);
+  checkDigest(stored, manifest.pageMap, key);
+  return openSealed('pageMap', stored, { dataKey: keys.dataKey.key, checkpointId: manifest.checkpointId }, key);
 }
 
 /** Pack by pack rather than page by page: nothing is read twice, and little is in memory at a time. */

@@ -15,7 +15,7 @@ export interface LayerEntries {
   readonly block: Uint32Array;
 }
 
-const headBytes = 8;
+const headBytes = 16;
 const layerEntryBytes = 24;
 
 /** @param frames in the page map @throws CHECKPOINT_CORRUPT naming `key` */
@@ -25,7 +25,8 @@ export function parseKnownPages(plaintext: Buffer, frames: number, key: string):
   if (says !== frames) throw corrupt(key, `it is about ${says} frames, the page map has ${frames}`);
   const count = plaintext.readUInt32LE(4);
   const layersAt = headBytes + frames * slotsPerFrame * hashBytes;
-  if (layersAt + count * layerEntryBytes !== plaintext.length)
+  const workingSetAt = layersAt + count * layerEntryBytes;
+  if (workingSetAt + plaintext.readUInt32LE(8) !== plaintext.length)
     throw corrupt(key, 'its lengths do not add up to its own');
   const layers = {
     count,

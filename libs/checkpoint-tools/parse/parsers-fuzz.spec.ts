@@ -5,7 +5,7 @@ import { mutated } from '../mutated';
 import { parseKnownPages } from './known-pages';
 import { parseManifest, type Manifest } from './manifest';
 import { parsePageMap } from './page-map';
-import { decryptFrame, frameKey, openSealed } from './sealing';
+import { decryptFrame, frameKey, openSealed, openSegments } from './sealing';
 import { parseWakePack } from './wake-pack';
 import { decompress, decompressUpTo, examineFrame } from './zstd';
 
@@ -16,8 +16,11 @@ const name = { desktopId: plan.desktopId, checkpointId: plan.checkpointId };
 const objects = handmade.encodeCheckpoint(plan);
 const stored = (object: string): Buffer =>
   objects.get(`desktops/${plan.desktopId}/checkpoints/${plan.checkpointId}/${object}`)!;
-const opened = (kind: 'pageMap' | 'knownPages' | 'wakePack', object: string): Buffer =>
-  openSealed(kind, stored(object), { dataKey: plan.dataKey, checkpointId: plan.checkpointId }, object);
+const secrets = { dataKey: plan.dataKey, checkpointId: plan.checkpointId };
+const opened = (kind: 'pageMap' | 'knownPages', object: string): Buffer =>
+  openSealed(kind, stored(object), secrets, object);
+const wakeKey = `desktops/${plan.desktopId}/checkpoints/${plan.checkpointId}/wake-pack`;
+const [head, ...pages] = openSegments(stored('wake-pack'), secrets, wakeKey);
 const { manifest }: { manifest: Manifest } = parseManifest(stored('manifest'), name);
 const json = stored('manifest').subarray(stored('manifest').indexOf(0x0a) + 1);
 
@@ -25,18 +28,16 @@ const json = stored('manifest').subarray(stored('manifest').indexOf(0x0a) + 1);
 const parsers: readonly (readonly [name: string, whole: Buffer, parse: (input: Buffer) => unknown])[] = [
   ['a manifest', stored('manifest'), (input) => parseManifest(input, name)],
   ['a manifest with the right digest', json, (input) => parseManifest(handmade.sealManifest(plan, input), name)],
-  [
-    'an encrypted object',
-    stored('page-map'),
-    (input) => openSealed('pageMap', input, { dataKey: plan.dataKey, checkpointId: plan.checkpointId }, 'page-map'),
-  ],
+  ['an encrypted object', stored('page-map'), (input) => openSealed('pageMap', input, secrets, 'page-map')],
   ['a page map', opened('pageMap', 'page-map'), (input) => parsePageMap(input, manifest, 'page-map')],
   ['known pages', opened('knownPages', 'known-pages'), (input) => parseKnownPages(input, 5, 'known-pages')],
-  ['a wake pack', opened('wakePack', 'wake-pack'), (input) => parseWakePack(input, 64, 'wake-pack')],
+  ['segments', stored('wake-pack'), (input) => openSegments(input, secrets, wakeKey)],
+  ['the head of a wake pack', head!, (input) => parseWakePack([input, ...pages], 64, 'wake-pack')],
+  ['pages of a wake pack', pages[0]!, (input) => parseWakePack([head!, input], 64, 'wake-pack')],
   [
-    'the content of a wake pack',
-    decompressUpTo(opened('wakePack', 'wake-pack'), 2 ** 20)!,
-    (input) => parseWakePack(handmade.zstd(input), 64, 'wake-pack'),
+    'what the head of a wake pack decompresses to',
+    decompressUpTo(head!, 2 ** 20)!,
+    (input) => parseWakePack([handmade.zstd(input), ...pages], 64, 'wake-pack'),
   ],
 ];
 

@@ -15,7 +15,7 @@ const headerBytes = 16;
 
 /** HKDF-SHA-256 of a data key, for one checkpoint and one purpose. */
 function derivedKey(dataKey: Buffer, checkpointId: string, purpose: string): Buffer {
-  return Buffer.from(hkdfSync('sha256', dataKey, checkpointId, `dormouse 2 ${purpose}`, keyBytes));
+  return Buffer.from(hkdfSync('sha256', dataKey, checkpointId, `dormouse ${formatVersion} ${purpose}`, keyBytes));
 }
 
 export function manifestSeal(dataKey: Buffer, checkpointId: string, json: Buffer): Buffer {
@@ -29,31 +29,63 @@ export function frameKey(dataKey: Buffer, checkpointId: string): Buffer {
   return derivedKey(dataKey, checkpointId, 'pack');
 }
 
-/** The plaintext of a page map, known pages or a wake pack. @throws CHECKPOINT_CORRUPT, FORMAT_UNSUPPORTED */
+/** The plaintext of a page map or of known pages. @throws CHECKPOINT_CORRUPT, FORMAT_UNSUPPORTED */
 export function openSealed(
   kind: SealedObject,
   stored: Buffer,
   { dataKey, checkpointId }: { readonly dataKey: Buffer; readonly checkpointId: string },
   key: string,
 ): Buffer {
-  const { name, magic } = sealedObjects[kind];
-  if (stored.length < headerBytes + tagBytes || stored.toString('latin1', 0, 4) !== magic) {
+  const header = openHeader(kind, stored, stored.length - headerBytes - tagBytes, key);
+  const plaintext = decrypt(
+    derivedKey(dataKey, checkpointId, sealedObjects[kind].name),
+    Buffer.alloc(12),
+    stored.subarray(headerBytes),
+    header,
+  );
+  if (plaintext === null) throw corrupt(key, 'its tag does not match');
+  return plaintext;
+}
+
+/** The plaintexts of a wake pack's segments. @param key authenticated with each @throws CHECKPOINT_CORRUPT, FORMAT_UNSUPPORTED */
+export function openSegments(
+  stored: Buffer,
+  { dataKey, checkpointId }: { readonly dataKey: Buffer; readonly checkpointId: string },
+  key: string,
+): Buffer[] {
+  const header = openHeader('wakePack', stored, stored.length - headerBytes, key);
+  const segmentKey = derivedKey(dataKey, checkpointId, sealedObjects.wakePack.name);
+  const place = Buffer.concat([header, Buffer.from(key, 'latin1')]);
+  const segments: Buffer[] = [];
+  let at = headerBytes;
+  while (at < stored.length) {
+    const bytes = at + 4 > stored.length ? -1 : stored.readUInt32LE(at);
+    const end = at + 4 + bytes;
+    if (bytes < tagBytes || end > stored.length) throw corrupt(key, 'a segment is cut off', { offset: at });
+    const nonce = Buffer.alloc(12);
+    nonce.writeUInt32LE(segments.length, 0);
+    const plaintext = decrypt(segmentKey, nonce, stored.subarray(at + 4, end), place);
+    if (plaintext === null)
+      throw corrupt(key, `the tag of its segment ${segments.length} does not match`, { offset: at });
+    segments.push(plaintext);
+    at = end;
+  }
+  return segments;
+}
+
+/** @param bytes that the header has to name @throws CHECKPOINT_CORRUPT, FORMAT_UNSUPPORTED */
+function openHeader(kind: SealedObject, stored: Buffer, bytes: number, key: string): Buffer {
+  const { magic } = sealedObjects[kind];
+  if (stored.length < headerBytes || stored.toString('latin1', 0, 4) !== magic) {
     throw corrupt(key, `it does not begin with ${magic}`, { offset: 0 });
   }
   const version = stored.readUInt16LE(4);
   if (version !== formatVersion) throw unsupported(key, `its version is ${version}, known is ${formatVersion}`);
   const length = stored.readBigUInt64LE(8);
-  if (length > longestPlaintextBytes || Number(length) !== stored.length - headerBytes - tagBytes) {
+  if (length > longestPlaintextBytes || Number(length) !== bytes) {
     throw corrupt(key, `it is not as long as it says: ${length} bytes`, { offset: 8 });
   }
-  const plaintext = decrypt(
-    derivedKey(dataKey, checkpointId, name),
-    Buffer.alloc(12),
-    stored.subarray(headerBytes),
-    stored.subarray(0, headerBytes),
-  );
-  if (plaintext === null) throw corrupt(key, 'its tag does not match');
-  return plaintext;
+  return stored.subarray(0, headerBytes);
 }
 
 /** Ciphertext and tag of a frame. @returns null when the tag does not match */

@@ -1,6 +1,6 @@
 import { corrupt } from '../damage';
-import { pageBytes } from '../format';
-import { decompressUpTo } from './zstd';
+import { pageBytes, segmentPages } from '../format';
+import { decompress, decompressUpTo } from './zstd';
 
 export interface WakePack {
   /** Content of the migration stream's configuration section. */
@@ -17,23 +17,39 @@ const headBytes = 16;
 const longestDeviceStateBytes = 2 ** 30;
 
 /** @param memoryPages of the machine @throws CHECKPOINT_CORRUPT naming `key` */
-export function parseWakePack(plaintext: Buffer, memoryPages: number, key: string): WakePack {
-  const whole = decompressUpTo(plaintext, memoryPages * (4 + pageBytes) + longestDeviceStateBytes);
-  if (whole === null) throw corrupt(key, 'it does not decompress');
-  if (whole.length < headBytes) throw corrupt(key, 'it is too short');
-  const deviceStateAt = headBytes + whole.readUInt32LE(0);
-  const numbersAt = deviceStateAt + whole.readUInt32LE(4);
-  const count = whole.readUInt32LE(8);
-  const contentAt = numbersAt + count * 4;
-  if (contentAt + count * pageBytes !== whole.length) throw corrupt(key, 'its lengths do not add up to its own');
-  const pages = Uint32Array.from({ length: count }, (_, n) => whole.readUInt32LE(numbersAt + n * 4));
+export function parseWakePack(segments: readonly Buffer[], memoryPages: number, key: string): WakePack {
+  const [first, ...others] = segments;
+  const head = first === undefined ? null : decompressUpTo(first, memoryPages * 8 + longestDeviceStateBytes);
+  if (head === null) throw corrupt(key, 'its first segment does not decompress');
+  if (head.length < headBytes) throw corrupt(key, 'it is too short');
+  const deviceStateAt = headBytes + head.readUInt32LE(0);
+  const numbersAt = deviceStateAt + head.readUInt32LE(4);
+  const count = head.readUInt32LE(8);
+  const ranksAt = numbersAt + count * 4;
+  if (ranksAt + count * 4 !== head.length) throw corrupt(key, 'its lengths do not add up to its own');
+  const numbers = (at: number): Uint32Array =>
+    Uint32Array.from({ length: count }, (_, n) => head.readUInt32LE(at + n * 4));
+  const pages = numbers(numbersAt);
   checkNumbers(pages, memoryPages, key);
+  checkOrder(numbers(ranksAt), key);
   return {
-    configuration: whole.subarray(headBytes, deviceStateAt),
-    deviceState: whole.subarray(deviceStateAt, numbersAt),
+    configuration: head.subarray(headBytes, deviceStateAt),
+    deviceState: head.subarray(deviceStateAt, numbersAt),
     pages,
-    content: whole.subarray(contentAt),
+    content: Buffer.concat(contents(others, count, key)),
   };
+}
+
+function contents(segments: readonly Buffer[], count: number, key: string): Buffer[] {
+  if (segments.length !== Math.ceil(count / segmentPages)) {
+    throw corrupt(key, `it has ${segments.length} segments with pages, for ${count} pages`);
+  }
+  return segments.map((segment, n) => {
+    const pages = Math.min(segmentPages, count - n * segmentPages);
+    const content = decompress(segment, pages * pageBytes);
+    if (content === null) throw corrupt(key, `its segment ${n + 1} does not decompress to ${pages} pages`);
+    return content;
+  });
 }
 
 function checkNumbers(pages: Uint32Array, memoryPages: number, key: string): void {
@@ -42,5 +58,12 @@ function checkNumbers(pages: Uint32Array, memoryPages: number, key: string): voi
     if (page >= memoryPages) throw corrupt(key, `page ${page} is none of the machine's`, { page });
     if (seen.has(page)) throw corrupt(key, `page ${page} is in the wake set twice`, { page });
     seen.add(page);
+  }
+}
+
+function checkOrder(ranksMs: Uint32Array, key: string): void {
+  for (let n = 1; n < ranksMs.length; n++) {
+    if (ranksMs[n]! < ranksMs[n - 1]!)
+      throw corrupt(key, `the rank of its page ${n} is lower than that of the one before`);
   }
 }

@@ -19,7 +19,7 @@ import {
 import { parseKnownPages, type LayerEntries } from '../parse/known-pages';
 import { memoryPages, type Manifest, type ReadManifest } from '../parse/manifest';
 import { parsePageMap, type PageMap } from '../parse/page-map';
-import { openSealed } from '../parse/sealing';
+import { openSealed, openSegments } from '../parse/sealing';
 import { parseWakePack } from '../parse/wake-pack';
 import { checkCounts } from './check-counts';
 import { KnownPagesCheck, layerEntriesCheck, WakeSetCheck } from './content-checks';
@@ -138,19 +138,23 @@ class Verification {
 
   private async contents(manifest: Manifest, keys: CheckpointKeys): Promise<void> {
     const mapKey = objectKey(manifest, sealedObjects.pageMap.name);
-    const map = await this.sealed('pageMap', manifest, keys, (plain) => parsePageMap(plain, manifest, mapKey));
+    const secrets = { dataKey: keys.dataKey.key, checkpointId: manifest.checkpointId };
+    const map = await this.object('pageMap', manifest, (stored) =>
+      parsePageMap(openSealed('pageMap', stored, secrets, mapKey), manifest, mapKey),
+    );
     const wakeKey = objectKey(manifest, sealedObjects.wakePack.name);
-    const wake = await this.sealed('wakePack', manifest, keys, (plain) =>
-      parseWakePack(plain, memoryPages(manifest), wakeKey),
+    const wake = await this.object('wakePack', manifest, (stored) =>
+      parseWakePack(openSegments(stored, secrets, wakeKey), memoryPages(manifest), wakeKey),
     );
     if (wake !== null && wake.pages.length !== manifest.pages.wakeSet) {
       const says = `it says: ${manifest.pages.wakeSet} pages in the wake set, which has ${wake.pages.length}`;
       this.findings.report(corrupt(objectKey(manifest, 'manifest'), says), 'warning');
     }
     const knownKey = objectKey(manifest, sealedObjects.knownPages.name);
-    const known = await this.sealed('knownPages', manifest, keys, (plain) =>
-      map === null ? null : parseKnownPages(plain, map.frames.count, knownKey),
-    );
+    const known = await this.object('knownPages', manifest, (stored) => {
+      const plain = openSealed('knownPages', stored, secrets, knownKey);
+      return map === null ? null : parseKnownPages(plain, map.frames.count, knownKey);
+    });
     if (map === null) {
       this.notChecked.push('Without the page map, of the packs only sizes and digests were checked.');
       for (const pack of manifest.packs) await this.digest(packKey(manifest.desktopId, pack), pack);
@@ -175,18 +179,12 @@ class Verification {
   }
 
   /** Fetches, checks and takes apart one of the encrypted objects; null when it is no good. */
-  private async sealed<T>(
-    kind: SealedObject,
-    manifest: Manifest,
-    { dataKey }: CheckpointKeys,
-    parse: (plaintext: Buffer) => T,
-  ): Promise<T | null> {
+  private async object<T>(kind: SealedObject, manifest: Manifest, parse: (stored: Buffer) => T): Promise<T | null> {
     const key = objectKey(manifest, sealedObjects[kind].name);
-    const { checkpointId } = manifest;
     const parsed = await this.findings.attempt(async () => {
       const stored = await fetchObject(this.store, key, manifest[kind]);
       checkDigest(stored, manifest[kind], key);
-      return parse(openSealed(kind, stored, { dataKey: dataKey.key, checkpointId }, key));
+      return parse(stored);
     });
     this.count(manifest[kind].bytes);
     return parsed;

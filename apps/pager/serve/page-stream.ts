@@ -1,0 +1,75 @@
+import { once } from 'node:events';
+import type { Socket } from 'node:net';
+import { pageBytes } from '@dormouse/checkpoint';
+import { RamPart } from '@dormouse/migration-stream';
+import type { GuestMemory } from './guest-memory';
+
+const zeroPage = Buffer.alloc(pageBytes);
+
+/** Pages on their way to QEMU. None is sent twice: QEMU would refuse the second. */
+export class PageStream {
+  private readonly sent: Uint8Array;
+  private count = 0;
+
+  constructor(
+    private readonly memory: GuestMemory,
+    private readonly socket: Socket,
+  ) {
+    this.sent = new Uint8Array(memory.pages);
+  }
+
+  get sentPages(): number {
+    return this.count;
+  }
+
+  isSent(page: number): boolean {
+    return this.sent[page] !== 0;
+  }
+
+  /** QEMU has it from somebody else. */
+  markSent(page: number): void {
+    if (this.sent[page] === 0) this.count++;
+    this.sent[page] = 1;
+  }
+
+  /** A part for so many pages, of which those count as sent that are added. */
+  begin(pages: number): RamPart {
+    return new RamPart(pages * (pageBytes + 64));
+  }
+
+  /** Null for a page of zeros; else 4096 bytes of `content` from `at`, which may be zeros as well. */
+  add(part: RamPart, page: number, content: Buffer | null, at: number): void {
+    const number = this.memory.blockOf(page);
+    const block = this.memory.blocks[number]!;
+    const index = page - this.memory.rangeOf(number).first;
+    if (content === null || content.compare(zeroPage, 0, pageBytes, at, at + pageBytes) === 0)
+      part.addZeroPage(block, index);
+    else part.addPage(block, index, content, at);
+    this.markSent(page);
+  }
+
+  /** At once, before whatever has not been written yet. */
+  send(part: RamPart): void {
+    if (!part.empty) this.socket.write(part.finish());
+  }
+
+  /** When no more than `mostBytes` are waiting: what is sent at once in the meantime then waits behind no more than these. */
+  async sendAfter(mostBytes: number, part: RamPart): Promise<void> {
+    if (part.empty) return;
+    while (this.socket.writableLength > mostBytes) await once(this.socket, 'drain');
+    this.send(part);
+  }
+
+  /** What QEMU has to ask for, in one memory block. Offsets and lengths in bytes. */
+  unsentRanges(block: number): { start: number; length: number }[] {
+    const ranges: { start: number; length: number }[] = [];
+    const { first: base, end } = this.memory.rangeOf(block);
+    for (let page = base; page < end; page++) {
+      if (this.sent[page] !== 0) continue;
+      const first = page;
+      while (page < end && this.sent[page] === 0) page++;
+      ranges.push({ start: (first - base) * pageBytes, length: (page - first) * pageBytes });
+    }
+    return ranges;
+  }
+}

@@ -1,0 +1,85 @@
+import { pageBytes, segmentPages, type WakeHead, type WakePackReader } from '@dormouse/checkpoint';
+import { mayRun } from '@dormouse/working-set';
+import type { PageStream } from './page-stream';
+
+/** Of the wake set on its way to QEMU before the guest runs: little, so that the pace shows. */
+const bytesInFlight = 1024 * 1024;
+/** Segments that are ready before they can be sent: 64 MiB. QEMU takes longer to start than they take to be read. */
+const mostReady = 256;
+
+/**
+ * The wake set, read from its beginning to its end while QEMU is still starting, and sent in that order: a part of it before
+ * the guest runs, the rest while it does. How large a part, the pace at which it comes decides.
+ */
+export class WakeFeed {
+  private readonly beganMs = performance.now();
+  private readonly ready: Buffer[] = [];
+  private opened = 0;
+  private sent = 0;
+  private failure: Error | null = null;
+  private wake: () => void = () => undefined;
+  private readonly pagesAhead: number[] = [];
+  private aheadOfRunning = 0;
+
+  constructor(
+    wakePack: WakePackReader,
+    private readonly head: WakeHead,
+  ) {
+    this.read(wakePack).catch((error: unknown) => {
+      this.failure = error as Error; // met by whoever sends
+      this.wake();
+    });
+  }
+
+  /** Until what is left will come before it is wanted. @throws as reading the wake pack does */
+  async beforeRunning(stream: PageStream): Promise<void> {
+    const sendingMs = performance.now();
+    const { ranksMs } = this.head;
+    const paceSince = (count: number, sinceMs: number): number => count / (performance.now() - sinceMs);
+    const pace = (): number => Math.min(paceSince(this.opened, this.beganMs), paceSince(this.sent, sendingMs));
+    while (!mayRun(ranksMs, this.sent, pace())) await this.sendSegment(stream, bytesInFlight);
+    this.aheadOfRunning = this.pagesAhead.length;
+  }
+
+  /** What is left, behind nothing but requests. @param mostBytes that a request may wait behind */
+  async afterRunning(stream: PageStream, mostBytes: number): Promise<void> {
+    while (this.sent < this.head.pages.length) await this.sendSegment(stream, mostBytes);
+  }
+
+  /** Pages that went out without having been asked for, and how many of them before the guest ran. */
+  sentAhead(): { readonly ahead: Uint32Array; readonly beforeRunning: number } {
+    return { ahead: Uint32Array.from(this.pagesAhead), beforeRunning: this.aheadOfRunning };
+  }
+
+  private async read(wakePack: WakePackReader): Promise<void> {
+    for await (const content of wakePack.content()) {
+      while (this.ready.length === mostReady) await this.change();
+      this.ready.push(content);
+      this.opened += content.length / pageBytes;
+      this.wake();
+    }
+  }
+
+  private async sendSegment(stream: PageStream, mostBytes: number): Promise<void> {
+    while (this.ready.length === 0) {
+      if (this.failure !== null) throw this.failure;
+      await this.change();
+    }
+    const content = this.ready.shift()!;
+    this.wake();
+    const pages = this.head.pages.subarray(this.sent, this.sent + segmentPages);
+    const part = stream.begin(pages.length);
+    for (const [n, page] of pages.entries()) {
+      if (stream.isSent(page)) continue;
+      stream.add(part, page, content, n * pageBytes);
+      this.pagesAhead.push(page);
+    }
+    this.sent += pages.length;
+    await stream.sendAfter(mostBytes, part);
+  }
+
+  /** Resolves when a segment was read or taken. Reader and sender never wait at the same time. */
+  private change(): Promise<void> {
+    return new Promise((resolve) => (this.wake = resolve));
+  }
+}

@@ -1,0 +1,140 @@
+import type { Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { writeTrace, type StoredCheckpoint, type WakeHead } from '@dormouse/checkpoint';
+import { describeError } from '@dormouse/errors';
+import type { ServeJob, ServeStatus, WakeManner } from '@dormouse/pager-control';
+import type { BlobStore } from '@dormouse/storage';
+import { GuestMemory, type PageRange } from './guest-memory';
+import { Hydration } from './hydration';
+import { PageAnswers, type StoredMemory } from './page-answers';
+import { PageStream } from './page-stream';
+import { PostcopySource } from './postcopy-source';
+import { WakeFeed } from './wake-feed';
+import { WakeRecord } from './wake-record';
+
+/** Of the wake set, while the guest runs: what it asks for waits behind no more than this. */
+const wakeSetInFlight = 256 * 1024;
+/** Pages between two reports of how far it is. */
+const progressEveryPages = 4096;
+
+/** What a wake is given. */
+export interface WakingParts {
+  readonly job: ServeJob;
+  readonly store: BlobStore;
+  readonly found: StoredCheckpoint;
+  /** Rejects when the checkpoint cannot be read. */
+  readonly memory: Promise<StoredMemory>;
+  readonly manner: WakeManner;
+  readonly update: (change: Partial<ServeStatus>) => void;
+}
+
+/** Gives a guest its memory: what it will want first, then what it asks for, then all the rest. */
+export class Waking {
+  private readonly stream: PageStream;
+  private readonly source: PostcopySource;
+  private readonly record = new WakeRecord();
+  private readonly answers: PageAnswers;
+  private feed: WakeFeed | null = null;
+  private fail: (error: Error) => void = () => undefined;
+  private readonly failed: Promise<never>;
+  private readonly beganAt = new Date();
+  private readonly beganMs = performance.now();
+  private runningMs: number | null = null;
+  private reportedPages = 0;
+
+  constructor(
+    private readonly parts: WakingParts,
+    socket: Socket,
+  ) {
+    const memory = new GuestMemory(parts.found.manifest.blocks);
+    this.failed = new Promise<never>((_, reject) => (this.fail = reject));
+    this.failed.catch(() => undefined); // raced below
+    this.stream = new PageStream(memory, socket);
+    const { companionsAfterMs } = parts.manner;
+    this.answers = new PageAnswers(parts.memory, this.stream, this.record, companionsAfterMs, this.fail);
+    this.source = new PostcopySource(memory, socket, this.stream, (pages) => this.answer(pages));
+  }
+
+  /**
+   * From nothing to a machine that runs and has all of its memory.
+   * @throws MIGRATION_FAILED when QEMU goes away, or what the checkpoint cannot be read for
+   */
+  async wake(feed: WakeFeed, head: WakeHead, checked: Promise<void>): Promise<void> {
+    this.feed = feed;
+    this.parts.update({ state: 'loading' });
+    await this.unlessFailed(
+      (async () => {
+        this.source.begin(head);
+        if (this.parts.manner.wakeSet) await feed.beforeRunning(this.stream);
+        await checked;
+        await this.source.run(head);
+        this.runningMs = Math.round(performance.now() - this.beganMs);
+        this.record.running();
+        this.parts.update({ state: 'running' });
+        if (this.parts.manner.wakeSet) await feed.afterRunning(this.stream, wakeSetInFlight);
+        await this.complete();
+      })(),
+    );
+  }
+
+  /** Goes on with a machine whose pager died. @throws as `wake` */
+  async resume(): Promise<void> {
+    await this.unlessFailed(
+      (async () => {
+        await this.source.resume();
+        this.parts.update({ state: 'running' });
+        await this.complete();
+      })(),
+    );
+  }
+
+  private async complete(): Promise<void> {
+    const { memory, manner, update } = this.parts;
+    await sleep(manner.fillAfterMs - this.record.elapsedMs);
+    const hydration = new Hydration(await memory, this.stream, this.answers, manner.fill, () => this.report());
+    await hydration.run();
+    await this.source.end();
+    const hydratedMs = Math.round(this.record.elapsedMs);
+    await this.keepTrace(hydratedMs);
+    update({
+      state: 'hydrated',
+      sentPages: this.stream.sentPages,
+      pageRequests: this.answers.requests,
+      hydratedMs,
+    });
+  }
+
+  /** What was learned is worth a line in the log, not a guest. */
+  private async keepTrace(hydratedMs: number): Promise<void> {
+    const { store, job, found } = this.parts;
+    const { ahead, beforeRunning } = this.feed?.sentAhead() ?? { ahead: new Uint32Array(0), beforeRunning: 0 };
+    try {
+      await writeTrace(store, job, found.secrets.dataKey, {
+        operationId: job.operationId,
+        startedAt: this.beganAt.toISOString(),
+        runningMs: this.runningMs,
+        hydratedMs,
+        ahead,
+        beforeRunning,
+        requests: this.record.requests(),
+      });
+    } catch (error) {
+      process.stderr.write(`what this wake has shown could not be kept: ${describeError(error).message}\n`);
+    }
+  }
+
+  private answer(pages: PageRange): void {
+    this.answers.answer(pages).catch(this.fail);
+  }
+
+  private report(): void {
+    const { sentPages } = this.stream;
+    if (sentPages - this.reportedPages < progressEveryPages) return;
+    this.reportedPages = sentPages;
+    this.parts.update({ sentPages, pageRequests: this.answers.requests });
+  }
+
+  private async unlessFailed(work: Promise<void>): Promise<void> {
+    await Promise.race([work, this.failed, this.source.failed]);
+  }
+}

@@ -1,0 +1,82 @@
+import { DormouseError, isDormouseError } from '@dormouse/errors';
+import type { BlobRange, BlobStore } from '@dormouse/storage';
+import { corrupt } from './corruption';
+import type { CheckpointSecrets } from './encryption';
+import { decodeManifest, sha256, type Manifest, type ObjectReference } from './manifest';
+import { objectKeys } from './object-keys';
+
+export interface CheckpointIdentity {
+  readonly desktopId: string;
+  readonly checkpointId: string;
+}
+
+/**
+ * @param secrets null for whoever only wants to know what the checkpoint consists of
+ * @throws CHECKPOINT_UNKNOWN when there is none, CHECKPOINT_CORRUPT when it is another one's, CHECKPOINT_KEY_MISMATCH
+ */
+export async function readManifest(
+  store: BlobStore,
+  { desktopId, checkpointId }: CheckpointIdentity,
+  secrets: CheckpointSecrets | null,
+): Promise<Manifest> {
+  const key = objectKeys(desktopId, checkpointId).manifest;
+  let encoded: Buffer;
+  try {
+    encoded = await store.read(key);
+  } catch (cause) {
+    if (!isDormouseError(cause, 'STORAGE_OBJECT_MISSING')) throw cause;
+    throw new DormouseError(
+      'CHECKPOINT_UNKNOWN',
+      `there is no checkpoint ${checkpointId} of ${desktopId}`,
+      { object: key },
+      { cause },
+    );
+  }
+  const manifest = decodeManifest(encoded, secrets, key);
+  if (manifest.desktopId !== desktopId || manifest.checkpointId !== checkpointId) {
+    throw corrupt(key, `it is the manifest of checkpoint ${manifest.checkpointId} of ${manifest.desktopId}`);
+  }
+  return manifest;
+}
+
+/** @throws CHECKPOINT_INCOMPLETE, CHECKPOINT_CORRUPT naming the object */
+export async function readObject(
+  store: BlobStore,
+  key: string,
+  { bytes, sha256: digest }: ObjectReference,
+): Promise<Buffer> {
+  const content = await present(store.read(key), key);
+  if (content.length !== bytes || sha256(content) !== digest) {
+    throw corrupt(key, 'its digest does not match the manifest');
+  }
+  return content;
+}
+
+/**
+ * A range that cannot be read may be a store that comes back, worth trying again, or an object that was cut, which is not.
+ * @param bytes of the whole object
+ * @throws CHECKPOINT_INCOMPLETE, CHECKPOINT_CORRUPT naming the object; STORAGE_FAILED when the store does not answer
+ */
+export async function readRange(store: BlobStore, key: string, bytes: number, range: BlobRange): Promise<Buffer> {
+  try {
+    return await present(store.read(key, range), key);
+  } catch (error) {
+    if (isDormouseError(error, 'STORAGE_FAILED')) await checkSize(store, key, bytes);
+    throw error;
+  }
+}
+
+/** @throws CHECKPOINT_INCOMPLETE, CHECKPOINT_CORRUPT naming the object */
+export async function checkSize(store: BlobStore, key: string, expected: number): Promise<void> {
+  const { bytes } = await present(store.stat(key), key);
+  if (bytes !== expected) throw corrupt(key, `it has ${bytes} bytes instead of ${expected}`);
+}
+
+async function present<T>(read: Promise<T>, object: string): Promise<T> {
+  try {
+    return await read;
+  } catch (cause) {
+    if (!isDormouseError(cause, 'STORAGE_OBJECT_MISSING')) throw cause;
+    throw new DormouseError('CHECKPOINT_INCOMPLETE', `${object} is missing`, { object }, { cause });
+  }
+}

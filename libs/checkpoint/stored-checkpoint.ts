@@ -1,0 +1,69 @@
+import type { BlobStore } from '@dormouse/storage';
+import { CheckpointReader } from './checkpoint-reader';
+import { noDisks, type DiskBlocks } from './disk-catalog';
+import { CheckpointSecrets, type DataKey } from './encryption';
+import type { FrameTable } from './frame-table';
+import type { Manifest } from './manifest';
+import { objectKeys, type CheckpointKeys } from './object-keys';
+import { countPages, PageMap } from './page-map';
+import { checkSize, readManifest, readObject, type CheckpointIdentity } from './read-objects';
+import { WakePackReader } from './wake-pack';
+
+/** What it takes to read pages that are stored, and pages that stand on disk. */
+export interface ReadingKeys {
+  readonly dataKey: DataKey;
+  readonly contentKey: Buffer;
+}
+
+/** A finished checkpoint of which the manifest was read. All else is read when it is asked for, and checked by then. */
+export class StoredCheckpoint {
+  private constructor(
+    private readonly store: BlobStore,
+    readonly manifest: Manifest,
+    readonly secrets: CheckpointSecrets,
+    readonly keys: CheckpointKeys,
+  ) {}
+
+  /** @throws CHECKPOINT_UNKNOWN, CHECKPOINT_CORRUPT, CHECKPOINT_KEY_MISMATCH, FORMAT_UNSUPPORTED naming the object */
+  static async find(store: BlobStore, identity: CheckpointIdentity, dataKey: DataKey): Promise<StoredCheckpoint> {
+    const secrets = new CheckpointSecrets(dataKey, identity.checkpointId);
+    const manifest = await readManifest(store, identity, secrets);
+    return new StoredCheckpoint(store, manifest, secrets, objectKeys(identity.desktopId, identity.checkpointId));
+  }
+
+  /** Begins to read the wake pack at once. */
+  wakePack(): WakePackReader {
+    const { store, keys, manifest, secrets } = this;
+    const source = { store, object: keys.wakePack, reference: manifest.wakePack, secrets };
+    return new WakePackReader(source, countPages(manifest.blocks));
+  }
+
+  /** @throws CHECKPOINT_CORRUPT, CHECKPOINT_INCOMPLETE, FORMAT_UNSUPPORTED naming the object */
+  async pageMap(): Promise<{ map: PageMap; frames: FrameTable }> {
+    const { store, keys, secrets } = this;
+    const { pageMap, blocks, diskSources, packs } = this.manifest;
+    const plaintext = secrets.decryptObject('pageMap', await readObject(store, keys.pageMap, pageMap), keys.pageMap);
+    return PageMap.decode(plaintext, { blocks, diskSources, packSizes: packs.map(({ bytes }) => bytes) }, keys.pageMap);
+  }
+
+  /**
+   * Looks that what is read piece by piece is there in its full size: the packs and the wake pack.
+   * @throws CHECKPOINT_CORRUPT, CHECKPOINT_INCOMPLETE naming the object
+   */
+  async checkSizes(): Promise<void> {
+    const { desktopId, packs, wakePack } = this.manifest;
+    const sizes = packs.map(({ checkpointId, number, bytes }) => ({
+      key: objectKeys(desktopId, checkpointId).pack(number),
+      bytes,
+    }));
+    sizes.push({ key: this.keys.wakePack, bytes: wakePack.bytes });
+    await Promise.all(sizes.map(({ key, bytes }) => checkSize(this.store, key, bytes)));
+  }
+
+  /** The page map, for reading pages by. @throws as `pageMap` */
+  async pages({ contentKey }: Pick<ReadingKeys, 'contentKey'>, disks: DiskBlocks = noDisks): Promise<CheckpointReader> {
+    const { map, frames } = await this.pageMap();
+    const keys = { dataKey: this.secrets.dataKey, contentKey };
+    return new CheckpointReader(this.store, this.manifest, map, frames, keys, disks);
+  }
+}

@@ -1,0 +1,98 @@
+import { pageBytes, pageHashBytes } from './layout';
+import type { PreviousCheckpoint } from './previous-checkpoint';
+import type { WakeOrder } from './wake-pack';
+
+/** Decides which pages go into the wake pack. */
+export interface WakeChooser {
+  /** Pages that may be chosen; their content is kept from the beginning, 4 KiB each. */
+  readonly candidates: Uint32Array;
+  /** Asked once, when every page has come. */
+  choose(seen: SeenPages): WakeChoice;
+}
+
+export interface WakeChoice extends WakeOrder {
+  /** To be kept with the checkpoint, for whoever chooses next. */
+  readonly workingSet: Buffer;
+}
+
+/** What a save has seen of the pages that can be chosen. */
+export interface SeenPages {
+  /** Pages that came more than once: what the guest was writing to while it was being saved. */
+  readonly rewritten: readonly number[];
+  /** Whether the page can be chosen: its content was kept. */
+  readonly has: (page: number) => boolean;
+  /** Whether a page that can be chosen has another content than in the previous checkpoint. */
+  readonly written: (page: number) => boolean;
+}
+
+/** For whoever knows nothing of earlier wakes: what the guest was writing to. */
+export const rewrittenPages: WakeChooser = {
+  candidates: new Uint32Array(0),
+  choose: ({ rewritten }) => ({
+    pages: Uint32Array.from(rewritten),
+    ranksMs: new Uint32Array(rewritten.length),
+    workingSet: Buffer.alloc(0),
+  }),
+};
+
+const flag = { candidate: 1, rewritten: 2 } as const;
+const zeroPage = Buffer.alloc(pageBytes);
+
+/** The pages that may come into the wake pack, with their last content. */
+export class WakePages {
+  private readonly flags: Uint8Array;
+  private readonly contents = new Map<number, Buffer>();
+  private readonly hashes = new Map<number, Buffer>();
+  private readonly rewritten: number[] = [];
+
+  /**
+   * @param pages of the guest's memory
+   * @param mostRewritten rewritten pages that are kept besides the candidates
+   */
+  constructor(
+    pages: number,
+    private readonly chooser: WakeChooser,
+    private readonly mostRewritten: number,
+  ) {
+    this.flags = new Uint8Array(pages);
+    for (const page of chooser.candidates) if (page < pages) this.flags[page] = flag.candidate;
+  }
+
+  /** A copy of the page has come. @param again it is not the first one */
+  take(page: number, source: Buffer, offset: number, again: boolean): void {
+    if (again) this.noteRewritten(page);
+    if (this.flags[page] === 0) return;
+    const known = this.contents.get(page);
+    if (known !== undefined && known !== zeroPage) source.copy(known, 0, offset, offset + pageBytes);
+    else this.contents.set(page, Buffer.from(source.subarray(offset, offset + pageBytes)));
+  }
+
+  takeZero(page: number): void {
+    if (this.flags[page] === 0) return;
+    this.contents.set(page, zeroPage);
+    this.hashes.delete(page);
+  }
+
+  /** The page's hash stands in `hashes` from `at` on. */
+  takeHash(page: number, hashes: Buffer, at: number): void {
+    if (this.flags[page] !== 0) this.hashes.set(page, Buffer.from(hashes.subarray(at, at + pageHashBytes)));
+  }
+
+  choose(previous: PreviousCheckpoint | null): WakeChoice {
+    return this.chooser.choose({
+      rewritten: this.rewritten,
+      has: (page) => this.contents.has(page),
+      written: (page) => previous?.held(page, this.hashes.get(page) ?? null) !== true,
+    });
+  }
+
+  contentOf(page: number): Buffer {
+    return this.contents.get(page)!;
+  }
+
+  private noteRewritten(page: number): void {
+    if ((this.flags[page]! & flag.rewritten) !== 0 || this.rewritten.length === this.mostRewritten) return;
+    this.flags[page]! |= flag.rewritten;
+    this.rewritten.push(page);
+  }
+}
