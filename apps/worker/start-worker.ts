@@ -57,6 +57,7 @@ export async function startWorker(config: ServiceConfig, logger: Logger, metrics
     runRoot,
     diskRoot,
     storageUrl: config.storageUrl,
+    wakeManner: config.wakeManner,
     pagerProgram,
   });
   const found = await hypervisor.probe();

@@ -29,6 +29,8 @@ export interface DormouseConfig {
   readonly webhookSecrets: readonly string[] | null;
   readonly accelerator: 'auto' | 'kvm' | 'tcg';
   readonly qemuBinary: string;
+  /** What is to be otherwise than usual when a guest is woken. */
+  readonly wakeManner: NonNullable<Values['WAKE_MANNER']>;
   readonly logLevel: LogLevel;
   readonly logFormat: 'pretty' | 'json';
 }
@@ -67,6 +69,7 @@ export function loadConfig(environment: Environment = process.env): DormouseConf
     webhookSecrets: values.WEBHOOK_SECRETS && Object.freeze(values.WEBHOOK_SECRETS),
     accelerator: values.ACCEL ?? 'auto',
     qemuBinary: values.QEMU_BINARY ?? 'qemu-system-x86_64',
+    wakeManner: values.WAKE_MANNER ?? {},
     logLevel: values.LOG_LEVEL ?? 'info',
     logFormat: values.LOG_FORMAT ?? (process.stdout.isTTY ? 'pretty' : 'json'),
   });

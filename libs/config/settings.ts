@@ -29,6 +29,19 @@ const list = (item: z.ZodType<string, string>) =>
     .transform((text) => text.split(',').map((entry) => entry.trim()))
     .pipe(z.array(item));
 
+const json = <T>(shape: z.ZodType<T>) =>
+  z
+    .string()
+    .transform((text, context): unknown => {
+      try {
+        return JSON.parse(text);
+      } catch {
+        context.addIssue('no JSON');
+        return z.NEVER;
+      }
+    })
+    .pipe(shape);
+
 /** Standard Webhooks: `whsec_` and the base64 of 24 to 64 random bytes. */
 const webhookSecret = z
   .string()
@@ -142,6 +155,19 @@ export const settings = {
     fallback: '`qemu-system-x86_64`',
     meaning: 'The QEMU that runs the desktops',
     schema: z.string(),
+  },
+  WAKE_MANNER: {
+    shape: 'JSON with some of `wakeSet`, `companionsAfterMs`, `fillAfterMs` and `fill`, such as {"fillAfterMs":30000}',
+    fallback: '`{}`: what `docs/benchmarks.md` has found to be best',
+    meaning: 'How guests are woken; for measurements',
+    schema: json(
+      z.strictObject({
+        wakeSet: z.boolean().exactOptional(),
+        companionsAfterMs: z.int().min(0).max(60_000).exactOptional(),
+        fillAfterMs: z.int().min(0).max(3_600_000).exactOptional(),
+        fill: z.strictObject({ least: z.int().min(1).max(1024), most: z.int().min(1).max(1024) }).exactOptional(),
+      }),
+    ),
   },
   LOG_LEVEL: {
     shape: 'fatal, error, warn, info, debug, trace or silent',

@@ -80,8 +80,12 @@ export interface Hypervisor {
    */
   wake(machine: Machine, target: CheckpointTarget, sealedGeneration: string | null): Promise<Wake>;
 
-  /** Finds a wake that goes on after its worker died. @throws PAGER_FAILED when its pager is gone too */
-  rejoinWake(machine: Machine): Promise<Wake>;
+  /**
+   * Finds a wake that goes on after its worker died; with another pager when its own is gone too.
+   * @returns null when the machine has all of its memory already
+   * @throws MACHINE_GONE, QMP_FAILED when QEMU takes no other pager
+   */
+  rejoinWake(machine: Machine, target: CheckpointTarget): Promise<Wake | null>;
 
   /** Makes ready, while nobody waits, the disk layer that waking from `sealedGeneration` will need. */
   prepareWake(machine: Machine, sealedGeneration: string | null): Promise<void>;
@@ -158,4 +162,6 @@ export interface WakeProgress {
   readonly hydratedMs: number | null;
   readonly waitingForStorage: string | null;
   readonly pagerPeakRssBytes: number;
+  /** Pagers that died on the way, each followed by another. */
+  readonly pagersReplaced: number;
 }

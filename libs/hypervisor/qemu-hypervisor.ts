@@ -16,6 +16,7 @@ import { processEnded, stopProcess, type ProcessIdentity } from '@dormouse/proce
 import {
   GuestAgent,
   launchArguments,
+  type LaunchPlacement,
   probeHost,
   socketNames,
   thawMachine,
@@ -42,6 +43,7 @@ import { connectPager, PagerStarter } from './pager-process';
 import { QemuCapture } from './qemu-capture';
 import { connectQemu, startQemu, withQemu } from './qemu-process';
 import { QemuWake } from './qemu-wake';
+import { rescuePipes, RescueChannel } from './rescue-channel';
 import { RunDirectory } from './run-directory';
 
 export interface QemuHypervisorOptions {
@@ -173,7 +175,7 @@ export class QemuHypervisor implements Hypervisor {
       starting = this.listenForMemory(machine, sealedGeneration);
       const [pager] = await Promise.all([pagerStarted, Promise.race([starting, pagerFails(pagerStarted)])]);
       await pager.reached('running', 'hydrated');
-      return new QemuWake(directory, machine.launchSpec, pager);
+      return this.served(machine, target, pager);
     } catch (error) {
       await starting.catch(() => undefined); // a QEMU still being started would be missed by the release
       await this.release(machine.desktopId);
@@ -181,11 +183,15 @@ export class QemuHypervisor implements Hypervisor {
     }
   }
 
-  async rejoinWake(machine: Machine): Promise<Wake> {
+  async rejoinWake(machine: Machine, target: CheckpointTarget): Promise<Wake | null> {
     const directory = this.directory(machine.desktopId);
+    if ((await directory.liveProcess('pager')) === null) {
+      const another = await this.replacePager(machine, target);
+      return another && this.served(machine, target, another);
+    }
     const pager = await connectPager<ServeStatus>(directory, rejoinPatienceMs);
     await pager.reached('running', 'hydrated');
-    return new QemuWake(directory, machine.launchSpec, pager);
+    return this.served(machine, target, pager);
   }
 
   async prepareWake(machine: Machine, sealedGeneration: string | null): Promise<void> {
@@ -242,6 +248,27 @@ export class QemuHypervisor implements Hypervisor {
     this.pagers.close();
   }
 
+  private served(machine: Machine, target: CheckpointTarget, pager: PagerClient<ServeStatus>): Wake {
+    const directory = this.directory(machine.desktopId);
+    return new QemuWake(directory, machine.launchSpec, pager, () => this.replacePager(machine, target));
+  }
+
+  /** The guest waits, with whatever it asked for, until another pager goes on. @returns null when it lacks no memory */
+  private async replacePager(machine: Machine, target: CheckpointTarget): Promise<PagerClient<ServeStatus> | null> {
+    const directory = this.directory(machine.desktopId);
+    try {
+      await new RescueChannel(directory).listenAgain(`unix:${pagerSockets.incoming}`);
+    } catch (error) {
+      // A pager that died after its last page and before it could say so: QEMU waits for nobody.
+      if (isDormouseError(error, 'QMP_FAILED') && (await askCondition(directory)) === 'running') return null;
+      throw error;
+    }
+    const job = { mode: 'serve', ...this.pagerJob(machine, target), resume: true } as const;
+    const pager = await this.pagers.start<ServeStatus>(directory, { ...job, manner: this.options.wakeManner ?? {} });
+    await pager.reached('running', 'hydrated');
+    return pager;
+  }
+
   private pagerJob({ desktopId, launchSpec }: Machine, { operationId, checkpointId, keys }: CheckpointTarget) {
     const disks: DiskFiles = {
       images: writableDisks(launchSpec).map(({ image }) => image),
@@ -254,7 +281,10 @@ export class QemuHypervisor implements Hypervisor {
     return new RunDirectory(this.options.runRoot, desktopId);
   }
 
-  private async start(machine: Machine, how: { paused?: boolean; incoming?: string }): Promise<QmpClient> {
+  private async start(
+    machine: Machine,
+    how: Pick<LaunchPlacement, 'paused' | 'incoming' | 'rescue'>,
+  ): Promise<QmpClient> {
     const { accelerator } = await this.probe();
     const directory = this.directory(machine.desktopId);
     if (how.incoming === undefined) await directory.create();
@@ -268,8 +298,11 @@ export class QemuHypervisor implements Hypervisor {
     if (machine.diskGeneration !== null) {
       await this.layers.create(machine.desktopId, machine.launchSpec, machine.diskGeneration, sealedGeneration);
     }
-    const qmp = await this.start(machine, { incoming: 'defer' });
+    const rescue = new RescueChannel(this.directory(machine.desktopId));
+    await rescue.create();
+    const qmp = await this.start(machine, { incoming: 'defer', rescue: rescuePipes });
     try {
+      await rescue.open();
       await qmp.execute('migrate-set-capabilities', {
         capabilities: [
           { capability: 'events', state: true },

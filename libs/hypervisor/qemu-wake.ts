@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isDormouseError } from '@dormouse/errors';
 import type { PagerClient, ServeStatus } from '@dormouse/pager-control';
 import { GuestAgent, socketNames, type LaunchSpec } from '@dormouse/qemu';
 import type { Wake, WakeProgress } from './hypervisor';
@@ -7,14 +8,28 @@ import type { RunDirectory } from './run-directory';
 
 /** Gratuitous packets after waking, as `announce-self` sends them: switches learn where the machine is now. */
 const announcement = { initial: 50, max: 550, rounds: 5, step: 50 };
+/** Pagers in a row that died within this time: another would die too. */
+const mostFruitlessPagers = 5;
+const fruitlessMs = 1_000;
 
-/** A machine that runs while its pager brings the rest of its memory. */
+/** A machine that runs while its pager brings the rest of its memory. A pager that dies is replaced. */
 export class QemuWake implements Wake {
+  private readonly complete: Promise<ServeStatus>;
+  private onProgress: (progress: WakeProgress) => void = () => undefined;
+  /** What the last pager has said. */
+  private last: ServeStatus | null = null;
+  private died = 0;
+
+  /** @param nextPager starts a pager that goes on with the machine of one that died; null when there is nothing left to do */
   constructor(
     private readonly directory: RunDirectory,
     private readonly launchSpec: LaunchSpec,
-    private readonly pager: PagerClient<ServeStatus>,
-  ) {}
+    private pager: PagerClient<ServeStatus> | null,
+    private readonly nextPager: () => Promise<PagerClient<ServeStatus> | null>,
+  ) {
+    this.complete = this.untilComplete();
+    this.complete.catch(() => undefined); // met by `hydrated`
+  }
 
   async awaitReady(patienceMs: number): Promise<void> {
     await Promise.all([
@@ -24,16 +39,59 @@ export class QemuWake implements Wake {
   }
 
   async hydrated(onProgress: (progress: WakeProgress) => void): Promise<WakeProgress> {
-    const stop = this.pager.onChange((status) => onProgress(progressOf(status)));
-    try {
-      const status = await this.pager.reached('hydrated');
-      this.pager.send('leave');
-      return progressOf(status);
-    } finally {
-      stop();
-      this.pager.close();
+    this.onProgress = onProgress;
+    return this.progressOf(await this.complete);
+  }
+
+  private async untilComplete(): Promise<ServeStatus> {
+    for (let fruitless = 0; ;) {
+      const startedMs = performance.now();
+      try {
+        return await this.servedToTheEnd();
+      } catch (error) {
+        if (!isDormouseError(error, 'PAGER_FAILED')) throw error;
+        fruitless = performance.now() - startedMs < fruitlessMs ? fruitless + 1 : 0;
+        if (fruitless === mostFruitlessPagers) throw error;
+      }
     }
   }
+
+  /** @throws PAGER_FAILED when the pager dies */
+  private async servedToTheEnd(): Promise<ServeStatus> {
+    const pager = this.pager ?? (await this.nextPager());
+    if (pager === null) return withAllPages(this.last!);
+    this.pager = null;
+    const stop = pager.onChange((status) => {
+      this.last = status;
+      this.onProgress(this.progressOf(status));
+    });
+    try {
+      this.last = pager.current;
+      const status = await pager.reached('hydrated');
+      pager.send('leave');
+      return status;
+    } catch (error) {
+      this.died++;
+      throw error;
+    } finally {
+      stop();
+      pager.close();
+    }
+  }
+
+  private progressOf(status: ServeStatus): WakeProgress {
+    const { totalPages, sentPages, pageRequests, hydratedMs, waitingForStorage, peakRssBytes } = status;
+    return {
+      ...{ totalPages, sentPages, pageRequests, hydratedMs, waitingForStorage },
+      pagerPeakRssBytes: peakRssBytes,
+      pagersReplaced: this.died,
+    };
+  }
+}
+
+/** What a pager would have said that died before it could. */
+function withAllPages(status: ServeStatus): ServeStatus {
+  return { ...status, state: 'hydrated', sentPages: status.totalPages };
 }
 
 /** Waits for the guest's agent and sets the guest's clock, which has stood still. @throws GUEST_UNRESPONSIVE */
@@ -45,9 +103,4 @@ async function setGuestClock(directory: RunDirectory, patienceMs: number): Promi
   } finally {
     agent.close();
   }
-}
-
-function progressOf(status: ServeStatus): WakeProgress {
-  const { totalPages, sentPages, pageRequests, hydratedMs, waitingForStorage, peakRssBytes } = status;
-  return { totalPages, sentPages, pageRequests, hydratedMs, waitingForStorage, pagerPeakRssBytes: peakRssBytes };
 }

@@ -22,6 +22,8 @@ export interface LaunchPlacement {
   readonly overlays: readonly string[];
   /** Wait for a migration stream instead of booting. */
   readonly incoming?: string;
+  /** A pair of pipes, `<rescue>.in` and `<rescue>.out`, that carry a third QMP. */
+  readonly rescue?: string;
   /** Do not run the guest. */
   readonly paused?: boolean;
 }
@@ -38,6 +40,7 @@ export function launchArguments(spec: LaunchSpec, placement: LaunchPlacement): s
     ...['-rtc', 'base=utc,clock=host', '-device', 'vmgenid,guid=auto'],
     ...qmp('control', socketNames.control),
     ...qmp('monitor', socketNames.monitor),
+    ...(placement.rescue === undefined ? [] : monitor('rescue', `pipe,id=rescue,path=${placement.rescue}`)),
     ...serial('console', socketNames.console, ',logfile=console.log,logappend=on'),
     ...serial('probe', socketNames.probe),
     ...['-device', 'virtio-serial-pci,id=channels'],
@@ -58,7 +61,11 @@ export function launchArguments(spec: LaunchSpec, placement: LaunchPlacement): s
 }
 
 function qmp(id: string, socket: string): string[] {
-  return ['-chardev', listen(id, socket), '-mon', `chardev=${id},mode=control`];
+  return monitor(id, listen(id, socket));
+}
+
+function monitor(id: string, chardev: string): string[] {
+  return ['-chardev', chardev, '-mon', `chardev=${id},mode=control`];
 }
 
 function serial(id: string, socket: string, options = ''): string[] {

@@ -1,6 +1,7 @@
 import { DormouseError, isDormouseError } from '@dormouse/errors';
 import {
   differences,
+  type CheckpointTarget,
   type Fingerprint,
   type Hypervisor,
   type Machine,
@@ -49,8 +50,7 @@ async function wakeUp(context: WorkerContext, { claimed, machine, logger }: Oper
   await checkPlace(hypervisor, machine, checkpoint);
   if (!(await ledger.advance(fence, 'wake'))) throw await whyNot(ledger, fence);
   const startedMs = performance.now();
-  const keys = await keysForWake(context.keys, machine.desktopId);
-  const target = { operationId: operation.id, checkpointId: checkpoint.id, keys };
+  const target = await targetOf(context.keys, { claimed, machine });
   const wake = await hypervisor.wake(machine, target, layer?.on ?? null).catch((error: unknown) => {
     throw isDormouseError(error, 'CHECKPOINT_UNKNOWN') ? manifestLost(error) : error;
   });
@@ -66,6 +66,16 @@ async function wakeUp(context: WorkerContext, { claimed, machine, logger }: Oper
   logger.info(timings, 'the desktop is awake');
   if (!(await ledger.guestRan(fence, timings))) throw await whyNot(ledger, fence);
   return wake;
+}
+
+/** @throws CHECKPOINT_UNKNOWN */
+async function targetOf(
+  keys: WorkerContext['keys'],
+  { claimed, machine }: Pick<OperationRun, 'claimed' | 'machine'>,
+): Promise<CheckpointTarget> {
+  const { operation, checkpoint } = claimed;
+  if (checkpoint === null) throw new DormouseError('CHECKPOINT_UNKNOWN', 'the desktop has no checkpoint to wake from');
+  return { operationId: operation.id, checkpointId: checkpoint.id, keys: await keysForWake(keys, machine.desktopId) };
 }
 
 /** Compared before anything is started: a machine of another make would load the memory and misread it. */
@@ -119,21 +129,20 @@ async function takeOver(context: WorkerContext, run: OperationRun): Promise<Wake
 }
 
 async function findWake(
-  { hypervisor }: WorkerContext,
-  { machine }: OperationRun,
+  { hypervisor, keys }: WorkerContext,
+  run: OperationRun,
   inUse: boolean,
 ): Promise<Wake | 'complete'> {
+  const { machine } = run;
   if ((await hypervisor.condition(machine.desktopId)) === 'absent') {
     throw new DormouseError('MACHINE_GONE', 'the machine ended before it had all of its memory');
   }
-  try {
-    return await hypervisor.rejoinWake(machine);
-  } catch (error) {
-    // A pager that is gone because its work was done. A guest whose clock nobody has set yet is rather woken again.
-    const done = isDormouseError(error, 'PAGER_FAILED') && inUse;
-    if (done && (await hypervisor.condition(machine.desktopId)) === 'running') return 'complete';
-    throw error;
-  }
+  const wake = await hypervisor.rejoinWake(machine, await targetOf(keys, run));
+  if (wake !== null) return wake;
+  // A guest whose clock nobody has set yet is rather woken again.
+  if (!inUse)
+    throw new DormouseError('PAGER_FAILED', 'the pager ended before anybody was told that its guest is awake');
+  return 'complete';
 }
 
 async function hydrate(
