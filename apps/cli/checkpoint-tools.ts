@@ -13,6 +13,7 @@ import { DormouseError } from '@dormouse/errors';
 import { parseLaunchSpec } from '@dormouse/qemu';
 import { openBlobStore, type BlobStore } from '@dormouse/storage';
 import type { Command } from 'commander';
+import { drawLast, showTraces, traceAsData, tracesOf } from './checkpoint-trace';
 import { progressLine } from './progress-line';
 import type { ProgramContext } from './program';
 import { showCollected } from './show-collected';
@@ -24,7 +25,7 @@ interface KeyOptions {
 }
 
 /**
- * `checkpoint inspect`, `verify`, `export` and `gc`: on a host, with the configuration of its worker. They read storage, disks and
+ * `checkpoint inspect`, `verify`, `export`, `trace` and `gc`: on a host, with the configuration of its worker. They read storage, disks and
  * keys themselves, so that what they say of a checkpoint does not depend on the processes that made it.
  */
 export function addCheckpointTools(program: Command, context: ProgramContext): void {
@@ -94,6 +95,20 @@ export function addCheckpointTools(program: Command, context: ProgramContext): v
         ).finally(() => progress.clear());
         const layers = layerFiles(diskFiles, exported.diskGeneration);
         if (output !== '-') show({ ...name, ...exported, output, layers }, showExported(output, exported, layers));
+      }),
+    );
+
+  checkpoint
+    .command('trace <desktop> [checkpoint]')
+    .description('how each wake of a checkpoint went; of the current one when none is named')
+    .option('--svg <file>', 'draw what the last of them asked for, over time and over memory')
+    .action((desktopId: string, id: string | undefined, { svg }: { svg?: string }) =>
+      withStore(context, async (store, config) => {
+        const name = await nameOf(context, desktopId, id);
+        const keys = await keysOf(config, desktopId, { keys: true });
+        const found = await tracesOf(store, name, keys!);
+        show({ ...name, pages: found.pages, traces: found.traces.map(traceAsData) }, showTraces(found.traces));
+        if (svg !== undefined) await drawLast(svg, name, found);
       }),
     );
 

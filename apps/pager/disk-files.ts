@@ -21,11 +21,11 @@ export class DiskFileBlocks implements DiskBlocks {
 
   constructor(private readonly files: DiskFiles) {}
 
-  async read(source: string, block: number, count: number): Promise<Buffer> {
+  async read(source: string, block: number, count: number, into?: Buffer): Promise<Buffer> {
     const file = await this.file(source);
-    const content = Buffer.allocUnsafe(count * pageBytes);
+    const content = into ?? Buffer.allocUnsafe(count * pageBytes);
     try {
-      const { bytesRead } = await file.read(content, 0, content.length, block * pageBytes);
+      const { bytesRead } = await file.read(content, 0, count * pageBytes, block * pageBytes);
       return content.subarray(0, bytesRead);
     } catch (cause) {
       throw missing(source, `block ${block} cannot be read: ${(cause as Error).message}`, cause);

@@ -61,8 +61,8 @@ export class CheckpointReader {
   }
 
   /** Blocks of a disk source, unchecked: `checkDiskPage` checks each. @throws DISK_SOURCE_MISSING */
-  readBlocks(source: number, block: number, count: number): Promise<Buffer> {
-    return this.disks.read(this.manifest.diskSources[source]!.name, block, count);
+  readBlocks(source: number, block: number, count: number, into?: Buffer): Promise<Buffer> {
+    return this.disks.read(this.manifest.diskSources[source]!.name, block, count, into);
   }
 
   /**

@@ -25,9 +25,10 @@ export interface DiskCatalog {
 export interface DiskBlocks {
   /**
    * `count` blocks; fewer at the end of the file.
+   * @param into memory for as many; new memory when there is none
    * @throws DISK_SOURCE_MISSING, or what the file system says
    */
-  read(source: string, block: number, count: number): Promise<Buffer>;
+  read(source: string, block: number, count: number, into?: Buffer): Promise<Buffer>;
 }
 
 /** A machine without disks, or one whose disks nobody has looked at. */

@@ -8,13 +8,17 @@ import { measureIndex } from './index-image';
 import { measureMainJob } from './main-job';
 import { measureSave } from './save';
 import { measureSize } from './size';
+import { measureWake, profiles } from './wake';
 
-const usage = `usage: npm run bench -- main-job | size | save | index [--runs N] [--memory MiB] [--fill MiB] [--image GiB] [--json]
+const usage = `usage: npm run bench -- main-job | size | save | index | wake [--runs N] [--memory MiB] [--fill MiB] [--image GiB]
+                      [--profile local|net] [--json]
   main-job  the small guest, --fill MiB of its memory filled: answer after waking, beside QEMU's own eager restore
   size      the desktop guest, used: bytes of its first and its second checkpoint, and where they come from
   save      the desktop guest, used: from its user leaving to a durable checkpoint, beside QEMU's own migration of the
             same state, to the disk and over a link of 125 MB/s and 5 ms a request; --image GiB makes the golden image
             as large as that
+  wake      the desktop guest, used: answers after a cold boot, after QEMU's eager restore, after Dormouse's first and third
+            wake; from the disk and over the link
   index     the index of a golden image of --image GiB (10), beside openssl hashing it`;
 
 const { values, positionals } = parseArgs({
@@ -24,6 +28,7 @@ const { values, positionals } = parseArgs({
     memory: { type: 'string', default: '1024' },
     fill: { type: 'string' },
     image: { type: 'string' },
+    profile: { type: 'string' },
     json: { type: 'boolean', default: false },
   },
 });
@@ -71,6 +76,15 @@ const benchmarks: Readonly<Record<string, { runs: number; measure: (options: Ben
       const image = await ensureGuestImage(defaultGuestCache(), say, 'desktop');
       const sizes = { fillMiB: Number(values.fill ?? 0), imageGiB: Number(values.image ?? 0) };
       return { figures: await measureSave({ ...options, ...sizes, image }) };
+    },
+  },
+  wake: {
+    runs: 5,
+    measure: async (options) => {
+      const image = await ensureGuestImage(defaultGuestCache(), say, 'desktop');
+      const wanted = values.profile === undefined ? profiles : profiles.filter((profile) => profile === values.profile);
+      if (wanted.length === 0) throw new Error(usage);
+      return measureWake({ ...options, image, fillMiB: Number(values.fill ?? 0), profiles: wanted });
     },
   },
   index: {

@@ -41,6 +41,11 @@ export interface Throttled {
   close(): Promise<void>;
 }
 
+/** What goes through it comes out at the pace of a link of its own. */
+export function through({ bytesPerSecond }: Link): Transform {
+  return new Bottleneck(bytesPerSecond / 1_000).through();
+}
+
 /** The HTTP server at a port, behind a link. Requests share the link; each waits for `requestMs` before it begins. */
 export async function throttleHttp(target: number, { bytesPerSecond, requestMs }: Link): Promise<Throttled> {
   const link = new Bottleneck(bytesPerSecond / 1_000);

@@ -41,6 +41,11 @@ export class Desk {
     this.dormouse = dormouse;
   }
 
+  /** The Dormouse it is in. */
+  get home(): RunningDormouse {
+    return this.dormouse;
+  }
+
   get runDirectory(): RunDirectory {
     return new RunDirectory(join(this.dormouse.dataDir, 'run'), this.id);
   }

@@ -19,6 +19,7 @@ export class RunningDormouse {
     readonly api: ApiClient,
     readonly keys: Keys,
     readonly url: string,
+    readonly environment: Environment,
     private readonly process: ChildProcess,
   ) {}
 
@@ -44,7 +45,7 @@ export class RunningDormouse {
     }
     const keys = await loadKeys(config);
     const url = await findApi(config);
-    return new RunningDormouse(dataDir, new ApiClient({ url, adminKey: keys.adminKey }), keys, url, child);
+    return new RunningDormouse(dataDir, new ApiClient({ url, adminKey: keys.adminKey }), keys, url, environment, child);
   }
 
   /** Ends it as Ctrl-C does; resolves with its exit code when all of it is gone. */

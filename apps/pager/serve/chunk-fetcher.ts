@@ -1,5 +1,12 @@
 import { setImmediate as immediate, setTimeout as sleep } from 'node:timers/promises';
-import { pageBytes, pageKind, type CheckpointReader } from '@dormouse/checkpoint';
+import {
+  consecutive,
+  frameBytes,
+  pageBytes,
+  pageHashBytes,
+  type CheckpointReader,
+  type PageHasher,
+} from '@dormouse/checkpoint';
 import { isDormouseError } from '@dormouse/errors';
 import { windowBlocks, type Chunks } from './chunks';
 
@@ -14,9 +21,26 @@ const runsKept = 64;
 const firstRetryMs = 100;
 const longestRetryMs = 5_000;
 
+/** A chunk in memory. */
+export interface FetchedChunk {
+  readonly content: Buffer;
+  /**
+   * Where one of its pages begins in the content.
+   * @throws DISK_SOURCE_CHANGED, DISK_SOURCE_MISSING when a disk block is not what the page was
+   */
+  readonly placeOf: (page: number) => number;
+}
+
 /** Chunks that were read together. */
 interface Run {
-  open(chunk: number): Buffer;
+  open(chunk: number): FetchedChunk;
+}
+
+/** Memory for what is read without hurry, and where it is hashed meanwhile. */
+export interface Workshop {
+  readonly hasher: PageHasher;
+  /** From the hasher, for as many chunks as are ever read together. */
+  readonly memory: Buffer;
 }
 
 /** Reads chunks for whoever wants them: one read for a chunk however many ask, tried again until the store answers. */
@@ -30,33 +54,46 @@ export class ChunkFetcher {
     private readonly onWaiting: (reason: string | null) => void,
   ) {}
 
-  /** The content of a chunk, for a guest that waits. @throws CHECKPOINT_CORRUPT, CHECKPOINT_INCOMPLETE */
-  async fetch(chunk: number): Promise<Buffer> {
+  /** A chunk, for a guest that waits. @throws CHECKPOINT_CORRUPT, CHECKPOINT_INCOMPLETE */
+  async fetch(chunk: number): Promise<FetchedChunk> {
     const run = await this.runAround(chunk);
     return run.open(chunk);
   }
 
-  /** The contents of chunks that lie one after the other, without hurry. */
-  async fetchAll(first: number, count: number): Promise<Buffer[]> {
-    const run = await this.untilRead(first, count);
-    const contents: Buffer[] = [];
+  /**
+   * Chunks that lie one after the other, without hurry. What stands on disk is hashed on another thread.
+   * @param workshop its memory holds them until it is used again
+   */
+  async fetchAll(first: number, count: number, workshop: Workshop): Promise<FetchedChunk[]> {
+    if (first >= this.chunks.frames) return this.fetchWindows(first, count, workshop);
+    const run = await this.untilRead(() => this.readFrames(first, count));
+    const fetched: FetchedChunk[] = [];
     for (let chunk = first; chunk < first + count; chunk++) {
-      contents.push(run.open(chunk));
+      fetched.push(run.open(chunk));
       await immediate(); // a request that has come goes first
     }
-    return contents;
+    return fetched;
   }
 
-  /**
-   * Where a page of the chunk begins in its content.
-   * @throws DISK_SOURCE_CHANGED when a disk block is not what the page was
-   */
-  placeIn(page: number, content: Buffer): number {
-    const { map } = this.checkpoint;
-    if (map.kindOf(page) === pageKind.frame) return map.slotOf(page) * pageBytes;
-    const at = (map.blockOf(page) % windowBlocks) * pageBytes;
-    this.checkpoint.checkDiskPage(page, content, at);
-    return at;
+  private async fetchWindows(first: number, count: number, { hasher, memory }: Workshop): Promise<FetchedChunk[]> {
+    const { source, first: block } = this.chunks.windowAt(first);
+    const content = await this.untilRead(() =>
+      this.checkpoint.readBlocks(source, block, count * windowBlocks, memory.subarray(0, count * frameBytes)),
+    );
+    const whole = Math.floor(content.length / pageBytes);
+    const hashes = await hasher.hash(memory, consecutive(whole));
+    return Array.from({ length: count }, (_, n) => {
+      const window = content.subarray(n * frameBytes, (n + 1) * frameBytes);
+      const placeOf = (page: number): number => {
+        const slot = this.checkpoint.map.blockOf(page) % windowBlocks;
+        const at = (n * windowBlocks + slot) * pageHashBytes;
+        if (at >= hashes.length || !this.checkpoint.map.hasTag(page, hashes, at)) {
+          this.checkpoint.checkDiskPage(page, window, slot * pageBytes); // it knows what to say
+        }
+        return slot * pageBytes;
+      };
+      return { content: window, placeOf };
+    });
   }
 
   private runAround(chunk: number): Promise<Run> {
@@ -65,21 +102,21 @@ export class ChunkFetcher {
     const known = this.runs.get(first);
     const count = this.chunks.runLength(this.checkpoint, first, runChunks);
     // A run ends where the next chunk lies elsewhere; one behind that end is read from itself on.
-    if (first + count <= chunk) return this.untilRead(chunk, 1);
+    if (first + count <= chunk) return this.untilRead(() => this.read(chunk, 1));
     if (known !== undefined) return known;
-    const run = this.untilRead(first, count);
+    const run = this.untilRead(() => this.read(first, count));
     this.runs.set(first, run);
     if (this.runs.size > runsKept) this.runs.delete(this.runs.keys().next().value!);
     run.catch(() => this.runs.delete(first)); // whoever asked hears of it
     return run;
   }
 
-  private async untilRead(first: number, count: number): Promise<Run> {
+  private async untilRead<T>(read: () => Promise<T>): Promise<T> {
     for (let waitMs = firstRetryMs; ; waitMs = Math.min(waitMs * 2, longestRetryMs)) {
       try {
-        const run = await this.read(first, count);
+        const result = await read();
         if (waitMs > firstRetryMs) this.onWaiting(null);
-        return run;
+        return result;
       } catch (error) {
         // A store that does not answer may come back, and the guest can wait; damage stays.
         if (!isDormouseError(error, 'STORAGE_FAILED')) throw error;
@@ -89,14 +126,29 @@ export class ChunkFetcher {
     }
   }
 
-  private async read(first: number, count: number): Promise<Run> {
-    if (first < this.chunks.frames) return this.checkpoint.readRun(first, count);
+  private read(first: number, count: number): Promise<Run> {
+    return first < this.chunks.frames ? this.readFrames(first, count) : this.readWindows(first, count);
+  }
+
+  private async readFrames(first: number, count: number): Promise<Run> {
+    const { map } = this.checkpoint;
+    const run = await this.checkpoint.readRun(first, count);
+    const placeOf = (page: number): number => map.slotOf(page) * pageBytes;
+    return { open: (chunk) => ({ content: run.open(chunk), placeOf }) };
+  }
+
+  private async readWindows(first: number, count: number): Promise<Run> {
     const { source, first: block } = this.chunks.windowAt(first);
     const content = await this.checkpoint.readBlocks(source, block, count * windowBlocks);
     return {
       open: (chunk) => {
-        const at = (chunk - first) * windowBlocks * pageBytes;
-        return content.subarray(at, at + windowBlocks * pageBytes);
+        const window = content.subarray((chunk - first) * frameBytes, (chunk - first + 1) * frameBytes);
+        const placeOf = (page: number): number => {
+          const at = (this.checkpoint.map.blockOf(page) % windowBlocks) * pageBytes;
+          this.checkpoint.checkDiskPage(page, window, at);
+          return at;
+        };
+        return { content: window, placeOf };
       },
     };
   }

@@ -1,5 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { frameBytes, HashThreads } from '@dormouse/checkpoint';
 import { BatchSize, type BatchLimits } from './batch-size';
+import type { FetchedChunk, Workshop } from './chunk-fetcher';
 import { chunkParts, type PageAnswers, type StoredMemory } from './page-answers';
 import type { PageStream } from './page-stream';
 
@@ -10,15 +12,24 @@ const longestYieldMs = 100;
 /** Zero pages are eighteen bytes each: this many make a part. */
 const zeroPagesPerPart = 2048;
 
-/** Sends all that was not asked for, in the order of the store: much at a time while the guest rests, little while it faults. */
+interface Batch {
+  readonly first: number;
+  readonly fetched: readonly FetchedChunk[];
+}
+
+/**
+ * Sends all that was not asked for, in the order of the store: much at a time while the guest rests, little while it faults.
+ * One batch is read, and hashed on another thread, while the one before it is sent.
+ */
 export class Hydration {
   private readonly batch: BatchSize;
+  private next = 0;
 
   constructor(
     private readonly memory: StoredMemory,
     private readonly stream: PageStream,
     private readonly answers: PageAnswers,
-    limits: BatchLimits,
+    private readonly limits: BatchLimits,
     private readonly onProgress: () => void,
   ) {
     this.batch = new BatchSize(limits);
@@ -26,21 +37,44 @@ export class Hydration {
 
   /** To the last page. @throws as reading chunks does */
   async run(): Promise<void> {
-    const { chunks, checkpoint, fetcher } = this.memory;
-    for (let chunk = 0; chunk < chunks.count; chunk++) {
-      if (!this.anyUnsent(chunk)) continue;
-      await this.yieldToGuest();
-      const count = chunks.runLength(checkpoint, chunk, this.batch.next(this.answers.requests));
-      const contents = await fetcher.fetchAll(chunk, count);
-      for (const [n, content] of contents.entries()) {
-        for (const part of chunkParts(this.memory, this.stream, chunk + n, content)) {
-          await this.stream.sendAfter(this.batch.bytesInFlight, part);
-        }
+    const hasher = new HashThreads(this.memory.contentKey, 1);
+    const bytes = this.limits.most * frameBytes;
+    const workshops = [0, 1].map((): Workshop => ({ hasher, memory: hasher.allocate(bytes) }));
+    try {
+      let coming = this.fetchBatch(workshops[0]!);
+      for (let n = 1; ; n++) {
+        const batch = await coming;
+        if (batch === null) break;
+        coming = this.fetchBatch(workshops[n % 2]!);
+        coming.catch(() => undefined); // met in its turn
+        await this.send(batch);
       }
-      this.onProgress();
-      chunk += count - 1;
+      await this.sendZeroPages();
+    } finally {
+      await hasher.close();
     }
-    await this.sendZeroPages();
+  }
+
+  /** Null when there is nothing left to fetch. */
+  private async fetchBatch(workshop: Workshop): Promise<Batch | null> {
+    const { chunks, checkpoint, fetcher } = this.memory;
+    while (this.next < chunks.count && !this.anyUnsent(this.next)) this.next++;
+    if (this.next === chunks.count) return null;
+    await this.yieldToGuest();
+    const first = this.next;
+    const count = chunks.runLength(checkpoint, first, this.batch.next(this.answers.requests));
+    this.next += count;
+    return { first, fetched: await fetcher.fetchAll(first, count, workshop) };
+  }
+
+  private async send({ first, fetched }: Batch): Promise<void> {
+    const { chunks } = this.memory;
+    for (const [n, chunk] of fetched.entries()) {
+      for (const part of chunkParts(this.stream, chunks.pagesOf(first + n), chunk)) {
+        await this.stream.sendAfter(this.batch.bytesInFlight, part);
+      }
+    }
+    this.onProgress();
   }
 
   private async sendZeroPages(): Promise<void> {

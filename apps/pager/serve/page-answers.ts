@@ -1,5 +1,5 @@
 import { framePages, pageKind, type CheckpointReader } from '@dormouse/checkpoint';
-import type { ChunkFetcher } from './chunk-fetcher';
+import type { ChunkFetcher, FetchedChunk } from './chunk-fetcher';
 import type { Chunks } from './chunks';
 import type { PageRange } from './guest-memory';
 import type { PageStream } from './page-stream';
@@ -10,6 +10,7 @@ export interface StoredMemory {
   readonly checkpoint: CheckpointReader;
   readonly chunks: Chunks;
   readonly fetcher: ChunkFetcher;
+  readonly contentKey: Buffer;
 }
 
 /**
@@ -49,10 +50,10 @@ export class PageAnswers {
       if (checkpoint.map.kindOf(page) === pageKind.zero) this.send(page, null, 0);
       else {
         const chunk = chunks.chunkOf(page);
-        const content = await fetcher.fetch(chunk);
+        const fetched = await fetcher.fetch(chunk);
         if (this.stream.isSent(page)) continue;
-        this.send(page, content, fetcher.placeIn(page, content));
-        this.sendCompanions(chunk, content);
+        this.send(page, fetched.content, fetched.placeOf(page));
+        this.sendCompanions(chunk, fetched);
       }
       this.record.answered(page, askedMs);
     }
@@ -64,27 +65,27 @@ export class PageAnswers {
     this.stream.send(part);
   }
 
-  private sendCompanions(chunk: number, content: Buffer): void {
+  private sendCompanions(chunk: number, fetched: FetchedChunk): void {
     if (this.companions.has(chunk)) return;
     this.companions.add(chunk);
     setTimeout(() => {
-      this.memory.then((memory) => sendChunk(memory, this.stream, chunk, content)).catch(this.fail);
+      this.memory.then(({ chunks }) => sendChunk(this.stream, chunks.pagesOf(chunk), fetched)).catch(this.fail);
     }, this.companionsAfterMs);
   }
 }
 
-/** Sends those pages of a chunk that were not sent yet. @throws as `ChunkFetcher.placeIn` */
-function sendChunk(memory: StoredMemory, stream: PageStream, chunk: number, content: Buffer): void {
-  for (const part of chunkParts(memory, stream, chunk, content)) stream.send(part);
+/** Sends those pages of a chunk that were not sent yet. @throws as `FetchedChunk.placeOf` */
+function sendChunk(stream: PageStream, pages: Uint32Array, fetched: FetchedChunk): void {
+  for (const part of chunkParts(stream, pages, fetched)) stream.send(part);
 }
 
-/** Parts with the pages of a chunk that were not sent yet. @throws as `ChunkFetcher.placeIn` */
-export function* chunkParts({ chunks, fetcher }: StoredMemory, stream: PageStream, chunk: number, content: Buffer) {
+/** Parts with those of a chunk's pages that were not sent yet. @throws as `FetchedChunk.placeOf` */
+export function* chunkParts(stream: PageStream, pages: Uint32Array, { content, placeOf }: FetchedChunk) {
   let part = stream.begin(framePages);
   let inPart = 0;
-  for (const page of chunks.pagesOf(chunk)) {
+  for (const page of pages) {
     if (stream.isSent(page)) continue;
-    stream.add(part, page, content, fetcher.placeIn(page, content));
+    stream.add(part, page, content, placeOf(page));
     if (++inPart < framePages) continue;
     yield part;
     part = stream.begin(framePages);

@@ -84,7 +84,7 @@ async function readMemory(
 ): Promise<StoredMemory> {
   const checkpoint = await found.pages(keys, disks);
   const chunks = new Chunks(checkpoint);
-  return { checkpoint, chunks, fetcher: new ChunkFetcher(checkpoint, chunks, onWaiting) };
+  return { checkpoint, chunks, fetcher: new ChunkFetcher(checkpoint, chunks, onWaiting), contentKey: keys.contentKey };
 }
 
 async function connectToQemu(): Promise<Socket> {

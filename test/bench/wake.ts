@@ -1,0 +1,233 @@
+import { execFile } from 'node:child_process';
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import type { Environment } from '@dormouse/config';
+import type { Accelerator } from '@dormouse/qemu';
+import { s3Url, startS3Server } from '../contract/s3-server';
+import type { GuestImage } from '../guest';
+import { dropPageCache, leaveAndStop, RunningDormouse, writeOwnStream, type Desk } from '../scenario';
+import { figure, type Figure } from './figure';
+import { coldBoot, eagerWake, type Answered } from './other-ways';
+import { net, throttleHttp } from './throttle';
+import { usedDesktop } from './used-desktop';
+
+export interface WakeOptions {
+  readonly dataDir: string;
+  readonly image: GuestImage;
+  readonly memoryMiB: number;
+  readonly fillMiB: number;
+  readonly runs: number;
+  readonly profiles: readonly Profile[];
+  readonly signal: AbortSignal;
+  readonly say: (line: string) => void;
+}
+
+export const profiles = ['local', 'net'] as const;
+export type Profile = (typeof profiles)[number];
+
+/** One used desktop, woken in every way. Times in milliseconds. */
+interface Run {
+  readonly coldBootMs: number;
+  readonly eager: Answered;
+  readonly wakes: readonly Wake[];
+  /** Of what the third wake sent ahead, the share that the same guest wants within `wantedMs` when nothing is sent. */
+  readonly wantedShare: number;
+  readonly ramBytes: number;
+}
+
+interface Wake extends Answered {
+  /** From the broker's webhook to the last page. */
+  readonly hydratedMs: number;
+  readonly requests: number;
+  readonly stallP99Ms: number;
+  readonly aheadPages: number;
+}
+
+const poolId = 'wake';
+const wakesInRun = 3;
+const wantedMs = 30_000;
+const pageBytes = 4096;
+/** Nothing comes but what is asked for, page by page: what a guest wants of its own accord. */
+const asIfNothingWereKnown = { wakeSet: false, companionsAfterMs: wantedMs + 20_000, fillAfterMs: wantedMs + 15_000 };
+
+/** Wakes used desktops: from a cold boot, eagerly from QEMU's own stream, and with Dormouse the first to the third time. */
+export async function measureWake(options: WakeOptions): Promise<{ figures: Figure[]; more: Record<string, unknown> }> {
+  const all: Partial<Record<Profile, Run[]>> = {};
+  for (const profile of options.profiles) {
+    const runs: Run[] = (all[profile] = []);
+    while (runs.length < options.runs) {
+      options.signal.throwIfAborted();
+      runs.push(await withStorage(profile, options, (environment) => wakeInEveryWay(profile, environment, options)));
+      const { eager, wakes } = runs.at(-1)!;
+      const answers = wakes.map(({ answeredMs, requests }) => `${answeredMs} ms (${requests} requests)`).join(', ');
+      options.say(`run ${runs.length}, ${profile}: eager ${eager.answeredMs} ms, woken ${answers}`);
+    }
+  }
+  return summarize(all);
+}
+
+/** Storage of a fresh data directory, reached as the profile says. */
+async function withStorage<T>(
+  profile: Profile,
+  { dataDir }: WakeOptions,
+  work: (environment: Environment) => Promise<T>,
+): Promise<T> {
+  await rm(join(dataDir, profile), { recursive: true, force: true });
+  await mkdir(join(dataDir, profile), { recursive: true });
+  if (profile === 'local') return work(process.env);
+  const s3 = await startS3Server(join(dataDir, profile, 'bucket'));
+  const link = await throttleHttp(s3.port, net);
+  try {
+    return await work({ ...process.env, STORAGE_URL: s3Url(link.port) });
+  } finally {
+    await link.close();
+    await s3.stop();
+  }
+}
+
+async function wakeInEveryWay(profile: Profile, environment: Environment, options: WakeOptions): Promise<Run> {
+  const { say, memoryMiB, fillMiB, image } = options;
+  const dataDir = join(options.dataDir, profile, 'data');
+  let dormouse = await RunningDormouse.start(dataDir, environment);
+  try {
+    await dormouse.api.putPool(poolId, { graceMs: 0, keepCheckpoints: 4 });
+    const { desk, guest, launchSpec } = await usedDesktop(dormouse, { id: 'wake', poolId, image, memoryMiB, say });
+    if (fillMiB > 0) await guest.fill(fillMiB);
+    guest.close();
+    const accelerator = (await dormouse.api.hosts())[0]!.capabilities['accelerator'] as Accelerator;
+    const streamFile = join(dataDir, 'own-stream');
+    const stream = await writeOwnStream(desk.runDirectory, streamFile);
+    const ramBytes = await leave(desk);
+    const sealedLayer = join(dataDir, 'disks', desk.id, `${(await desk.view()).diskGeneration}.0.qcow2`);
+    const cold = (): Promise<void> => dropPageCache([dataDir, image.goldenImage]);
+    const machine = { scratch: join(dataDir, 'other'), launchSpec, accelerator, cold };
+    const eager = await eagerWake({ ...machine, disk: sealedLayer }, stream, profile === 'net' ? net : null);
+    await rm(streamFile);
+    say(`QEMU's eager restore answers after ${eager.answeredMs} ms`);
+    const coldBootMs = await coldBoot({ ...machine, disk: image.goldenImage });
+    say(`a cold boot answers after ${coldBootMs} ms`);
+
+    const wakes: Wake[] = [];
+    const checkpoints: string[] = [];
+    for (;;) {
+      checkpoints.push((await desk.view()).checkpointId!);
+      const wake = await wakeUp(desk, cold, checkpoints.at(-1)!);
+      wakes.push(wake);
+      say(`wake ${wakes.length} answers after ${wake.answeredMs} ms, ${wake.requests} requests`);
+      await leave(desk);
+      if (wakes.length === wakesInRun) break;
+    }
+    // The state that was woken the third time, once more, by a Dormouse that knows nothing of it and sends nothing.
+    await dormouse.stop();
+    const manner = { WAKE_MANNER: JSON.stringify(asIfNothingWereKnown) };
+    dormouse = await RunningDormouse.start(dataDir, { ...environment, ...manner });
+    desk.goOnIn(dormouse);
+    const wantedShare = await wantedOf(desk, cold, checkpoints.at(-1)!);
+    await leaveAndStop(dormouse, desk, poolId);
+    return { coldBootMs, eager, wakes, wantedShare, ramBytes };
+  } finally {
+    await dormouse.stop();
+  }
+}
+
+/** @returns bytes of the guest's memory */
+async function leave(desk: Desk): Promise<number> {
+  await desk.broker('disconnected');
+  await desk.until(({ state }) => state === 'saved', 10 * 60_000);
+  return Number((await desk.latest('save')).result!['ramBytes']);
+}
+
+/** The user returns, looks at their windows, and stays until all of the memory is there. */
+async function wakeUp(desk: Desk, cold: () => Promise<void>, checkpointId: string): Promise<Wake> {
+  await cold();
+  const fromMs = performance.now();
+  const since = (): number => Math.round(performance.now() - fromMs);
+  const connecting = desk.broker('connect_requested');
+  const guest = await desk.guest();
+  await guest.ping({ timeoutMs: 10 * 60_000, retryMs: 20 });
+  const pingMs = since();
+  await guest.windows(10 * 60_000);
+  const answeredMs = since();
+  guest.close();
+  await connecting;
+  await desk.broker('reconnected');
+  await desk.until(({ operation, state }) => operation === null && state === 'running', 10 * 60_000);
+  const hydratedMs = since();
+  const trace = await lastTrace(desk, checkpointId);
+  return {
+    pingMs,
+    answeredMs,
+    hydratedMs,
+    requests: trace.requests,
+    stallP99Ms: trace.stalls.p99,
+    aheadPages: trace.ahead.length,
+  };
+}
+
+async function wantedOf(desk: Desk, cold: () => Promise<void>, checkpointId: string): Promise<number> {
+  const { ahead } = await lastTrace(desk, checkpointId);
+  await cold();
+  await desk.command('restore', { checkpointId });
+  const guest = await desk.guest();
+  await guest.ping({ timeoutMs: 10 * 60_000, retryMs: 20 });
+  await guest.windows(10 * 60_000);
+  guest.close();
+  await desk.broker('reconnected');
+  const { requested } = await lastTrace(desk, checkpointId);
+  const wanted = new Set(requested.filter(({ atUs }) => atUs <= wantedMs * 1_000).map(({ page }) => page));
+  return ahead.filter((page) => wanted.has(page)).length / Math.max(1, ahead.length);
+}
+
+interface Trace {
+  readonly requests: number;
+  readonly stalls: { readonly p99: number };
+  readonly ahead: readonly number[];
+  readonly requested: readonly { readonly page: number; readonly atUs: number }[];
+}
+
+/** As `dormouse checkpoint trace` tells it. */
+async function lastTrace(desk: Desk, checkpointId: string): Promise<Trace> {
+  const { dataDir, environment } = desk.home;
+  const program = join(process.cwd(), 'dist', 'apps', 'cli', 'main.js');
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    [program, '--json', 'checkpoint', 'trace', desk.id, checkpointId],
+    { env: { ...environment, DATA_DIR: dataDir }, maxBuffer: 2 ** 28 },
+  );
+  return (JSON.parse(stdout) as { traces: Trace[] }).traces.at(-1)!;
+}
+
+function summarize(all: Partial<Record<Profile, readonly Run[]>>): {
+  figures: Figure[];
+  more: Record<string, unknown>;
+} {
+  const figures: Figure[] = [];
+  const more: Record<string, unknown> = {};
+  for (const [profile, runs] of Object.entries(all) as [Profile, readonly Run[]][]) {
+    const third = ({ wakes }: Run): Wake => wakes[wakesInRun - 1]!;
+    const of = (name: string, unit: string, value: (run: Run) => number, digits = 0): Figure =>
+      figure(`${profile}.${name}`, unit, runs.map(value), digits);
+    const own = [
+      of('coldBootMs', 'ms', (run) => run.coldBootMs),
+      of('qemuEagerMs', 'ms', (run) => run.eager.answeredMs),
+      of('firstWakeMs', 'ms', (run) => run.wakes[0]!.answeredMs),
+      of('thirdWakeMs', 'ms', (run) => third(run).answeredMs),
+      of('thirdToEager', '', (run) => third(run).answeredMs / run.eager.answeredMs, 3),
+      of('pingMs', 'ms', (run) => third(run).pingMs),
+      of('eagerPingMs', 'ms', (run) => run.eager.pingMs),
+      of('hydratedMs', 'ms', (run) => third(run).hydratedMs),
+      of('hydratedToEager', '', (run) => third(run).hydratedMs / run.eager.answeredMs, 2),
+      of('stallP99Ms', 'ms', (run) => third(run).stallP99Ms, 2),
+      of('requestsFirst', '', (run) => run.wakes[0]!.requests),
+      of('requestsThird', '', (run) => third(run).requests),
+      of('wakeSetBytes', 'B', (run) => third(run).aheadPages * pageBytes),
+      of('wantedShare', '', (run) => run.wantedShare, 2),
+    ];
+    figures.push(...own);
+    more[profile] = Object.fromEntries(own.map(({ name, median }) => [name.slice(profile.length + 1), median]));
+  }
+  const [first] = Object.values(all)[0] ?? [];
+  more['ramBytes'] = first?.ramBytes ?? 0;
+  return { figures, more };
+}
