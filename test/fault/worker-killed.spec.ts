@@ -207,24 +207,12 @@ describe('killed while it wakes', () => {
     ['whose pager went on alone', 'cleo'],
     ['that had all of its memory', 'bob'],
     ['that nobody was told of', 'ada'],
+    ['whose pager died too', 'eve'],
   ])('the successor makes good a desktop %s', async (_, id) => {
     await untilTakenOver(id, ({ state }) => state === 'grace');
     expect(await desk(id).desk.latest('restore')).toMatchObject({ status: 'succeeded', attempt: 2, error: null });
     await expectIntact(id);
     expect(await desk(id).desk.runDirectory.liveProcess('pager')).toBeNull();
-  });
-
-  test('a desktop whose pager died too is given up, with the reason, and wakes again when an operator says so', async () => {
-    const { desk: lost } = desk('eve');
-    await untilTakenOver('eve', ({ state }) => state === 'restore-blocked');
-    expect(await lost.latest('restore')).toMatchObject({
-      status: 'failed',
-      attempt: 2,
-      error: { code: 'PAGER_FAILED' },
-    });
-    expect(await lost.processes()).toEqual([]);
-    expect(await lost.command('restore')).toMatchObject({ status: 'succeeded', error: null });
-    await expectIntact('eve');
   });
 
   test('a desktop that runs is not touched', async () => {
