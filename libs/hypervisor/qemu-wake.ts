@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { PagerClient, ServeStatus } from '@dormouse/pager-control';
 import { GuestAgent, socketNames, type LaunchSpec } from '@dormouse/qemu';
 import type { Wake, WakeProgress } from './hypervisor';
@@ -16,11 +15,12 @@ export class QemuWake implements Wake {
     private readonly pager: PagerClient<ServeStatus>,
   ) {}
 
-  async awaitReady(patienceMs: number): Promise<void> {
-    await Promise.all([
+  async awaitReady(patienceMs: number): Promise<number | null> {
+    const [clockSkewMs] = await Promise.all([
+      this.launchSpec.readiness === 'agent' ? setGuestClock(this.directory, patienceMs) : null,
       withQemu(this.directory, (qmp) => qmp.execute('announce-self', announcement)),
-      this.launchSpec.readiness === 'agent' ? setGuestClock(this.directory, patienceMs) : sleep(0),
     ]);
+    return clockSkewMs;
   }
 
   async hydrated(onProgress: (progress: WakeProgress) => void): Promise<WakeProgress> {
@@ -37,11 +37,11 @@ export class QemuWake implements Wake {
 }
 
 /** Waits for the guest's agent and sets the guest's clock, which has stood still. @throws GUEST_UNRESPONSIVE */
-async function setGuestClock(directory: RunDirectory, patienceMs: number): Promise<void> {
+async function setGuestClock(directory: RunDirectory, patienceMs: number): Promise<number> {
   const agent = await GuestAgent.connect(directory.socket(socketNames.agent));
   try {
     await agent.synchronise(patienceMs);
-    await agent.setClock(patienceMs);
+    return await agent.setClock(patienceMs);
   } finally {
     agent.close();
   }
