@@ -15,7 +15,9 @@ import { processEnded, stopProcess, type ProcessIdentity } from '@dormouse/proce
 import {
   GuestAgent,
   launchArguments,
+  machineParts,
   probeHost,
+  sleepObstacles,
   socketNames,
   thawMachine,
   writableDisks,
@@ -298,11 +300,10 @@ function askCondition(directory: RunDirectory): Promise<MachineCondition> {
   });
 }
 
-/** @throws DESKTOP_NOT_MIGRATABLE with QEMU's reasons */
+/** @throws DESKTOP_NOT_MIGRATABLE with all that is in the way */
 async function checkMigratable(qmp: QmpClient): Promise<void> {
-  const { 'blocked-reasons': reasons } = await qmp.execute<{ 'blocked-reasons'?: string[] }>('query-migrate');
-  if (reasons === undefined || reasons.length === 0) return;
-  throw new DormouseError('DESKTOP_NOT_MIGRATABLE', `QEMU says: ${reasons.join('; ')}`, { reasons });
+  const reasons = sleepObstacles(await machineParts(qmp));
+  if (reasons.length > 0) throw new DormouseError('DESKTOP_NOT_MIGRATABLE', reasons.join('; '), { reasons });
 }
 
 /** Rejects when the pager fails; never resolves. */
