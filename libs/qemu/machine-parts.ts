@@ -39,7 +39,7 @@ export function netdevsIn(text: string): string[] {
 
 /** A header, and lines such as `pc.ram    4 KiB  0x0000000000000000 …`. */
 export function blocksIn(text: string): { name: string; pageBytes: number }[] {
-  return [...text.matchAll(/^\s*(\S+)\s+(\d+) ([KMG]?i?B)\s+0x/gm)].map(([, name, count, unit]) => ({
+  return [...text.matchAll(/^\s*(\S+)\s+(\d+) ((?:[KMG]i)?B)\s+0x/gm)].map(([, name, count, unit]) => ({
     name: name!,
     pageBytes: Number(count) * (unitBytes[unit!] ?? NaN),
   }));

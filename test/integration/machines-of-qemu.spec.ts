@@ -223,6 +223,7 @@ async function memoryInStorage({ desktopId }: Machine, { checkpointId, keys }: C
   const dataKey = { keyId: keys.keyId, key: keys.dataKey };
   const options = { store, desktopId, checkpointId, diskFiles, keys: { dataKey, contentKey: keys.contentKey } };
   await exportStream(options, (chunk) => Promise.resolve(reader.push(chunk)));
+  await store.close();
   return memory;
 }
 
