@@ -117,14 +117,14 @@ describe.each(qemuBinaries())('with %s', (qemu) => {
   );
 
   test('what a guest writes while it is saved is in the checkpoint, to the last page', async () => {
-    const desktop = machine('q35', { cpus: 2 });
+    const desktop = machine('q35');
     const run = new RunDirectory(join(directory, 'run'), desktop.desktopId);
     try {
       await hypervisor.boot(desktop, null);
       const guest = await GuestClient.connect(run.file(socketNames.probe));
       await guest.ping({ timeoutMs: 120_000 });
       await guest.fill(8);
-      for (let round = 1; round <= 3; round++) {
+      for (let round = 1; round <= 2; round++) {
         await guest.dirty(4);
         const { capture, target } = await freeze(desktop);
         const frozen = await memoryOfMachine(run);
