@@ -45,7 +45,7 @@ export interface Hypervisor {
    * Builds the machine without running it and asks what would keep it from being saved and woken. Clears away what an
    * examination of the same desktop that was killed has left behind.
    * @returns the machine's fingerprint
-   * @throws LAUNCH_SPEC_INVALID, DESKTOP_NOT_MIGRATABLE, each with QEMU's own reason
+   * @throws LAUNCH_SPEC_INVALID, DESKTOP_NOT_MIGRATABLE, each with the reason
    */
   examine(machine: Pick<Machine, 'desktopId' | 'launchSpec'>): Promise<Fingerprint>;
 
@@ -148,8 +148,12 @@ export interface CaptureFacts {
 
 /** A machine that runs and whose memory is still coming. */
 export interface Wake {
-  /** Announces the machine to the network, sets the guest's clock, and resolves when the guest answers. */
-  awaitReady(patienceMs: number): Promise<void>;
+  /**
+   * Announces the machine to the network, sets the guest's clock, and resolves when the guest answers.
+   * @returns how far the clock may be off now, in milliseconds; null when nobody sets it
+   * @throws GUEST_UNRESPONSIVE
+   */
+  awaitReady(patienceMs: number): Promise<number | null>;
   /** Resolves when all memory is there. @throws the pager's error */
   hydrated(onProgress: (progress: WakeProgress) => void): Promise<WakeProgress>;
 }

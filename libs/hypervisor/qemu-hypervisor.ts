@@ -17,7 +17,9 @@ import {
   GuestAgent,
   launchArguments,
   type LaunchPlacement,
+  machineParts,
   probeHost,
+  sleepObstacles,
   socketNames,
   thawMachine,
   writableDisks,
@@ -337,11 +339,10 @@ function askCondition(directory: RunDirectory): Promise<MachineCondition> {
   });
 }
 
-/** @throws DESKTOP_NOT_MIGRATABLE with QEMU's reasons */
+/** @throws DESKTOP_NOT_MIGRATABLE with all that is in the way */
 async function checkMigratable(qmp: QmpClient): Promise<void> {
-  const { 'blocked-reasons': reasons } = await qmp.execute<{ 'blocked-reasons'?: string[] }>('query-migrate');
-  if (reasons === undefined || reasons.length === 0) return;
-  throw new DormouseError('DESKTOP_NOT_MIGRATABLE', `QEMU says: ${reasons.join('; ')}`, { reasons });
+  const reasons = sleepObstacles(await machineParts(qmp));
+  if (reasons.length > 0) throw new DormouseError('DESKTOP_NOT_MIGRATABLE', reasons.join('; '), { reasons });
 }
 
 /** Rejects when the pager fails; never resolves. */

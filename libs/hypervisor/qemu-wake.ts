@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { isDormouseError } from '@dormouse/errors';
 import type { PagerClient, ServeStatus } from '@dormouse/pager-control';
 import { GuestAgent, socketNames, type LaunchSpec } from '@dormouse/qemu';
@@ -31,11 +30,12 @@ export class QemuWake implements Wake {
     this.complete.catch(() => undefined); // met by `hydrated`
   }
 
-  async awaitReady(patienceMs: number): Promise<void> {
-    await Promise.all([
+  async awaitReady(patienceMs: number): Promise<number | null> {
+    const [clockSkewMs] = await Promise.all([
+      this.launchSpec.readiness === 'agent' ? setGuestClock(this.directory, patienceMs) : null,
       withQemu(this.directory, (qmp) => qmp.execute('announce-self', announcement)),
-      this.launchSpec.readiness === 'agent' ? setGuestClock(this.directory, patienceMs) : sleep(0),
     ]);
+    return clockSkewMs;
   }
 
   async hydrated(onProgress: (progress: WakeProgress) => void): Promise<WakeProgress> {
@@ -95,11 +95,11 @@ function withAllPages(status: ServeStatus): ServeStatus {
 }
 
 /** Waits for the guest's agent and sets the guest's clock, which has stood still. @throws GUEST_UNRESPONSIVE */
-async function setGuestClock(directory: RunDirectory, patienceMs: number): Promise<void> {
+async function setGuestClock(directory: RunDirectory, patienceMs: number): Promise<number> {
   const agent = await GuestAgent.connect(directory.socket(socketNames.agent));
   try {
     await agent.synchronise(patienceMs);
-    await agent.setClock(patienceMs);
+    return await agent.setClock(patienceMs);
   } finally {
     agent.close();
   }

@@ -39,15 +39,41 @@ afterEach(async () => {
 
 const say = (channel: Socket, value: unknown): boolean => channel.write(JSON.stringify(value) + '\n');
 
-test('an agent that answers is synchronised with, and sets the guest’s clock to the host’s', async () => {
-  let clockMs = 0;
+/** An agent whose clock is `lateMs` behind the time it was given. */
+function clockwork(lateMs: (setting: number) => number) {
+  let offsetMs = Number.NaN;
+  const settings: number[] = [];
   answer = ({ execute, arguments: { id, time } }, channel) => {
-    if (execute === 'guest-set-time') clockMs = time! / 1e6;
-    say(channel, { return: execute === 'guest-sync' ? id : {} });
+    if (execute === 'guest-set-time') {
+      settings.push(time! / 1e6);
+      offsetMs = time! / 1e6 - lateMs(settings.length) - Date.now();
+    }
+    const told = { 'guest-sync': id, 'guest-set-time': {}, 'guest-get-time': (Date.now() + offsetMs) * 1e6 }[execute];
+    say(channel, { return: told });
   };
+  return settings;
+}
+
+test('an agent that answers is synchronised with, and sets the guest’s clock to the host’s', async () => {
+  const settings = clockwork(() => 0);
   await agent.synchronise(1_000);
-  await agent.setClock(1_000);
-  expect(Math.abs(clockMs - Date.now())).toBeLessThan(1_000);
+  expect(await agent.setClock(1_000)).toBeLessThan(500);
+  expect(settings).toHaveLength(1);
+  expect(Math.abs(settings[0]! - Date.now())).toBeLessThan(1_000);
+});
+
+test('a guest that took long over the time it was given is given it again', async () => {
+  const settings = clockwork((setting) => (setting === 1 ? 3_000 : 0));
+  expect(await agent.setClock(2_000)).toBeLessThan(500);
+  expect(settings).toHaveLength(2);
+});
+
+test('a guest whose clock cannot be brought nearer is left with it, and how far it is off is said', async () => {
+  const settings = clockwork(() => 700);
+  const skewMs = await agent.setClock(2_000);
+  expect(skewMs).toBeGreaterThanOrEqual(700);
+  expect(skewMs).toBeLessThan(1_500);
+  expect(settings).toHaveLength(5);
 });
 
 test('answers to questions from before the guest slept are passed over', async () => {
@@ -72,10 +98,23 @@ test('an agent that does not answer is GUEST_UNRESPONSIVE when the patience is o
   expect(Date.now() - before).toBeLessThan(1_500);
 });
 
-test('an agent that refuses to set the clock says why', async () => {
-  answer = (_, channel) => say(channel, { error: { desc: 'no permission' } });
+/** An agent that may not set the clock, which is `offMs` off. */
+function withoutPermission(offMs: number): void {
+  answer = ({ execute }, channel) => {
+    const told = { return: (Date.now() + offMs) * 1e6 };
+    say(channel, execute === 'guest-get-time' ? told : { error: { desc: 'no permission' } });
+  };
+}
+
+test('an agent that refuses to set a clock that is wrong says why', async () => {
+  withoutPermission(-60_000);
   await expect(agent.setClock(1_000)).rejects.toMatchObject({
     code: 'GUEST_UNRESPONSIVE',
-    message: expect.stringContaining('no permission'),
+    message: expect.stringMatching(/off by [56]\d{4} ms: no permission/),
   });
+});
+
+test('an agent that refuses to set a clock that is right is not asked again', async () => {
+  withoutPermission(0);
+  expect(await agent.setClock(1_000)).toBeLessThan(500);
 });

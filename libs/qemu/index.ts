@@ -5,6 +5,8 @@
 export { QmpClient, type QmpEvent } from './qmp-client';
 export { GuestAgent } from './guest-agent';
 export { launchArguments, socketNames, type LaunchPlacement } from './launch-arguments';
+export { machineParts } from './machine-parts';
+export { sleepObstacles } from './sleep-obstacles';
 export { parseLaunchSpec, writableDisks, type DiskSpec, type LaunchSpec, type NicSpec } from './launch-spec';
 export { probeAccelerator, type Accelerator, type AcceleratorChoice } from './accelerator-probe';
 export { thawMachine } from './thaw-machine';

@@ -68,6 +68,11 @@ test('where it is placed changes no device', () => {
   expect(valuesOf('-machine', elsewhere)).toEqual(['pc-q35-7.2,accel=kvm']);
 });
 
+test('an emulated machine has two pages more, lest writes to its memory be missed while it is saved', () => {
+  expect(valuesOf('-m', args)).toEqual([`${512 * 1024 + 8}K`]);
+  expect(valuesOf('-m', launchArguments(spec, { ...placement, accelerator: 'kvm' }))).toEqual([`${512 * 1024}K`]);
+});
+
 test('a writable disk is written to its overlay, a read-only one is read from its image', () => {
   const nodes = valuesOf('-blockdev', args).map((node) => JSON.parse(node) as Record<string, unknown>);
   const file = (filename: string) => ({ driver: 'file', filename });

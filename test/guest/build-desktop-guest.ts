@@ -1,8 +1,8 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { runProgram } from '../debian';
 import { copyKernel, guestFiles, makeDisk, makeInitramfs } from './guest-parts';
 import { guestSources, recipes } from './recipe';
-import { runProgram } from './run-program';
 
 const recipe = recipes.desktop;
 

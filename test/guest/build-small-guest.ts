@@ -1,10 +1,9 @@
 import { cp, copyFile, mkdir, rm, symlink } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { DormouseError } from '@dormouse/errors';
-import { DebianPackages } from './debian-packages';
+import { DebianPackages, runProgram } from '../debian';
 import { copyKernel, firstExisting, guestFiles, makeDisk, makeInitramfs } from './guest-parts';
 import { guestSources, recipes } from './recipe';
-import { runProgram } from './run-program';
 
 const recipe = recipes.small;
 

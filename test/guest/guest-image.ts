@@ -1,7 +1,7 @@
-import { createHash, randomUUID } from 'node:crypto';
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { existsSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { buildOnce } from '../debian';
 import { buildDesktopGuest } from './build-desktop-guest';
 import { buildSmallGuest } from './build-small-guest';
 import { guestFiles } from './guest-parts';
@@ -22,8 +22,7 @@ export function defaultGuestCache(): string {
 }
 
 /**
- * The guest of the present recipe, built now if the cache has none. Safe in any number of processes at once: each builds
- * in a directory of its own, the first to rename it into place wins, the others use the winner's.
+ * The guest of the present recipe, built now if the cache has none.
  *
  * The key is the recipe and the distribution's release, not the versions of its packages: a cached guest must serve
  * without network, and the same checkpoints must wake on it after the distribution has released a kernel update.
@@ -37,19 +36,10 @@ export async function ensureGuestImage(
   const cache = resolve(cacheDirectory);
   const recipe = { ...recipes[kind], kernelModules, commandLine };
   const directory = join(cache, await recipeHash(recipe));
-  if (!existsSync(directory)) {
-    const building = join(cache, `building-${randomUUID()}`);
-    try {
-      await mkdir(building, { recursive: true });
-      const packages = await builders[kind](building, onProgress);
-      await writeFile(join(building, 'guest.json'), `${JSON.stringify({ ...recipe, packages }, null, 2)}\n`);
-      await rename(building, directory).catch((error: NodeJS.ErrnoException) => {
-        if (error.code !== 'ENOTEMPTY' && error.code !== 'EEXIST') throw error; // another process was first
-      });
-    } finally {
-      await rm(building, { recursive: true, force: true });
-    }
-  }
+  await buildOnce(directory, async (building) => {
+    const packages = await builders[kind](building, onProgress);
+    await writeFile(join(building, 'guest.json'), `${JSON.stringify({ ...recipe, packages }, null, 2)}\n`);
+  });
   return {
     kernel: join(directory, guestFiles.kernel),
     initramfs: join(directory, guestFiles.initramfs),

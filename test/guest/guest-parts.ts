@@ -1,9 +1,9 @@
 import { cp, copyFile, mkdir, readdir, symlink, truncate, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { DormouseError } from '@dormouse/errors';
+import { runProgram } from '../debian';
 import { kernelModulesInLoadOrder } from './kernel-modules';
 import { guestSources, kernelModules } from './recipe';
-import { runProgram } from './run-program';
 
 /** What every guest is made of, as files of its directory in the cache. */
 export const guestFiles = { kernel: 'vmlinuz', initramfs: 'initramfs.cpio', goldenImage: 'golden.qcow2' } as const;

@@ -5,9 +5,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { defaultGuestCache, ensureGuestImage, GuestClient, type GuestImage } from './index';
+import { askAgent, defaultGuestCache, ensureGuestImage, GuestClient, type GuestImage } from './index';
 
 jest.setTimeout(120_000);
 
@@ -79,9 +78,8 @@ describe('the guest', () => {
 
   it('lets the host set its clock through the guest agent', async () => {
     const wantedMs = Date.UTC(2001, 1, 3);
-    expect(await askAgent({ execute: 'guest-set-time', arguments: { time: wantedMs * 1_000_000 } })).toEqual({
-      return: {},
-    });
+    const time = wantedMs * 1_000_000;
+    expect(await askAgent(inRun('agent.sock'), 'guest-set-time', { time })).toEqual({ return: {} });
     const offMs = (await guest.timeMs()) - wantedMs;
     expect(offMs).toBeGreaterThanOrEqual(0);
     expect(offMs).toBeLessThan(10_000);
@@ -144,17 +142,6 @@ async function powerOff(): Promise<void> {
     await once(qemu, 'exit');
   }
   guest.close();
-}
-
-async function askAgent(request: object): Promise<unknown> {
-  const socket = connect(inRun('agent.sock'));
-  try {
-    socket.write(`${JSON.stringify(request)}\n`);
-    const [line] = (await once(createInterface({ input: socket }), 'line')) as [string];
-    return JSON.parse(line);
-  } finally {
-    socket.destroy();
-  }
 }
 
 function inRun(name: string): string {

@@ -2,7 +2,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { DormouseError } from '@dormouse/errors';
-import { runProgram } from './run-program';
+import { runProgram } from '../debian';
 
 export interface KernelModule {
   readonly name: string;

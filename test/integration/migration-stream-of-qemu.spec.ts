@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { encode, MigrationStreamReader, pageBytes, RamPart, type RamBlock } from '@dormouse/migration-stream';
 import { QmpClient } from '@dormouse/qemu';
+import { qemuBinaries } from '../qemu';
 
 /** The reader and the encoder against the one whose language they speak. */
 
@@ -31,9 +32,9 @@ afterEach(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-async function startMachine(name: string, ...more: string[]): Promise<QmpClient> {
+async function startMachine(qemu: string, name: string, ...more: string[]): Promise<QmpClient> {
   const socket = `${name}.sock`;
-  const child = spawn('qemu-system-x86_64', [...machine, '-qmp', `unix:${socket},server=on,wait=off`, ...more], {
+  const child = spawn(qemu, [...machine, '-qmp', `unix:${socket},server=on,wait=off`, ...more], {
     cwd: directory,
     stdio: 'ignore',
   });
@@ -99,80 +100,82 @@ async function memoryDigest(qmp: QmpClient): Promise<string> {
     .digest('hex');
 }
 
-test('the stream of a machine that never ran has every page of its memory, whatever chunks it comes in', async () => {
-  const chunks = await streamOf(await startMachine('source'));
-  const { blocks, pages, configuration, deviceState, bytesRead } = readWhole(chunks);
+describe.each(qemuBinaries())('with %s', (qemu) => {
+  test('the stream of a machine that never ran has every page of its memory, whatever chunks it comes in', async () => {
+    const chunks = await streamOf(await startMachine(qemu, 'source'));
+    const { blocks, pages, configuration, deviceState, bytesRead } = readWhole(chunks);
 
-  expect(blocks).toContainEqual({ name: 'pc.ram', bytes: memoryMiB * 2 ** 20 });
-  expect(blocks.map(({ name }) => name)).toContain('pc.bios');
-  const expected = blocks.flatMap(({ bytes }, block) =>
-    Array.from({ length: bytes / pageBytes }, (_, index) => `${block} ${index}`),
-  );
-  expect(pages.size).toBe(expected.length);
-  expect(expected.filter((page) => !pages.has(page))).toEqual([]);
-  expect(bytesRead).toBe(chunks.reduce((sum, chunk) => sum + chunk.length, 0));
-  expect(configuration.toString('latin1', 4, 4 + configuration.readUInt32BE(0))).toBe('pc-q35-7.2');
-  // The first device section and the footer of the last.
-  expect(deviceState[0]).toBe(4);
-  expect(deviceState.at(-5)).toBe(0x7e);
-
-  const whole = Buffer.concat(chunks);
-  for (const size of [1000, 4097, 65_536, whole.length]) {
-    const cut = Array.from({ length: Math.ceil(whole.length / size) }, (_, n) =>
-      whole.subarray(n * size, (n + 1) * size),
+    expect(blocks).toContainEqual({ name: 'pc.ram', bytes: memoryMiB * 2 ** 20 });
+    expect(blocks.map(({ name }) => name)).toContain('pc.bios');
+    const expected = blocks.flatMap(({ bytes }, block) =>
+      Array.from({ length: bytes / pageBytes }, (_, index) => `${block} ${index}`),
     );
-    const again = readWhole(cut);
-    expect(again.deviceState.equals(deviceState)).toBe(true);
-    expect(digestOf(again.pages)).toBe(digestOf(pages));
-  }
-});
+    expect(pages.size).toBe(expected.length);
+    expect(expected.filter((page) => !pages.has(page))).toEqual([]);
+    expect(bytesRead).toBe(chunks.reduce((sum, chunk) => sum + chunk.length, 0));
+    expect(configuration.toString('latin1', 4, 4 + configuration.readUInt32BE(0))).toBe('pc-q35-7.2');
+    // The first device section and the footer of the last.
+    expect(deviceState[0]).toBe(4);
+    expect(deviceState.at(-5)).toBe(0x7e);
 
-test('device state that ends too early is refused, wherever it is cut', async () => {
-  const whole = Buffer.concat(await streamOf(await startMachine('source')));
-  const { blocks, configuration, deviceState } = readWhole([whole]);
-  // The same stream without its pages, so that it can be read some ten thousand times.
-  const memory = Buffer.concat([encode.preamble(configuration), encode.ramStart(blocks), encode.ramEnd()]);
-  const tail = whole.subarray(whole.indexOf(deviceState));
-  const accepted: number[] = [];
-  for (let length = 0; length <= tail.length; length += length < deviceState.length + 50 ? 1 : 13) {
-    try {
-      expect(readWhole([memory, tail.subarray(0, length)]).deviceState.equals(deviceState)).toBe(true);
-      accepted.push(length);
-    } catch (error) {
-      expect(error).toMatchObject({ code: 'STREAM_MALFORMED' });
+    const whole = Buffer.concat(chunks);
+    for (const size of [1000, 4097, 65_536, whole.length]) {
+      const cut = Array.from({ length: Math.ceil(whole.length / size) }, (_, n) =>
+        whole.subarray(n * size, (n + 1) * size),
+      );
+      const again = readWhole(cut);
+      expect(again.deviceState.equals(deviceState)).toBe(true);
+      expect(digestOf(again.pages)).toBe(digestOf(pages));
     }
-  }
-  expect(accepted.filter((length) => length !== tail.length)).toEqual([deviceState.length + 1]);
-});
+  });
 
-test('QEMU takes in what the encoder writes of what the reader read, to the last byte of memory', async () => {
-  const source = await startMachine('source');
-  // The firmware runs for a moment, so that memory and devices hold something of their own.
-  await source.execute('cont');
-  await sleep(500);
-  await source.execute('stop');
-  const { blocks, pages, configuration, deviceState } = readWhole(await streamOf(source));
-  await until(source, 'query-migrate', 'completed');
+  test('device state that ends too early is refused, wherever it is cut', async () => {
+    const whole = Buffer.concat(await streamOf(await startMachine(qemu, 'source')));
+    const { blocks, configuration, deviceState } = readWhole([whole]);
+    // The same stream without its pages, so that it can be read some ten thousand times.
+    const memory = Buffer.concat([encode.preamble(configuration), encode.ramStart(blocks), encode.ramEnd()]);
+    const tail = whole.subarray(whole.indexOf(deviceState));
+    const accepted: number[] = [];
+    for (let length = 0; length <= tail.length; length += length < deviceState.length + 50 ? 1 : 13) {
+      try {
+        expect(readWhole([memory, tail.subarray(0, length)]).deviceState.equals(deviceState)).toBe(true);
+        accepted.push(length);
+      } catch (error) {
+        expect(error).toMatchObject({ code: 'STREAM_MALFORMED' });
+      }
+    }
+    expect(accepted.filter((length) => length !== tail.length)).toEqual([deviceState.length + 1]);
+  });
 
-  const destination = await startMachine('destination', '-incoming', 'unix:incoming.sock');
-  const socket = connect(join(directory, 'incoming.sock'));
-  socket.write(Buffer.concat([encode.preamble(configuration), encode.ramStart(blocks)]));
-  let part = new RamPart(pageBytes);
-  let inPart = 0;
-  for (const [name, content] of pages) {
-    const [block, index] = name.split(' ').map(Number) as [number, number];
-    if (content === null) part.addZeroPage(blocks[block]!, index);
-    else part.addPage(blocks[block]!, index, content, 0);
-    if (++inPart % 100 !== 0) continue;
-    socket.write(part.finish());
-    part = new RamPart(pageBytes);
-  }
-  socket.end(Buffer.concat([part.finish(), encode.ramEnd(), deviceState, encode.endOfStream()]));
-  await until(destination, 'query-migrate', 'completed');
+  test('QEMU takes in what the encoder writes of what the reader read, to the last byte of memory', async () => {
+    const source = await startMachine(qemu, 'source');
+    // The firmware runs for a moment, so that memory and devices hold something of their own.
+    await source.execute('cont');
+    await sleep(500);
+    await source.execute('stop');
+    const { blocks, pages, configuration, deviceState } = readWhole(await streamOf(source));
+    await until(source, 'query-migrate', 'completed');
 
-  const [slept, woken] = [await memoryDigest(source), await memoryDigest(destination)];
-  expect(woken).toBe(slept);
-  expect([...pages.values()].filter((content) => content !== null).length).toBeGreaterThan(50);
-  await destination.execute('cont');
-  await until(destination, 'query-status', 'running');
+    const destination = await startMachine(qemu, 'destination', '-incoming', 'unix:incoming.sock');
+    const socket = connect(join(directory, 'incoming.sock'));
+    socket.write(Buffer.concat([encode.preamble(configuration), encode.ramStart(blocks)]));
+    let part = new RamPart(pageBytes);
+    let inPart = 0;
+    for (const [name, content] of pages) {
+      const [block, index] = name.split(' ').map(Number) as [number, number];
+      if (content === null) part.addZeroPage(blocks[block]!, index);
+      else part.addPage(blocks[block]!, index, content, 0);
+      if (++inPart % 100 !== 0) continue;
+      socket.write(part.finish());
+      part = new RamPart(pageBytes);
+    }
+    socket.end(Buffer.concat([part.finish(), encode.ramEnd(), deviceState, encode.endOfStream()]));
+    await until(destination, 'query-migrate', 'completed');
+
+    const [slept, woken] = [await memoryDigest(source), await memoryDigest(destination)];
+    expect(woken).toBe(slept);
+    expect([...pages.values()].filter((content) => content !== null).length).toBeGreaterThan(50);
+    await destination.execute('cont');
+    await until(destination, 'query-status', 'running');
+  });
 });

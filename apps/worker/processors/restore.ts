@@ -55,10 +55,11 @@ async function wakeUp(context: WorkerContext, { claimed, machine, logger }: Oper
     throw isDormouseError(error, 'CHECKPOINT_UNKNOWN') ? manifestLost(error) : error;
   });
   const runningMs = Math.round(performance.now() - startedMs);
-  await untilReady(wake, logger);
+  const clockSkewMs = await untilReady(wake, logger);
   const timings: JsonObject = {
     checkpointId: checkpoint.id,
     runningMs,
+    ...(clockSkewMs !== null && { clockSkewMs }),
     readyMs: Math.round(performance.now() - startedMs),
     // From the request to the guest's answer: the api tells the broker's next caller how long it takes.
     ttrMs: Date.now() - Date.parse(operation.createdAt),
@@ -95,14 +96,14 @@ function manifestLost(cause: DormouseError): DormouseError {
   });
 }
 
-async function untilReady(wake: Wake, logger: OperationRun['logger']): Promise<void> {
+/** @returns how far the guest's clock may be off, in milliseconds; null when that is not known */
+async function untilReady(wake: Wake, logger: OperationRun['logger']): Promise<number | null> {
   try {
-    await wake.awaitReady(readyPatienceMs);
+    return await wake.awaitReady(readyPatienceMs);
   } catch (error) {
     if (!isDormouseError(error, 'GUEST_UNRESPONSIVE')) throw error;
-    logger.warn(
-      `the guest runs, but its agent has not answered for ${readyPatienceMs / 1000} s: its clock may be wrong`,
-    );
+    logger.warn(`the guest runs, but its clock may be wrong: ${error.message}`);
+    return null;
   }
 }
 

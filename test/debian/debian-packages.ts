@@ -1,4 +1,4 @@
-import { mkdir, readdir } from 'node:fs/promises';
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DormouseError } from '@dormouse/errors';
 import { runProgram } from './run-program';
@@ -26,6 +26,23 @@ export class DebianPackages {
   private hasOwnLists = false;
 
   constructor(private readonly workDirectory: string) {}
+
+  /**
+   * The packages of another suite than the machine's own, such as `bookworm-backports`, from the same mirror.
+   * @throws DEPENDENCY_MISSING when its lists cannot be fetched
+   */
+  static async ofSuite(workDirectory: string, suite: string): Promise<DebianPackages> {
+    const packages = new DebianPackages(workDirectory);
+    const list = join(workDirectory, 'sources.list');
+    await writeFile(list, `deb ${await mirror()} ${suite} main\n`);
+    packages.options.push(
+      ...['-o', `Dir::Etc::SourceList=${list}`, '-o', 'Dir::Etc::SourceParts=-'],
+      // Backports are taken on demand only; and apt would call it a success that no list could be fetched.
+      ...['-o', `APT::Default-Release=${suite}`, '-o', 'APT::Update::Error-Mode=any'],
+    );
+    await packages.fetchOwnLists();
+    return packages;
+  }
 
   /** Downloads and unpacks into `target` the packages below `root` that `wanted` picks; answers their file names. */
   async unpack(root: string, wanted: (name: string) => boolean, target: string): Promise<string[]> {
@@ -92,4 +109,11 @@ export class DebianPackages {
     this.hasOwnLists = true;
     await runProgram('apt-get', ['update', '-qq', ...this.options]);
   }
+}
+
+/** Where the machine gets its own packages from. */
+async function mirror(): Promise<string> {
+  const targets = ['--format', '$(REPO_URI)', 'Created-By: Packages', 'Component: main', 'Origin: Debian'];
+  const [first] = (await runProgram('apt-get', ['indextargets', ...targets])).toString().split('\n');
+  return first || 'http://deb.debian.org/debian';
 }
