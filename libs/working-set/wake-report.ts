@@ -25,7 +25,7 @@ export function reportOf(trace: {
       p50: quantile(0.5),
       p99: quantile(0.99),
       longest: stalls.at(-1) ?? 0,
-      together: stalls.reduce((sum, one) => sum + one, 0),
+      together: trace.requests.stallUs.reduce((sum, us) => sum + us, 0) / 1_000,
     },
   };
 }

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdir, open, readdir, rename } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { RunDirectory } from '@dormouse/hypervisor';
@@ -17,6 +17,7 @@ const memoryMiB = 192;
 let bed: TestBed;
 let dormouse: RunningDormouse;
 let sleeping: RunningDesk;
+let wokenId: string;
 let checkpointId: string;
 let folder: string;
 
@@ -27,6 +28,7 @@ beforeAll(async () => {
   sleeping.guest.close();
   // Twice, so that the second leans on the first: on its packs and on the layer sealed with it.
   expect(await sleeping.desk.command('save')).toMatchObject({ status: 'succeeded' });
+  wokenId = (await sleeping.desk.view()).checkpointId!;
   expect(await sleeping.desk.command('restore')).toMatchObject({ status: 'succeeded' });
   expect(await sleeping.desk.command('save')).toMatchObject({ status: 'succeeded' });
   checkpointId = (await sleeping.desk.view()).checkpointId!;
@@ -83,6 +85,40 @@ test('the memory that QEMU alone loads from an export is the memory that was put
   expect(await loadedByQemuAlone(file, exported['layers'] as string[])).toEqual(sleeping.memory);
   // What was exported is still there to be woken.
   expect(await checkpoint('verify', 'ada')).toMatchObject({ code: 0 });
+});
+
+test('trace tells how a checkpoint was woken, and draws it', async () => {
+  const file = join(bed.dataDir, 'wake.svg');
+  const shown = await checkpoint('trace', 'ada', wokenId, '--svg', file);
+  expect(shown).toMatchObject({ code: 0, stderr: '', stdout: expect.stringMatching(/^WOKEN AT .*ASKED FOR/) });
+  const { pages, traces } = json(await checkpoint('trace', 'ada', wokenId, '--json')) as unknown as {
+    pages: number;
+    traces: { requests: number; ahead: number[]; requested: { page: number; stallUs: number }[] }[];
+  };
+  expect(traces).toHaveLength(1);
+  const [{ requests, ahead, requested }] = traces as [(typeof traces)[number]];
+  expect(requests).toBeGreaterThan(0);
+  expect(requested).toHaveLength(requests);
+  // Nothing is sent twice: not what was sent ahead, not what was asked for.
+  const touched = [...ahead, ...requested.map(({ page }) => page)];
+  expect(new Set(touched).size).toBe(touched.length);
+  expect(Math.max(...touched)).toBeLessThan(pages);
+  expect(await readFile(file, 'utf8')).toMatch(/^<svg .*<\/svg>\n$/s);
+});
+
+test('what was learned from the wake is kept with the next checkpoint, and sent ahead with it', async () => {
+  const { wakeSet: before } = json(await checkpoint('inspect', 'ada', wokenId, '--json'));
+  const { wakeSet: after } = json(await checkpoint('inspect', 'ada', '--json'));
+  expect(after).toBeGreaterThan(before as number);
+});
+
+test('of a checkpoint that nobody has woken there is no trace', async () => {
+  expect(await checkpoint('trace', 'ada')).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(/^nobody has woken/),
+  });
+  const drawn = await checkpoint('trace', 'ada', '--svg', join(bed.dataDir, 'none.svg'));
+  expect(drawn).toMatchObject({ code: 1, stderr: expect.stringContaining('nothing to draw') });
 });
 
 test('a damaged checkpoint is verified with exit code 1 and every damage by name, and not exported', async () => {
