@@ -157,7 +157,7 @@ export const settings = {
     schema: z.string(),
   },
   WAKE_MANNER: {
-    shape: 'JSON with some of `wakeSet`, `companionsAfterMs`, `fillAfterMs` and `fill`, such as {"fillAfterMs":30000}',
+    shape: 'JSON with some of `wakeSet`, `restMs`, `longestMs` and `fill`, such as {"wakeSet":false}',
     fallback: '`{}`: what `docs/benchmarks.md` has found to be best',
     meaning: 'How guests are woken; for measurements',
     schema: json(

@@ -77,8 +77,9 @@ export interface Hypervisor {
    * Starts a machine from a checkpoint and resolves when its guest runs, long before its memory is there.
    * A wake that fails leaves no machine behind and the checkpoint as it was.
    * @param machine its `diskGeneration` is the one to write to, made here on top of `sealedGeneration`
+   * @param how `eager`: all of its memory first, which needs less of QEMU and the kernel, and takes long
    */
-  wake(machine: Machine, target: CheckpointTarget, sealedGeneration: string | null): Promise<Wake>;
+  wake(machine: Machine, target: CheckpointTarget, sealedGeneration: string | null, how?: WakeHow): Promise<Wake>;
 
   /**
    * Finds a wake that goes on after its worker died; with another pager when its own is gone too.
@@ -145,6 +146,8 @@ export interface CaptureFacts {
   readonly pages: Readonly<Record<string, number>>;
   readonly pagerPeakRssBytes: number;
 }
+
+export type WakeHow = 'lazy' | 'eager';
 
 /** A machine that runs and whose memory is still coming. */
 export interface Wake {

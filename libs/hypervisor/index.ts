@@ -14,6 +14,7 @@ export type {
   Machine,
   MachineCondition,
   Wake,
+  WakeHow,
   WakeProgress,
 } from './hypervisor';
 export { mergeLayers, type MergeOptions, type MergeStep } from './layers/merge-layers';

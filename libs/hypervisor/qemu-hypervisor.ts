@@ -40,6 +40,7 @@ import type {
   Machine,
   MachineCondition,
   Wake,
+  WakeHow,
 } from './hypervisor';
 import { connectPager, PagerStarter } from './pager-process';
 import { QemuCapture } from './qemu-capture';
@@ -66,6 +67,9 @@ export interface QemuHypervisorOptions {
 /** Of the wake set, at most this share of the memory, and 64 MiB. */
 const wakeSetShare = 0.05;
 const mostWakeSetPages = 16_384;
+const lazily = ['events', 'postcopy-ram', 'postcopy-blocktime'].map((capability) => ({ capability, state: true }));
+/** QEMU has read all there is, and has yet to load the devices. */
+const loadPatienceMs = 30_000;
 const quitPatienceMs = 5_000;
 const rejoinPatienceMs = 1_000;
 const deafAfterMs = 5_000;
@@ -162,7 +166,12 @@ export class QemuHypervisor implements Hypervisor {
     }
   }
 
-  async wake(machine: Machine, target: CheckpointTarget, sealedGeneration: string | null): Promise<Wake> {
+  async wake(
+    machine: Machine,
+    target: CheckpointTarget,
+    sealedGeneration: string | null,
+    how: WakeHow = 'lazy',
+  ): Promise<Wake> {
     await this.release(machine.desktopId);
     const directory = this.directory(machine.desktopId);
     await directory.create();
@@ -171,12 +180,13 @@ export class QemuHypervisor implements Hypervisor {
       const pagerStarted = this.pagers.start<ServeStatus>(directory, {
         mode: 'serve',
         ...this.pagerJob(machine, target),
-        resume: false,
+        how,
         manner: this.options.wakeManner ?? {},
       });
-      starting = this.listenForMemory(machine, sealedGeneration);
+      starting = this.listenForMemory(machine, sealedGeneration, how);
       const [pager] = await Promise.all([pagerStarted, Promise.race([starting, pagerFails(pagerStarted)])]);
       await pager.reached('running', 'hydrated');
+      if (how === 'eager') await this.untilRunning(machine.desktopId);
       return this.served(machine, target, pager);
     } catch (error) {
       await starting.catch(() => undefined); // a QEMU still being started would be missed by the release
@@ -250,6 +260,20 @@ export class QemuHypervisor implements Hypervisor {
     this.pagers.close();
   }
 
+  /** @throws MIGRATION_FAILED */
+  private async untilRunning(desktopId: string): Promise<void> {
+    const deadline = performance.now() + loadPatienceMs;
+    for (;;) {
+      const condition = await this.condition(desktopId);
+      if (condition === 'running') return;
+      if (condition === 'absent' || performance.now() > deadline) {
+        const said = await this.directory(desktopId).logTail('qemu.log');
+        throw new DormouseError('MIGRATION_FAILED', `QEMU could not load the machine: ${said}`);
+      }
+      await sleep(20);
+    }
+  }
+
   private served(machine: Machine, target: CheckpointTarget, pager: PagerClient<ServeStatus>): Wake {
     const directory = this.directory(machine.desktopId);
     return new QemuWake(directory, machine.launchSpec, pager, () => this.replacePager(machine, target));
@@ -265,7 +289,7 @@ export class QemuHypervisor implements Hypervisor {
       if (isDormouseError(error, 'QMP_FAILED') && (await askCondition(directory)) === 'running') return null;
       throw error;
     }
-    const job = { mode: 'serve', ...this.pagerJob(machine, target), resume: true } as const;
+    const job = { mode: 'serve', ...this.pagerJob(machine, target), how: 'resume' } as const;
     const pager = await this.pagers.start<ServeStatus>(directory, { ...job, manner: this.options.wakeManner ?? {} });
     await pager.reached('running', 'hydrated');
     return pager;
@@ -296,7 +320,7 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   /** Starts QEMU so far that its memory can come. */
-  private async listenForMemory(machine: Machine, sealedGeneration: string | null): Promise<void> {
+  private async listenForMemory(machine: Machine, sealedGeneration: string | null, how: WakeHow): Promise<void> {
     if (machine.diskGeneration !== null) {
       await this.layers.create(machine.desktopId, machine.launchSpec, machine.diskGeneration, sealedGeneration);
     }
@@ -305,13 +329,7 @@ export class QemuHypervisor implements Hypervisor {
     const qmp = await this.start(machine, { incoming: 'defer', rescue: rescuePipes });
     try {
       await rescue.open();
-      await qmp.execute('migrate-set-capabilities', {
-        capabilities: [
-          { capability: 'events', state: true },
-          { capability: 'postcopy-ram', state: true },
-          { capability: 'postcopy-blocktime', state: true },
-        ],
-      });
+      if (how === 'lazy') await qmp.execute('migrate-set-capabilities', { capabilities: lazily });
       await qmp.execute('migrate-incoming', { uri: `unix:${pagerSockets.incoming}` });
     } finally {
       qmp.close();

@@ -41,11 +41,12 @@ const optional =
     value === undefined || shape(value);
 const manner = object({
   wakeSet: optional(flag),
-  companionsAfterMs: optional(count),
-  fillAfterMs: optional(count),
+  restMs: optional(count),
+  longestMs: optional(count),
   fill: optional(object({ least: count, most: count })),
 });
-const serve = object({ ...everyJob, mode: (value) => value === 'serve', resume: flag, manner });
+const how: Shape = (value) => value === 'lazy' || value === 'eager' || value === 'resume';
+const serve = object({ ...everyJob, mode: (value) => value === 'serve', how, manner });
 const capture = object({
   ...everyJob,
   mode: (value) => value === 'capture',

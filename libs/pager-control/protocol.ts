@@ -53,8 +53,11 @@ export interface CaptureJob extends JobBase {
 export interface ServeJob extends JobBase {
   readonly mode: 'serve';
   readonly disks: DiskFiles;
-  /** The machine runs already and has lost its pager; QEMU listens for another. */
-  readonly resume: boolean;
+  /**
+   * lazy: the guest runs long before its memory is there. eager: all of its memory first. resume: the machine runs already and
+   * has lost its pager; QEMU listens for another.
+   */
+  readonly how: 'lazy' | 'eager' | 'resume';
   /** What is to be done otherwise than usual. */
   readonly manner: Partial<WakeManner>;
 }
@@ -64,12 +67,12 @@ export interface WakeManner {
   /** Whether the wake set is sent without being asked for. */
   readonly wakeSet: boolean;
   /**
-   * When what was read together with a page that was asked for is sent as well. Until then the guest shows what of it it
-   * wants.
+   * A guest that has asked for nothing for so long has woken. Until then it is sent nothing but what it asks for, so that it
+   * shows what it wants.
    */
-  readonly companionsAfterMs: number;
-  /** When the rest of the memory begins to be sent, since the guest has run. */
-  readonly fillAfterMs: number;
+  readonly restMs: number;
+  /** One that never rests is taken to have woken after this long. */
+  readonly longestMs: number;
   /** Chunks of 64 KiB that the rest is read in: while the guest faults, and while it rests. */
   readonly fill: { readonly least: number; readonly most: number };
 }

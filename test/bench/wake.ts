@@ -49,7 +49,7 @@ const wakesInRun = 3;
 const wantedMs = 30_000;
 const pageBytes = 4096;
 /** Nothing comes but what is asked for, page by page: what a guest wants of its own accord. */
-const asIfNothingWereKnown = { wakeSet: false, companionsAfterMs: wantedMs + 20_000, fillAfterMs: wantedMs + 15_000 };
+const asIfNothingWereKnown = { wakeSet: false, restMs: wantedMs, longestMs: wantedMs };
 
 /** Wakes used desktops: from a cold boot, eagerly from QEMU's own stream, and with Dormouse the first to the third time. */
 export async function measureWake(options: WakeOptions): Promise<{ figures: Figure[]; more: Record<string, unknown> }> {

@@ -7,7 +7,7 @@ jest.setTimeout(180_000);
 /** How long a guest may stand still when the pager that gives it its memory dies. */
 const stillMs = 2_000;
 /** The rest of the memory stays away for so long: pagers are killed while the guest depends on them. */
-const fillAfterMs = 4_000;
+const restMs = 4_000;
 
 let bed: TestBed;
 let dormouse: RunningDormouse;
@@ -15,7 +15,7 @@ let bo: RunningDesk;
 
 beforeAll(async () => {
   bed = await TestBed.make();
-  dormouse = await bed.start({ WAKE_MANNER: JSON.stringify({ fillAfterMs, wakeSet: false }) });
+  dormouse = await bed.start({ WAKE_MANNER: JSON.stringify({ restMs, longestMs: restMs, wakeSet: false }) });
   bo = await bed.desktop(dormouse, 'bo', { memoryMiB: 256, fillMiB: 96 });
   bo.guest.close();
 });

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { frameBytes, HashThreads } from '@dormouse/checkpoint';
 import { BatchSize, type BatchLimits } from './batch-size';
 import type { FetchedChunk, Workshop } from './chunk-fetcher';
-import { chunkParts, type PageAnswers, type StoredMemory } from './page-answers';
+import { chunkParts, type StoredMemory } from './page-answers';
 import type { PageStream } from './page-stream';
 
 /** The guest faulted within this time: it is busy, let its requests have the processor and the disk. */
@@ -12,27 +12,41 @@ const longestYieldMs = 100;
 /** Zero pages are eighteen bytes each: this many make a part. */
 const zeroPagesPerPart = 2048;
 
+/** What the guest is asking for meanwhile. */
+export interface GuestActivity {
+  /** Page requests so far. */
+  readonly requests: number;
+  /** When the last one came, as of `performance.now()`. */
+  readonly lastRequestMs: number;
+}
+
 interface Batch {
   readonly first: number;
   readonly fetched: readonly FetchedChunk[];
 }
 
 /**
- * Sends all that was not asked for, in the order of the store: much at a time while the guest rests, little while it faults.
+ * Sends all that was not asked for: first what lies beside that, then in the order of the store. Much at a time while the guest
+ * rests, little while it faults.
  * One batch is read, and hashed on another thread, while the one before it is sent.
  */
 export class Hydration {
   private readonly batch: BatchSize;
-  private next = 0;
+  private readonly order: Generator<number>;
+  /** Of each chunk, whether it was fetched here: then it is sent, or about to be. */
+  private readonly fetched: Uint8Array;
 
   constructor(
     private readonly memory: StoredMemory,
     private readonly stream: PageStream,
-    private readonly answers: PageAnswers,
+    private readonly guest: GuestActivity,
     private readonly limits: BatchLimits,
     private readonly onProgress: () => void,
+    touched: readonly number[] = [],
   ) {
     this.batch = new BatchSize(limits);
+    this.fetched = new Uint8Array(memory.chunks.count);
+    this.order = this.unsentChunks(touched);
   }
 
   /** To the last page. @throws as reading chunks does */
@@ -58,12 +72,11 @@ export class Hydration {
   /** Null when there is nothing left to fetch. */
   private async fetchBatch(workshop: Workshop): Promise<Batch | null> {
     const { chunks, checkpoint, fetcher } = this.memory;
-    while (this.next < chunks.count && !this.anyUnsent(this.next)) this.next++;
-    if (this.next === chunks.count) return null;
+    const { value: first, done } = this.order.next() as IteratorResult<number, undefined>;
+    if (done === true) return null;
     await this.yieldToGuest();
-    const first = this.next;
-    const count = chunks.runLength(checkpoint, first, this.batch.next(this.answers.requests));
-    this.next += count;
+    const count = chunks.runLength(checkpoint, first, this.batch.next(this.guest.requests));
+    for (let chunk = first; chunk < first + count; chunk++) this.fetched[chunk] = 1;
     return { first, fetched: await fetcher.fetchAll(first, count, workshop) };
   }
 
@@ -94,10 +107,14 @@ export class Hydration {
 
   private async yieldToGuest(): Promise<void> {
     const until = performance.now() + longestYieldMs;
-    while (performance.now() - this.answers.lastRequestMs < quietMs && performance.now() < until) await sleep(1);
+    while (performance.now() - this.guest.lastRequestMs < quietMs && performance.now() < until) await sleep(1);
   }
 
-  private anyUnsent(chunk: number): boolean {
-    return this.memory.chunks.pagesOf(chunk).some((page) => !this.stream.isSent(page));
+  private *unsentChunks(touched: readonly number[]): Generator<number> {
+    const { chunks } = this.memory;
+    const isUnsent = (chunk: number): boolean =>
+      this.fetched[chunk] === 0 && chunks.pagesOf(chunk).some((page) => !this.stream.isSent(page));
+    for (const chunk of touched) if (isUnsent(chunk)) yield chunk;
+    for (let chunk = 0; chunk < chunks.count; chunk++) if (isUnsent(chunk)) yield chunk;
   }
 }

@@ -14,20 +14,19 @@ export interface StoredMemory {
 }
 
 /**
- * Answers what the guest asks for, and sends what else was read for it a little later: until then what the guest wants of it
- * is asked for, costs next to nothing since it has been read, and is learned.
+ * Answers what the guest asks for. What else was read for it is sent with it once the guest has woken; until then the guest is
+ * to show what of it it wants: it has to ask, which costs next to nothing, since it has been read.
  */
 export class PageAnswers {
   private count = 0;
-  private lastMs = 0;
-  private readonly companions = new Set<number>();
+  private lastMs = performance.now();
+  private companionsToo = false;
+  private readonly touched = new Set<number>();
 
   constructor(
     private readonly memory: Promise<StoredMemory>,
     private readonly stream: PageStream,
     private readonly record: WakeRecord,
-    private readonly companionsAfterMs: number,
-    private readonly fail: (error: Error) => void,
   ) {}
 
   get requests(): number {
@@ -53,24 +52,23 @@ export class PageAnswers {
         const fetched = await fetcher.fetch(chunk);
         if (this.stream.isSent(page)) continue;
         this.send(page, fetched.content, fetched.placeOf(page));
-        this.sendCompanions(chunk, fetched);
+        if (this.companionsToo) sendChunk(this.stream, chunks.pagesOf(chunk), fetched);
+        else this.touched.add(chunk);
       }
       this.record.answered(page, askedMs);
     }
+  }
+
+  /** The guest has woken. @returns the chunks of which it has asked for a part, in their order */
+  withCompanions(): number[] {
+    this.companionsToo = true;
+    return [...this.touched].sort((one, other) => one - other);
   }
 
   private send(page: number, content: Buffer | null, at: number): void {
     const part = this.stream.begin(1);
     this.stream.add(part, page, content, at);
     this.stream.send(part);
-  }
-
-  private sendCompanions(chunk: number, fetched: FetchedChunk): void {
-    if (this.companions.has(chunk)) return;
-    this.companions.add(chunk);
-    setTimeout(() => {
-      this.memory.then(({ chunks }) => sendChunk(this.stream, chunks.pagesOf(chunk), fetched)).catch(this.fail);
-    }, this.companionsAfterMs);
   }
 }
 

@@ -8,6 +8,7 @@ import { DiskFileBlocks } from '../disk-files';
 import { decodeKeys } from '../keys';
 import { ChunkFetcher } from './chunk-fetcher';
 import { Chunks } from './chunks';
+import { restoreEagerly } from './eager-restore';
 import type { StoredMemory } from './page-answers';
 import { WakeFeed } from './wake-feed';
 import { usualManner } from './wake-manner';
@@ -53,7 +54,7 @@ export async function serve(job: ServeJob): Promise<void> {
     const disks = new DiskFileBlocks(job.disks);
     const keys = decodeKeys(job.keys);
     const found = await StoredCheckpoint.find(store, job, keys.dataKey);
-    const wakePack = job.resume ? null : found.wakePack();
+    const wakePack = job.how === 'resume' ? null : found.wakePack();
     const checked = found.checkSizes();
     checked.catch(() => undefined); // met before the guest runs
     const memory = readMemory(found, keys, disks, (reason) => update({ waitingForStorage: reason }));
@@ -61,7 +62,10 @@ export async function serve(job: ServeJob): Promise<void> {
     update({ state: 'connecting', totalPages: countPages(found.manifest.blocks) });
     const parts = { job, store, found, memory, manner: { ...usualManner, ...job.manner }, update };
     if (wakePack === null) await new Waking(parts, await connecting).resume();
-    else {
+    else if (job.how === 'eager') {
+      await checked;
+      await restoreEagerly(parts, await connecting, await wakePack.head());
+    } else {
       const head = await wakePack.head();
       const feed = new WakeFeed(wakePack, head);
       await new Waking(parts, await connecting).wake(feed, head, checked);

@@ -50,8 +50,7 @@ export class Waking {
     this.failed = new Promise<never>((_, reject) => (this.fail = reject));
     this.failed.catch(() => undefined); // raced below
     this.stream = new PageStream(memory, socket);
-    const { companionsAfterMs } = parts.manner;
-    this.answers = new PageAnswers(parts.memory, this.stream, this.record, companionsAfterMs, this.fail);
+    this.answers = new PageAnswers(parts.memory, this.stream, this.record);
     this.source = new PostcopySource(memory, socket, this.stream, (pages) => this.answer(pages));
   }
 
@@ -89,10 +88,11 @@ export class Waking {
   }
 
   private async complete(): Promise<void> {
-    const { memory, manner, update } = this.parts;
-    await sleep(manner.fillAfterMs - this.record.elapsedMs);
-    const hydration = new Hydration(await memory, this.stream, this.answers, manner.fill, () => this.report());
-    await hydration.run();
+    const { manner, update } = this.parts;
+    const memory = await this.parts.memory;
+    await this.untilRested();
+    const touched = this.answers.withCompanions();
+    await new Hydration(memory, this.stream, this.answers, manner.fill, () => this.report(), touched).run();
     await this.source.end();
     const hydratedMs = Math.round(this.record.elapsedMs);
     await this.keepTrace(hydratedMs);
@@ -102,6 +102,12 @@ export class Waking {
       pageRequests: this.answers.requests,
       hydratedMs,
     });
+  }
+
+  private async untilRested(): Promise<void> {
+    const { restMs, longestMs } = this.parts.manner;
+    const restsFor = (): number => Math.min(performance.now() - this.answers.lastRequestMs, this.record.elapsedMs);
+    while (restsFor() < restMs && this.record.elapsedMs < longestMs) await sleep(10);
   }
 
   /** What was learned is worth a line in the log, not a guest. */

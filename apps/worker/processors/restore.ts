@@ -1,4 +1,4 @@
-import { DormouseError, isDormouseError } from '@dormouse/errors';
+import { DormouseError, isDormouseError, type ErrorCode } from '@dormouse/errors';
 import {
   differences,
   type CheckpointTarget,
@@ -6,6 +6,7 @@ import {
   type Hypervisor,
   type Machine,
   type Wake,
+  type WakeHow,
   type WakeProgress,
 } from '@dormouse/hypervisor';
 import type { CheckpointView } from '@dormouse/ledger';
@@ -51,13 +52,16 @@ async function wakeUp(context: WorkerContext, { claimed, machine, logger }: Oper
   if (!(await ledger.advance(fence, 'wake'))) throw await whyNot(ledger, fence);
   const startedMs = performance.now();
   const target = await targetOf(context.keys, { claimed, machine });
-  const wake = await hypervisor.wake(machine, target, layer?.on ?? null).catch((error: unknown) => {
-    throw isDormouseError(error, 'CHECKPOINT_UNKNOWN') ? manifestLost(error) : error;
-  });
+  const { wake, failures } = await climb(context, machine, (how) =>
+    hypervisor.wake(machine, target, layer?.on ?? null, how).catch((error: unknown) => {
+      throw isDormouseError(error, 'CHECKPOINT_UNKNOWN') ? manifestLost(error) : error;
+    }),
+  );
   const runningMs = Math.round(performance.now() - startedMs);
   const clockSkewMs = await untilReady(wake, logger);
   const timings: JsonObject = {
     checkpointId: checkpoint.id,
+    ...(failures.length > 0 && { failures }),
     runningMs,
     ...(clockSkewMs !== null && { clockSkewMs }),
     readyMs: Math.round(performance.now() - startedMs),
@@ -67,6 +71,33 @@ async function wakeUp(context: WorkerContext, { claimed, machine, logger }: Oper
   logger.info(timings, 'the desktop is awake');
   if (!(await ledger.guestRan(fence, timings))) throw await whyNot(ledger, fence);
   return wake;
+}
+
+/** Ways to wake, one after the other: until the guest runs nothing is lost by trying. What comes after them needs consent. */
+const ladder: readonly WakeHow[] = ['lazy', 'lazy', 'eager'];
+/** Errors that another try, or another way, may mend. */
+const mendable: readonly ErrorCode[] = ['MACHINE_START_FAILED', 'MIGRATION_FAILED', 'PAGER_FAILED', 'QMP_DISCONNECTED'];
+
+/** @returns the wake, and what failed before it @throws the last failure, the ones before it in its details */
+async function climb(
+  context: WorkerContext,
+  machine: Machine,
+  wake: (how: WakeHow) => Promise<Wake>,
+): Promise<{ wake: Wake; failures: readonly string[] }> {
+  const failures: string[] = [];
+  for (const how of ladder) {
+    try {
+      return { wake: await wake(how), failures };
+    } catch (error) {
+      if (!isDormouseError(error) || !mendable.includes(error.code)) throw error;
+      failures.push(`${how}: ${error.message} (${error.code})`);
+      await giveUp(context, machine); // also its layer, to which a guest that ran for a moment may have written
+      if (failures.length === ladder.length) {
+        throw new DormouseError(error.code, error.message, { ...error.details, failures }, { cause: error });
+      }
+    }
+  }
+  throw new DormouseError('INTERNAL', 'there is no way to wake');
 }
 
 /** @throws CHECKPOINT_UNKNOWN */
