@@ -163,8 +163,8 @@ export const settings = {
     schema: json(
       z.strictObject({
         wakeSet: z.boolean().exactOptional(),
-        companionsAfterMs: z.int().min(0).max(60_000).exactOptional(),
-        fillAfterMs: z.int().min(0).max(3_600_000).exactOptional(),
+        restMs: z.int().min(0).max(60_000).exactOptional(),
+        longestMs: z.int().min(0).max(3_600_000).exactOptional(),
         fill: z.strictObject({ least: z.int().min(1).max(1024), most: z.int().min(1).max(1024) }).exactOptional(),
       }),
     ),
