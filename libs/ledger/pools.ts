@@ -4,6 +4,7 @@ import { isIdentifier, parsePoolPolicy, type JsonObject } from '@dormouse/sessio
 import type { EntityManager } from 'typeorm';
 import { asPoolView } from './as-view';
 import { recordAudit } from './audit';
+import { applyPoolChanges } from './pool-changes';
 import { sweepRetention } from './retention';
 import type { Transactions } from './transactions';
 import type { PoolView } from './views';
@@ -20,13 +21,15 @@ export async function putPool(
     const { manager, now } = transaction;
     await manager.query(
       `INSERT INTO pools (id, policy, created_at, updated_at) VALUES ($1, $2, $3, $3)
-       ON CONFLICT (id) DO UPDATE SET policy = excluded.policy, updated_at = excluded.updated_at`,
+       ON CONFLICT (id) DO UPDATE SET policy = excluded.policy, updated_at = excluded.updated_at,
+         version = pools.version + 1`,
       [poolId, JSON.stringify(policy), now],
     );
-    const details: JsonObject = { policy: { ...policy } };
+    const details = { policy } as unknown as JsonObject;
     await recordAudit(transaction, { actor, action: 'pool.put', target: poolId, outcome: 'accepted', details });
     return viewPool(manager, poolId);
   });
+  await applyPoolChanges(transactions, poolId);
   await sweepRetention(transactions, poolId);
   return view;
 }

@@ -27,18 +27,30 @@ export async function writeDecision(
   await writeOperation(transaction, loaded, decision.session);
 }
 
-async function writeSession({ manager, now }: LedgerTransaction, { row }: LoadedDesktop, session: Session) {
+async function writeSession({ manager, now }: LedgerTransaction, { row, pool }: LoadedDesktop, session: Session) {
   await updateRow(manager, DesktopEntity, row, {
+    poolVersion: pool.version,
     machineState: session.machine,
-    stateSince: session.machine === row.machineState ? row.stateSince : now,
+    stateSince: new Date(session.machineSinceMs),
     generation: session.generation,
     presence: session.presence,
-    graceDeadline: session.deadlineMs === null ? null : new Date(session.deadlineMs),
+    broker: session.broker,
+    absentSince: dateOf(session.absence?.sinceMs ?? null),
+    absenceCause: session.absence?.cause ?? null,
+    doubtSince: dateOf(session.doubtSinceMs),
+    loggedOff: session.loggedOff,
+    wokeAt: dateOf(session.wokeAtMs),
+    heldUntil: dateOf(session.heldUntilMs),
+    graceDeadline: dateOf(session.deadlineMs),
     restoreFailures: session.restoreFailures,
     saveFailures: session.saveFailures,
     lastError: session.lastError,
     updatedAt: now,
   });
+}
+
+function dateOf(epochMs: number | null): Date | null {
+  return epochMs === null ? null : new Date(epochMs);
 }
 
 async function writeOperation({ manager, now }: LedgerTransaction, { operation }: LoadedDesktop, session: Session) {
@@ -70,7 +82,8 @@ async function writeEffect(
       if (operation === null) return;
       await updateRow(manager, OperationEntity, operation, {
         status: effect.status,
-        error: effect.error,
+        // Of one that was called off, what was written down when its worker was asked to give it up.
+        error: effect.error ?? (effect.status === 'cancelled' ? operation.error : null),
         result: context.result === undefined ? operation.result : { ...operation.result, ...context.result },
         endedAt: now,
         leaseExpiresAt: null,
@@ -79,7 +92,9 @@ async function writeEffect(
       return effect.unclaimed ? operationJob(transaction, operation, 'remove') : undefined;
     }
     case 'request_cancel':
-      if (operation !== null) await updateRow(manager, OperationEntity, operation, { cancelRequestedAt: now });
+      if (operation !== null) {
+        await updateRow(manager, OperationEntity, operation, { cancelRequestedAt: now, error: effect.because });
+      }
       return;
     case 'schedule_grace':
       return graceJob(transaction, { desktopId: row.id, generation: effect.generation, at: new Date(effect.atMs) });

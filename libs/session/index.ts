@@ -19,6 +19,8 @@ export {
   type OperationStatus,
 } from './operations';
 export { defaultPoolPolicy, parsePoolPolicy, type PoolPolicy } from './pool-policy';
+export { planFor, type Plan, type Pool, type Wait } from './plan';
+export { isOver, stormIn, stormOfRestart, type Storm, type StormPolicy, type Tally } from './storm';
 export {
   brokerEventTypes,
   disconnectReasons,
@@ -39,6 +41,8 @@ export {
   brokerActor,
   newSession,
   policyActor,
+  type Absence,
+  type AbsenceCause,
   type Decision,
   type Effect,
   type GoingBack,

@@ -2,19 +2,23 @@ import type { MachineState } from './machine-states';
 
 /** What an event comes down to, once presence is known anew: the columns of the transition table. */
 export const signals = [
-  // Presence: somebody came or is announced; the last one went; it is no longer certain; nothing that matters.
+  // Presence: somebody came or is announced; the last one went, or had gone and logs off; it is no longer certain; nothing
+  // that matters.
   'arrived',
   'left',
+  'loggedOff',
   'unsure',
   'unchanged',
-  // Time
+  // Time; what the pool wants, a storm, or a hold
   'graceElapsed',
+  'termsChanged',
   // People
   'registerRequested',
   'bootRequested',
   'saveRequested',
   'restoreRequested',
   'stopRequested',
+  'cancelAsked',
   // The worker of the open operation
   'claimed',
   'phaseReached',
@@ -49,6 +53,11 @@ export const rules = {
   stayForUser: ['stay', 'running', 'grace'],
   withdrawSave: ['running', 'grace'],
   doubtSave: ['stay', 'running', 'grace'],
+  doubtStop: ['stay', 'running', 'grace'],
+  reconsiderSave: ['stay', 'running', 'grace'],
+  reconsiderRetry: ['stay', 'running'],
+  callOff: ['stay'],
+  withdraw: ['stay', 'off', 'running', 'grace', 'saved', 'restore-blocked'],
   deadlineReached: ['stay', 'queued', 'running'],
   openRegister: ['registering'],
   openBoot: ['booting'],
@@ -86,14 +95,17 @@ export type RuleName = keyof typeof rules;
 const ordinarily: Record<Signal, RuleName> = {
   arrived: 'note',
   left: 'note',
+  loggedOff: 'note',
   unsure: 'note',
   unchanged: 'note',
   graceElapsed: 'ignore',
+  termsChanged: 'note',
   registerRequested: 'refuse',
   bootRequested: 'refuse',
   saveRequested: 'refuse',
   restoreRequested: 'refuse',
   stopRequested: 'refuse',
+  cancelAsked: 'refuse',
   claimed: 'take',
   phaseReached: 'enterPhase',
   switchoverReached: 'outOfPlace',
@@ -115,13 +127,22 @@ const particularly: Record<MachineState, Partial<Record<Signal, RuleName>>> = {
     bootRequested: 'openBoot',
     foundRunning: 'ownershipUnclear',
   },
-  booting: { bootRequested: 'join', succeeded: 'booted', failed: 'bootFailed', cancelled: 'bootFailed' },
+  booting: {
+    bootRequested: 'join',
+    cancelAsked: 'withdraw',
+    succeeded: 'booted',
+    failed: 'bootFailed',
+    cancelled: 'bootFailed',
+  },
   running: {
     arrived: 'stayForUser',
     left: 'settle',
-    unsure: 'settle',
+    loggedOff: 'settle',
+    unsure: 'doubtStop',
+    termsChanged: 'settle',
     saveRequested: 'openSave',
     stopRequested: 'openStop',
+    cancelAsked: 'withdraw',
     succeeded: 'stopped',
     failed: 'stopFailed',
     cancelled: 'stopFailed',
@@ -129,16 +150,27 @@ const particularly: Record<MachineState, Partial<Record<Signal, RuleName>>> = {
   },
   grace: {
     arrived: 'settle',
+    loggedOff: 'settle',
     unsure: 'settle',
     graceElapsed: 'deadlineReached',
+    termsChanged: 'settle',
     saveRequested: 'openSave',
     stopRequested: 'openStop',
     foundAbsent: 'crashed',
   },
-  queued: { arrived: 'withdrawSave', unsure: 'doubtSave', saveRequested: 'joinSave', claimed: 'startSave' },
+  queued: {
+    arrived: 'withdrawSave',
+    loggedOff: 'reconsiderSave',
+    unsure: 'doubtSave',
+    termsChanged: 'reconsiderSave',
+    saveRequested: 'joinSave',
+    cancelAsked: 'withdrawSave',
+    claimed: 'startSave',
+  },
   saving: {
     arrived: 'askToCancel',
     saveRequested: 'joinSave',
+    cancelAsked: 'callOff',
     switchoverReached: 'freeze',
     failed: 'saveFailed',
     cancelled: 'stayAwake',
@@ -146,6 +178,7 @@ const particularly: Record<MachineState, Partial<Record<Signal, RuleName>>> = {
   committing: {
     arrived: 'askToCancel',
     saveRequested: 'joinSave',
+    cancelAsked: 'callOff',
     switchoverReached: 'freeze',
     checkpointDurable: 'holdDurable',
     failed: 'saveFailed',
@@ -154,6 +187,7 @@ const particularly: Record<MachineState, Partial<Record<Signal, RuleName>>> = {
   resident: {
     arrived: 'askToCancel',
     saveRequested: 'joinSave',
+    cancelAsked: 'callOff',
     checkpointDurable: 'holdDurable',
     releaseReached: 'letGo',
     succeeded: 'asleep',
@@ -163,6 +197,7 @@ const particularly: Record<MachineState, Partial<Record<Signal, RuleName>>> = {
   saved: { arrived: 'wakeForUser', restoreRequested: 'openRestore', foundRunning: 'ownershipUnclear' },
   restoring: {
     restoreRequested: 'joinRestore',
+    cancelAsked: 'withdraw',
     guestRan: 'guestAwake',
     succeeded: 'awake',
     failed: 'restoreFailed',
@@ -177,8 +212,10 @@ const particularly: Record<MachineState, Partial<Record<Signal, RuleName>>> = {
   },
   'save-failed': {
     arrived: 'settle',
+    loggedOff: 'settle',
     unsure: 'settle',
     graceElapsed: 'deadlineReached',
+    termsChanged: 'reconsiderRetry',
     saveRequested: 'openSave',
     stopRequested: 'openStop',
     foundAbsent: 'crashed',
@@ -186,6 +223,7 @@ const particularly: Record<MachineState, Partial<Record<Signal, RuleName>>> = {
   'restore-blocked': { restoreRequested: 'openRestore', foundRunning: 'ownershipUnclear' },
   quarantined: {
     stopRequested: 'openStop',
+    cancelAsked: 'withdraw',
     succeeded: 'stopped',
     failed: 'stillUnclear',
     cancelled: 'stillUnclear',
