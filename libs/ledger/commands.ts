@@ -50,6 +50,25 @@ export interface RequestCommand {
   readonly checkpointId?: string;
 }
 
+export interface HoldCommand {
+  /** Null: not held any longer. */
+  readonly until: Date | null;
+  readonly reason: string;
+  readonly actor: string;
+}
+
+export interface PrewarmCommand {
+  /** Kept up until then, whether or not its user comes. */
+  readonly until?: Date;
+  readonly reason: string;
+  readonly requestedBy: string;
+}
+
+export interface CancelCommand {
+  readonly reason: string;
+  readonly requestedBy: string;
+}
+
 export interface PinCommand {
   readonly desktopId: string;
   readonly checkpointId: string;

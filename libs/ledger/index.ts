@@ -5,13 +5,16 @@
 export { SessionLedger, type LedgerOptions } from './ledger';
 export type {
   AuditEntry,
+  CancelCommand,
   CheckpointFacts,
   ClaimedOperation,
   Delivery,
   Fence,
   FinishOutcome,
+  HoldCommand,
   HostAnnouncement,
   PinCommand,
+  PrewarmCommand,
   Receipt,
   Registered,
   Registration,
@@ -19,6 +22,7 @@ export type {
 } from './commands';
 export { LedgerKeys } from './data-keys';
 export type { DesktopHoldings, HeldCheckpoint } from './garbage';
+export type { StormBegun } from './storms';
 export { OnlyOne } from './only-one';
 export { hostQueue, jobIdOf, sessionQueue, type JobName } from './work';
 export type {
@@ -32,4 +36,5 @@ export type {
   OperationView,
   Page,
   PoolView,
+  StormView,
 } from './views';

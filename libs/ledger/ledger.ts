@@ -10,26 +10,34 @@ import {
 } from './checkpoints';
 import type {
   AuditEntry,
+  CancelCommand,
   CheckpointFacts,
   ClaimedOperation,
   Delivery,
   Fence,
   FinishOutcome,
+  HoldCommand,
   HostAnnouncement,
   PinCommand,
+  PrewarmCommand,
   Receipt,
   Registered,
   Registration,
   RequestCommand,
 } from './commands';
+import { cancelOperation } from './cancel-operation';
 import { claim, renew } from './claims';
 import { deleteDesktop } from './delete-desktop';
 import { diskGenerationsOf, forgetDiskGenerations } from './disk-generations';
 import { deletedDesktops, desktopHoldings, desktopsWithCondemned, type DesktopHoldings } from './garbage';
+import { holdDesktop } from './holds';
 import { announceHost, listHosts } from './hosts';
 import { listCheckpoints } from './kept-checkpoints';
 import { pinCheckpoint, unpinCheckpoint } from './pins';
+import { applyPoolChanges } from './pool-changes';
 import { putPool, viewPool } from './pools';
+import { watchStorms, type StormBegun } from './storms';
+import { prewarm } from './prewarm';
 import { sweepRetention } from './retention';
 import { listDesktops, listOperations, viewCheckpoint, viewDesktop, viewOperation } from './reading';
 import { forgetOldMessages, requeueForgotten } from './upkeep';
@@ -241,12 +249,37 @@ export class SessionLedger {
 
   /** @throws POOL_UNKNOWN. */
   viewPool(poolId: string): Promise<PoolView> {
-    return viewPool(this.dataSource.manager, poolId);
+    return viewPool(this.transactions, poolId);
   }
 
-  /** Makes or changes a pool. Graces that run already keep their deadline. @throws REQUEST_INVALID. */
+  /** Makes or changes a pool; deadlines are moved at once to where the new policy wants them. @throws REQUEST_INVALID. */
   putPool(poolId: string, policy: unknown, actor: string): Promise<PoolView> {
     return putPool(this.transactions, { poolId, policy, actor });
+  }
+
+  /** Moves deadlines that were set under an older policy, if a `putPool` did not get to them all. @returns how many */
+  applyPoolChanges(): Promise<number> {
+    return applyPoolChanges(this.transactions);
+  }
+
+  /** To be asked every second: have so many left at once that something must have broken? @returns storms that begin now */
+  watchStorms(): Promise<readonly StormBegun[]> {
+    return watchStorms(this.transactions);
+  }
+
+  /** Keeps a desktop from being put to sleep until then, or no longer. @throws DESKTOP_UNKNOWN, REQUEST_INVALID */
+  holdDesktop(desktopId: string, command: HoldCommand): Promise<DesktopView> {
+    return holdDesktop(this.transactions, desktopId, command);
+  }
+
+  /** Brings a desktop up before its user comes. @throws DESKTOP_UNKNOWN, DESKTOP_BUSY, CHECKPOINT_UNKNOWN, REQUEST_INVALID */
+  prewarm(desktopId: string, command: PrewarmCommand): Promise<DesktopView> {
+    return prewarm(this.transactions, desktopId, command);
+  }
+
+  /** @throws OPERATION_UNKNOWN, OPERATION_ENDED, DESKTOP_BUSY when it is too late, USER_PRESENT when somebody waits for it */
+  cancelOperation(operationId: string, command: CancelCommand): Promise<OperationView> {
+    return cancelOperation(this.transactions, operationId, command);
   }
 
   /** A worker says that it serves this host; to be said again every few seconds. */

@@ -1,4 +1,5 @@
 import type {
+  AbsenceCause,
   EndedStatus,
   JsonObject,
   KeepReason,
@@ -9,6 +10,7 @@ import type {
   OperationPhase,
   PoolPolicy,
   RecordedError,
+  Storm,
 } from '@dormouse/session';
 
 /** What the ledger answers with: plain values that survive JSON. Times are ISO 8601 in UTC. */
@@ -27,8 +29,14 @@ export interface DesktopView {
     readonly connections: readonly string[];
     readonly brokerEpoch: string | null;
     readonly sequence: number | null;
+    /** Since when it is not certain who is there; null when it is. */
+    readonly unknownSince: string | null;
   };
-  /** End of grace, or the moment a failed save is tried again. */
+  /** Since when and why nobody is there. Null while somebody is or may be, and before the first user has come. */
+  readonly absence: { readonly since: string; readonly cause: AbsenceCause } | null;
+  /** It is not put to sleep before. */
+  readonly hold: { readonly until: string; readonly by: string; readonly reason: string } | null;
+  /** When it is put away if nobody comes, or when a failed save is tried again. */
   readonly graceDeadline: string | null;
   /** The open operation, if there is one. */
   readonly operation: OperationView | null;
@@ -96,8 +104,24 @@ export interface KeptCheckpointView extends CheckpointView {
 export interface PoolView {
   readonly id: string;
   readonly policy: PoolPolicy;
+  /** Those that still keep desktops from being put to sleep. */
+  readonly storms: readonly StormView[];
   readonly createdAt: string;
   readonly updatedAt: string;
+}
+
+export interface StormView {
+  /** Null: all of the pool. */
+  readonly broker: string | null;
+  readonly cause: Storm['cause'];
+  /** When it was noticed, how many had left by then, and of how many. */
+  readonly left: number;
+  readonly inUse: number;
+  /** Whoever left between these two is concerned. */
+  readonly from: string;
+  readonly until: string;
+  /** By then they have been let go, one after the other from `until` on. */
+  readonly releasedUntil: string;
 }
 
 export interface HostView {

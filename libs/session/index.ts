@@ -59,6 +59,7 @@ export {
   type KeepReason,
   type RetentionPolicy,
 } from './retention';
+export { wayUp } from './way-up';
 export { layerToWrite, type DiskNow, type LayerToWrite } from './layer-to-write';
 export { decide } from './decide';
 export { answers, rules, signals, type RuleName, type Signal } from './transitions';

@@ -128,7 +128,7 @@ describe('a storm', () => {
     expect(plan({}, {}, [storm])).toMatchObject({ wait: 'storm' });
     expect(plan({}, { absence: { sinceMs: storm.fromMs - 1, cause: 'user' } }, [storm])?.wait).toBe('grace');
     expect(plan({}, { absence: { sinceMs: storm.untilMs + 1, cause: 'user' } }, [storm])?.wait).toBe('grace');
-    const ofBroker = stormOfRestart(policy, { ...tally, broker: '/b' }, nowMs);
+    const ofBroker = stormOfRestart(policy, { ...tally, broker: '/b' }, [], nowMs)!;
     expect(plan({}, { broker: '/b' }, [ofBroker])).toMatchObject({ wait: 'storm' });
     expect(plan({}, { broker: '/c' }, [ofBroker])?.wait).toBe('grace');
   });

@@ -32,8 +32,10 @@ export function planFor(session: Session, pool: Pool): Plan | null {
   const loggedOff = absence.cause === 'logoff' && policy.logoff !== undefined;
   if (loggedOff && policy.logoff.action === 'power-off') return latest('stop', waitsForLogoff(session, policy));
   if (policy.neverSave === true) return null;
+  // Who has logged off has gone for certain, also in a storm.
+  if (loggedOff) return latest('save', waitsForLogoff(session, policy));
   return latest('save', [
-    ...(loggedOff ? [] : [{ wait: 'grace', atMs: graceEnd(policy, absence) } as const]),
+    { wait: 'grace', atMs: graceEnd(policy, absence) },
     ...waitsForLogoff(session, policy),
     ...awaited('residency', session.wokeAtMs === null ? null : session.wokeAtMs + (policy.minResidencyMs ?? 0)),
     ...awaited('storm', releasedAt(pool.storms, { ...session, absence })),

@@ -38,21 +38,35 @@ export interface Tally {
 
 /** The storm that a tally amounts to, unless it is none, or one that is there already. */
 export function stormIn(policy: StormPolicy, tally: Tally, known: readonly Storm[], nowMs: number): Storm | null {
-  const { broker, left, inUse } = tally;
+  const { left, inUse } = tally;
   if (left < policy.atLeast || left * 100 <= inUse * policy.percent) return null;
-  if (known.some((storm) => (storm.broker === null || storm.broker === broker) && nowMs <= storm.untilMs)) return null;
-  return storm(policy, { broker, left, inUse, cause: 'many_left', fromMs: nowMs - policy.withinMs }, nowMs);
+  return storm(policy, { ...tally, cause: 'many_left' }, known, nowMs);
 }
 
 /** A broker that begins anew has lost its sessions, or says again who is there: either way many may seem to leave. */
-export function stormOfRestart(policy: StormPolicy, tally: Tally, nowMs: number): Storm {
-  return storm(policy, { ...tally, cause: 'broker_started', fromMs: nowMs - policy.withinMs }, nowMs);
+export function stormOfRestart(
+  policy: StormPolicy,
+  tally: Tally,
+  known: readonly Storm[],
+  nowMs: number,
+): Storm | null {
+  return storm(policy, { ...tally, cause: 'broker_started' }, known, nowMs);
 }
 
-function storm(policy: StormPolicy, about: Omit<Storm, 'untilMs' | 'spreadMs'>, nowMs: number): Storm {
-  // Of all that were in use: how many will have left in the end is not known when the first ones have.
-  const spreadMs = Math.ceil((about.inUse * 60_000) / policy.perMinute);
-  return { ...about, untilMs: nowMs + policy.graceMs, spreadMs };
+function storm(
+  policy: StormPolicy,
+  about: Tally & Pick<Storm, 'cause'>,
+  known: readonly Storm[],
+  nowMs: number,
+): Storm | null {
+  if (known.some((one) => (one.broker === null || one.broker === about.broker) && nowMs <= one.untilMs)) return null;
+  return {
+    ...about,
+    fromMs: nowMs - policy.withinMs,
+    untilMs: nowMs + policy.graceMs,
+    // Of all that were in use: how many will have left in the end is not known when the first ones have.
+    spreadMs: Math.ceil((about.inUse * 60_000) / policy.perMinute),
+  };
 }
 
 /** Nothing waits for it any more. */

@@ -292,6 +292,7 @@ export class World {
       this.seen.add('stops a desktop whose user has logged off');
       return;
     }
+    if (absence.cause === 'logoff' && this.pool.policy.logoff !== undefined) return;
     const releasedMs = releasedAt(this.pool.storms, { ...this.session, absence });
     assert(releasedMs === null || releasedMs <= this.nowMs + slackMs, 'a storm is not waited for');
   }
