@@ -29,6 +29,7 @@ export type {
   CheckpointState,
   CheckpointView,
   DesktopView,
+  ExplanationView,
   HostView,
   KeptCheckpointView,
   KeyRotationView,

@@ -29,6 +29,7 @@ import { cancelOperation } from './cancel-operation';
 import { claim, renew } from './claims';
 import { deleteDesktop } from './delete-desktop';
 import { diskGenerationsOf, forgetDiskGenerations } from './disk-generations';
+import { explainDesktop } from './explain-desktop';
 import { deletedDesktops, desktopHoldings, desktopsWithCondemned, type DesktopHoldings } from './garbage';
 import { holdDesktop } from './holds';
 import { announceHost, listHosts } from './hosts';
@@ -45,7 +46,16 @@ import { receiveEvent } from './receive-event';
 import { registerDesktop } from './register-desktop';
 import { graceElapsed, request } from './requests';
 import { Transactions } from './transactions';
-import type { CheckpointView, DesktopView, HostView, KeptCheckpointView, OperationView, Page, PoolView } from './views';
+import type {
+  CheckpointView,
+  DesktopView,
+  ExplanationView,
+  HostView,
+  KeptCheckpointView,
+  OperationView,
+  Page,
+  PoolView,
+} from './views';
 import {
   advance,
   authorizeSwitchover,
@@ -225,6 +235,11 @@ export class SessionLedger {
   /** @throws DESKTOP_UNKNOWN. */
   viewDesktop(desktopId: string): Promise<DesktopView> {
     return viewDesktop(this.dataSource.manager, desktopId);
+  }
+
+  /** Why it is in its state, what comes next, and what did not come. @throws DESKTOP_UNKNOWN */
+  explainDesktop(desktopId: string): Promise<ExplanationView> {
+    return explainDesktop(this.transactions, desktopId);
   }
 
   /** In the order of their ids, from after `cursor`. */

@@ -1,9 +1,12 @@
 import type {
   AbsenceCause,
+  Doubt,
   EndedStatus,
+  Hindrance,
   JsonObject,
   KeepReason,
   MachineState,
+  Next,
   Occupancy,
   OpenStatus,
   OperationKind,
@@ -46,6 +49,27 @@ export interface DesktopView {
   readonly lastError: RecordedError | null;
   readonly createdAt: string;
   readonly updatedAt: string;
+}
+
+/** Why a desktop is as it is, what comes next, and what did not come. */
+export interface ExplanationView {
+  readonly desktopId: string;
+  /** For people. */
+  readonly sentence: string;
+  readonly state: MachineState;
+  readonly stateSince: string;
+  readonly presence: {
+    readonly occupancy: Occupancy;
+    readonly connections: readonly string[];
+    /** Since when nobody is there, or since when that is not certain. */
+    readonly since: string | null;
+    /** Why nobody is there. */
+    readonly cause: AbsenceCause | null;
+    /** Why it is not certain who is there. */
+    readonly doubt: Doubt | null;
+  };
+  readonly next: { readonly what: Next['what']; readonly when: Next['when']; readonly at: string | null };
+  readonly hindrances: readonly Hindrance[];
 }
 
 export interface OperationView {

@@ -62,4 +62,6 @@ export {
 export { wayUp } from './way-up';
 export { layerToWrite, type DiskNow, type LayerToWrite } from './layer-to-write';
 export { decide } from './decide';
+export { explain, type Explanation, type Hindrance, type Next } from './explain';
+export type { Doubt } from './doubt';
 export { answers, rules, signals, type RuleName, type Signal } from './transitions';

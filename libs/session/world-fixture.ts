@@ -32,8 +32,8 @@ export class World {
   ]);
 
   readonly seen = new Set<string>();
-  private session: Session;
-  private pool: Pool = { policy: base, storms: [] };
+  session: Session;
+  pool: Pool = { policy: base, storms: [] };
   private nowMs = 1_000_000;
   /** Timers that are set: when each fires, by its generation. */
   private readonly timers = new Map<number, number>();
@@ -205,7 +205,7 @@ export class World {
       const mayBegin = forced || occupancy(presence) === 'empty' || machine === 'quarantined';
       assert(outcome === 'applied' && mayBegin, `a ${kind} begins`);
     }
-    if (kind === 'save' && requestedBy === policyActor) {
+    if (kind === 'save' && requestedBy === policyActor && !forced) {
       const isHeld = (this.session.heldUntilMs ?? 0) > this.nowMs;
       assert(!isHeld && this.pool.policy.neverSave !== true, 'a save begins that nobody wants any more');
     }
