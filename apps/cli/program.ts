@@ -7,6 +7,7 @@ import type { DormouseConfig } from '@dormouse/config';
 import type { Access } from './access';
 import { addCheckpointKeeping } from './checkpoint-keeping';
 import { addCheckpointTools } from './checkpoint-tools';
+import { addDesktopPlans } from './desktop-plans';
 import { rotateKeys } from './rotate-keys';
 import {
   counted,
@@ -124,6 +125,8 @@ export function buildProgram(context: ProgramContext): Command {
       }),
     );
 
+  addDesktopPlans(desktop, answer, now);
+
   const operation = program.command('operation').description('what is being done, and what came of it');
   operation
     .command('show <id>')
@@ -141,6 +144,17 @@ export function buildProgram(context: ProgramContext): Command {
       answer(async ({ client }) => {
         const value = await client.operationsOf(id);
         return { value, text: showOperations(value, now()) };
+      }),
+    );
+
+  operation
+    .command('cancel <id>')
+    .description('call a save off, or what no worker has taken yet')
+    .option('--reason <text>', 'goes into the audit log', 'asked for on the command line')
+    .action((id: string, { reason }: { reason: string }) =>
+      answer(async ({ client }) => {
+        const value = await client.cancel(id, reason);
+        return { value, text: showOperation(value, now()) };
       }),
     );
 

@@ -1,5 +1,6 @@
 import type {
   DesktopView,
+  ExplanationView,
   HostView,
   KeptCheckpointView,
   KeyRotationView,
@@ -50,6 +51,28 @@ export class ApiClient {
   /** @param body `force` for save and stop; `checkpointId` for restore: another than its own loses what came after it */
   command(id: string, command: DesktopCommand, body: CommandBody): Promise<OperationView> {
     return this.call('POST', `${desktopPath(id)}/${command}`, body);
+  }
+
+  /** Why it is in its state, what comes next, and what did not come. */
+  explain(id: string): Promise<ExplanationView> {
+    return this.call('GET', `${desktopPath(id)}/explain`);
+  }
+
+  hold(id: string, body: { until: string; reason: string }): Promise<DesktopView> {
+    return this.call('PUT', `${desktopPath(id)}/hold`, body);
+  }
+
+  unhold(id: string, reason: string): Promise<DesktopView> {
+    return this.call('DELETE', `${desktopPath(id)}/hold?reason=${encodeURIComponent(reason)}`);
+  }
+
+  /** Boots or wakes it ahead of its user, and holds it until then if a time is given. */
+  prewarm(id: string, body: { until?: string; reason: string }): Promise<DesktopView> {
+    return this.call('POST', `${desktopPath(id)}/prewarm`, body);
+  }
+
+  cancel(operationId: string, reason: string): Promise<OperationView> {
+    return this.call('POST', `/v1/operations/${encodeURIComponent(operationId)}/cancel`, { reason });
   }
 
   operation(id: string): Promise<OperationView> {

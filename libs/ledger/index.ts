@@ -22,6 +22,7 @@ export type {
 } from './commands';
 export { LedgerKeys } from './data-keys';
 export type { DesktopHoldings, HeldCheckpoint } from './garbage';
+export type { EarlierRequest, RepeatableAnswer, RepeatableRequest } from './idempotency';
 export type { StormBegun } from './storms';
 export { OnlyOne } from './only-one';
 export { hostQueue, jobIdOf, sessionQueue, type JobName } from './work';

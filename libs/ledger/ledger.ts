@@ -33,6 +33,13 @@ import { explainDesktop } from './explain-desktop';
 import { deletedDesktops, desktopHoldings, desktopsWithCondemned, type DesktopHoldings } from './garbage';
 import { holdDesktop } from './holds';
 import { announceHost, listHosts } from './hosts';
+import {
+  beginRepeatable,
+  endRepeatable,
+  type EarlierRequest,
+  type RepeatableAnswer,
+  type RepeatableRequest,
+} from './idempotency';
 import { listCheckpoints } from './kept-checkpoints';
 import { pinCheckpoint, unpinCheckpoint } from './pins';
 import { applyPoolChanges } from './pool-changes';
@@ -297,6 +304,16 @@ export class SessionLedger {
     return cancelOperation(this.transactions, operationId, command);
   }
 
+  /** What is known of a request with an `Idempotency-Key`; `none`: it is to be done, and ended with `endRepeatable`. */
+  beginRepeatable(request: RepeatableRequest): Promise<EarlierRequest> {
+    return beginRepeatable(this.transactions, request);
+  }
+
+  /** Keeps the answer of a request for a day; null when the next one is to be done as if it were the first. */
+  endRepeatable(request: RepeatableRequest, answer: RepeatableAnswer | null): Promise<void> {
+    return endRepeatable(this.transactions, request, answer);
+  }
+
   /** A worker says that it serves this host; to be said again every few seconds. */
   announceHost(host: HostAnnouncement): Promise<void> {
     return announceHost(this.transactions, host);
@@ -314,7 +331,7 @@ export class SessionLedger {
     return requeueForgotten(this.transactions, patience);
   }
 
-  /** Removes outbox rows dispatched more than an hour ago and webhook ids older than eight days. */
+  /** Removes outbox rows dispatched more than an hour ago, answers older than a day, and webhook ids older than eight. */
   forgetOldMessages(): Promise<void> {
     return forgetOldMessages(this.transactions);
   }

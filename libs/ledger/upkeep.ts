@@ -5,7 +5,7 @@ import { graceJob, operationJob } from './outbox';
 import type { Transactions } from './transactions';
 
 const hourMs = 60 * 60_000;
-const keptMs = { outbox: hourMs, inbox: 8 * 24 * hourMs } as const;
+const keptMs = { outbox: hourMs, inbox: 8 * 24 * hourMs, answers: 24 * hourMs } as const;
 
 export function requeueForgotten(
   transactions: Transactions,
@@ -34,6 +34,7 @@ export function forgetOldMessages(transactions: Transactions): Promise<void> {
     if (!(await aloneAtIt(transaction, 'upkeep'))) return;
     const { manager, now } = transaction;
     await manager.query('DELETE FROM outbox WHERE dispatched_at < $1', [before(now, keptMs.outbox)]);
+    await manager.query('DELETE FROM idempotency_keys WHERE begun_at < $1', [before(now, keptMs.answers)]);
     await manager.query('DELETE FROM inbox_events WHERE received_at < $1', [before(now, keptMs.inbox)]);
   });
 }

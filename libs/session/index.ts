@@ -37,7 +37,9 @@ export {
 } from './broker-events';
 export { parseBrokerEvent } from './parse-broker-event';
 export { nobody, observe, occupancy, visibleConnections, type Occupancy, type Presence } from './presence';
+export { dayNames } from './schedule';
 export {
+  absenceCauses,
   brokerActor,
   newSession,
   policyActor,

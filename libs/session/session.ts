@@ -1,5 +1,5 @@
 import type { ErrorCode, ErrorDetails } from '@dormouse/errors';
-import type { DesktopEvent, DisconnectReason } from './broker-events';
+import { disconnectReasons, type DesktopEvent } from './broker-events';
 import type { MachineState } from './machine-states';
 import {
   firstPhase,
@@ -37,7 +37,8 @@ export interface GoingBack {
 }
 
 /** Why nobody is there. `unused`: nobody has come since the desktop was started, woken or announced. */
-export type AbsenceCause = DisconnectReason | 'logoff' | 'unused';
+export const absenceCauses = [...disconnectReasons, 'logoff', 'unused'] as const;
+export type AbsenceCause = (typeof absenceCauses)[number];
 
 /** Nobody is there, for certain. */
 export interface Absence {

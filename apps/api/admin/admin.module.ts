@@ -2,6 +2,7 @@ import { Module } from '@nestjs/common';
 import { AccessModule } from '../access';
 import { CheckpointsController } from './checkpoints.controller';
 import { DesktopsController } from './desktops.controller';
+import { HoldsController } from './holds.controller';
 import { HostsController } from './hosts.controller';
 import { KeysController } from './keys.controller';
 import { OperationsController } from './operations.controller';
@@ -13,6 +14,7 @@ import { RotateKeysUsecase } from './rotate-keys.usecase';
   imports: [AccessModule],
   controllers: [
     DesktopsController,
+    HoldsController,
     CheckpointsController,
     OperationsController,
     PoolsController,

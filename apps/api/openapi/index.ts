@@ -11,7 +11,8 @@ export {
   KeyRotationBody,
   OperationBody,
   OperationListBody,
-  PoolBody,
   ProblemBody,
 } from './bodies';
+export { ExplanationBody } from './explanation-body';
+export { PoolBody } from './pool-body';
 export { serveOpenApi } from './document';
