@@ -8,6 +8,7 @@ import type { Access } from './access';
 import { addCheckpointKeeping } from './checkpoint-keeping';
 import { addCheckpointTools } from './checkpoint-tools';
 import { addDesktopPlans } from './desktop-plans';
+import { addReplay } from './replay-events';
 import { rotateKeys } from './rotate-keys';
 import {
   counted,
@@ -229,9 +230,9 @@ export function buildProgram(context: ProgramContext): Command {
       );
     });
 
-  program
-    .command('event')
-    .description('speak as a broker does, for trying things out')
+  const events = program.command('events').alias('event').description('speak as a broker does, for trying things out');
+  addReplay(events, answer);
+  events
     .command('send')
     .description('send a signed webhook')
     .addArgument(new Argument('<type>', 'the event, `vdc.session.` may be left out').argParser(eventType))
@@ -241,8 +242,9 @@ export function buildProgram(context: ProgramContext): Command {
     .action((type: BrokerEventType, desktopId: string, options: { connection: string; reason?: string }) =>
       answer(async ({ url, webhookSecret }) => {
         const { connection, reason } = options;
+        const source = 'dormouse-cli';
         const data = { desktopId, connectionId: connection, ...(reason === undefined ? {} : { reason }) };
-        const value = await sendWebhook({ url, secret: await webhookSecret() }, { type, source: 'dormouse-cli', data });
+        const value = await sendWebhook({ url, secret: await webhookSecret(source) }, { type, source, data });
         return { value, text: showAnswer(value) };
       }),
     );

@@ -8,6 +8,7 @@ import type {
   OperationView,
   Page,
   PoolView,
+  RehearsedView,
 } from '@dormouse/ledger';
 import type { JsonObject } from '@dormouse/session';
 import { errorOf, reach } from './problem';
@@ -73,6 +74,11 @@ export class ApiClient {
 
   cancel(operationId: string, reason: string): Promise<OperationView> {
     return this.call('POST', `/v1/operations/${encodeURIComponent(operationId)}/cancel`, { reason });
+  }
+
+  /** What events would lead to if they came now, one after the other. @param events CloudEvents */
+  async rehearse(events: readonly JsonObject[]): Promise<readonly RehearsedView[]> {
+    return (await this.call<{ items: readonly RehearsedView[] }>('POST', '/v1/events/rehearse', { events })).items;
   }
 
   operation(id: string): Promise<OperationView> {

@@ -27,10 +27,18 @@ export interface DormouseConfig {
   readonly apiPort: number | null;
   readonly adminKey: string | null;
   readonly webhookSecrets: readonly string[] | null;
+  readonly brokerSecrets: readonly BrokerSecret[];
   readonly accelerator: 'auto' | 'kvm' | 'tcg';
   readonly qemuBinary: string;
   readonly logLevel: LogLevel;
   readonly logFormat: 'pretty' | 'json';
+}
+
+/** One secret of a broker; it may have several. */
+export interface BrokerSecret {
+  /** The CloudEvents `source` of its events. */
+  readonly source: string;
+  readonly secret: string;
 }
 
 export type LogLevel = NonNullable<Values['LOG_LEVEL']>;
@@ -65,6 +73,7 @@ export function loadConfig(environment: Environment = process.env): DormouseConf
     apiPort: values.API_PORT,
     adminKey: values.ADMIN_KEY,
     webhookSecrets: values.WEBHOOK_SECRETS && Object.freeze(values.WEBHOOK_SECRETS),
+    brokerSecrets: Object.freeze(values.BROKER_SECRETS ?? []),
     accelerator: values.ACCEL ?? 'auto',
     qemuBinary: values.QEMU_BINARY ?? 'qemu-system-x86_64',
     logLevel: values.LOG_LEVEL ?? 'info',

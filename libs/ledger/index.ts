@@ -38,5 +38,6 @@ export type {
   OperationView,
   Page,
   PoolView,
+  RehearsedView,
   StormView,
 } from './views';

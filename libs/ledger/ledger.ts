@@ -50,6 +50,7 @@ import { sweepRetention } from './retention';
 import { listDesktops, listOperations, viewCheckpoint, viewDesktop, viewOperation } from './reading';
 import { forgetOldMessages, requeueForgotten } from './upkeep';
 import { receiveEvent } from './receive-event';
+import { rehearse } from './rehearse';
 import { registerDesktop } from './register-desktop';
 import { graceElapsed, request } from './requests';
 import { Transactions } from './transactions';
@@ -62,6 +63,7 @@ import type {
   OperationView,
   Page,
   PoolView,
+  RehearsedView,
 } from './views';
 import {
   advance,
@@ -312,6 +314,11 @@ export class SessionLedger {
   /** Keeps the answer of a request for a day; null when the next one is to be done as if it were the first. */
   endRepeatable(request: RepeatableRequest, answer: RepeatableAnswer | null): Promise<void> {
     return endRepeatable(this.transactions, request, answer);
+  }
+
+  /** What webhooks would lead to if they came now, one after the other. Nothing is changed. */
+  rehearse(deliveries: readonly Delivery[]): Promise<readonly RehearsedView[]> {
+    return rehearse(this.transactions, deliveries);
   }
 
   /** A worker says that it serves this host; to be said again every few seconds. */

@@ -1,5 +1,7 @@
 import type {
   AbsenceCause,
+  BrokerEventType,
+  Decision,
   Doubt,
   EndedStatus,
   Hindrance,
@@ -70,6 +72,20 @@ export interface ExplanationView {
   };
   readonly next: { readonly what: Next['what']; readonly when: Next['when']; readonly at: string | null };
   readonly hindrances: readonly Hindrance[];
+}
+
+/** What a webhook would lead to. */
+export interface RehearsedView {
+  readonly webhookId: string;
+  readonly type: BrokerEventType;
+  /** Null: it speaks of the broker itself. */
+  readonly desktopId: string | null;
+  readonly outcome: Decision['outcome'] | 'duplicate';
+  readonly explanation: string;
+  /** What the desktop would be then. */
+  readonly state: MachineState | null;
+  readonly graceDeadline: string | null;
+  readonly operations: readonly { readonly kind: OperationKind; readonly becomes: 'pending' | EndedStatus }[];
 }
 
 export interface OperationView {

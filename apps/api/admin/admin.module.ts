@@ -2,6 +2,7 @@ import { Module } from '@nestjs/common';
 import { AccessModule } from '../access';
 import { CheckpointsController } from './checkpoints.controller';
 import { DesktopsController } from './desktops.controller';
+import { EventsController } from './events.controller';
 import { HoldsController } from './holds.controller';
 import { HostsController } from './hosts.controller';
 import { KeysController } from './keys.controller';
@@ -20,6 +21,7 @@ import { RotateKeysUsecase } from './rotate-keys.usecase';
     PoolsController,
     HostsController,
     KeysController,
+    EventsController,
   ],
   providers: [RegisterDesktopUsecase, RotateKeysUsecase],
 })

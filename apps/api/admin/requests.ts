@@ -3,7 +3,7 @@ import { identifierPattern, isIdentifier } from '@dormouse/session';
 import { Injectable, type PipeTransform } from '@nestjs/common';
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
-import { IsBoolean, IsInt, IsISO8601, IsObject, IsOptional, Length, Matches, Max, Min } from 'class-validator';
+import { ArrayMaxSize, IsArray, IsBoolean, IsInt, IsISO8601, IsObject, IsOptional, Length, Matches, Max, Min } from 'class-validator';
 
 export const defaultPool = 'default';
 const longestReason = 500;
@@ -73,6 +73,13 @@ export class RestoreRequest extends ReasonRequest {
   @IsOptional()
   @Length(1, 64)
   checkpointId?: string;
+}
+
+export class RehearseRequest {
+  @ApiProperty({ type: 'array', items: { type: 'object', description: 'A CloudEvents 1.0 event' }, maxItems: 1_000 })
+  @IsArray()
+  @ArrayMaxSize(1_000)
+  events!: unknown[];
 }
 
 export class RotateKeysRequest extends ReasonRequest {

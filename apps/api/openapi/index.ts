@@ -14,5 +14,6 @@ export {
   ProblemBody,
 } from './bodies';
 export { ExplanationBody } from './explanation-body';
+export { RehearsalBody } from './rehearsal-body';
 export { PoolBody } from './pool-body';
 export { serveOpenApi } from './document';
