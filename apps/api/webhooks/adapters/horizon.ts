@@ -41,8 +41,7 @@ const meanings: Readonly<Record<string, readonly BrokerEventType[]>> = {
 };
 
 function attributesOf(message: unknown): Readonly<Record<string, unknown>> {
-  if (typeof message === 'object' && message !== null && 'EventType' in message)
-    return message as Record<string, unknown>;
+  if (typeof message === 'object' && message !== null && 'EventType' in message) return message;
   throw new DormouseError('EVENT_MALFORMED', 'an event of Horizon is an object with an EventType', {
     field: 'EventType',
   });
