@@ -37,7 +37,7 @@ export class QemuWake implements Wake {
 }
 
 /** Waits for the guest's agent and sets the guest's clock, which has stood still. @throws GUEST_UNRESPONSIVE */
-async function setGuestClock(directory: RunDirectory, patienceMs: number): Promise<void> {
+export async function setGuestClock(directory: RunDirectory, patienceMs: number): Promise<void> {
   const agent = await GuestAgent.connect(directory.socket(socketNames.agent));
   try {
     await agent.synchronise(patienceMs);

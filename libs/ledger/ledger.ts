@@ -71,6 +71,7 @@ import {
   beginRelease,
   finish,
   guestRan,
+  linger,
   progress,
   reportMachine,
 } from './worker-reports';
@@ -151,6 +152,11 @@ export class SessionLedger {
   /** The manifest is verified durable. Reads presence again; true: the state is `resident`. False: thaw the guest. */
   commitCheckpoint(fence: Fence, facts: CheckpointFacts): Promise<boolean> {
     return commitCheckpoint(this.transactions, fence, facts);
+  }
+
+  /** The desktop is resident. A time: leave it, a worker is called then. Null: go on with `beginRelease`. */
+  linger(fence: Fence): Promise<Date | null> {
+    return linger(this.transactions, fence);
   }
 
   /** Reads presence a last time; true: end QEMU, there is no way back but a restore. The phase is `release`. */

@@ -3,7 +3,7 @@ import { DesktopEntity, OperationEntity } from '@dormouse/persistence';
 import { firstPhase, type Decision, type Effect, type JsonObject, type Session } from '@dormouse/session';
 import { shredKey } from './data-keys';
 import type { LoadedDesktop } from './loaded-desktop';
-import { graceJob, operationJob } from './outbox';
+import { graceJob, operationJob, resumeJob } from './outbox';
 import { insertRow, updateRow } from './rows';
 import type { LedgerTransaction } from './transactions';
 
@@ -96,6 +96,13 @@ async function writeEffect(
         await updateRow(manager, OperationEntity, operation, { cancelRequestedAt: now, error: effect.because });
       }
       return;
+    case 'resume_operation': {
+      if (operation === null) return;
+      // Whoever looks for operations that nobody holds leaves it alone until then.
+      const at = new Date(effect.atMs);
+      await updateRow(manager, OperationEntity, operation, { leaseExpiresAt: at });
+      return resumeJob(transaction, operation, at);
+    }
     case 'schedule_grace':
       return graceJob(transaction, { desktopId: row.id, generation: effect.generation, at: new Date(effect.atMs) });
     case 'unschedule_grace':

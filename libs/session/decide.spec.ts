@@ -70,8 +70,9 @@ const restoreOf = (id: string, current = false): SessionEvent => ({
   requestedBy: 'anna',
   checkpoint: { id, current },
 });
-const report = (type: 'claimed' | 'switchover_reached' | 'checkpoint_durable' | 'release_reached' | 'guest_ran') =>
-  ({ type, generation: 7 }) as const;
+const report = (
+  type: 'claimed' | 'switchover_reached' | 'checkpoint_durable' | 'linger_asked' | 'release_reached' | 'guest_ran',
+) => ({ type, generation: 7 }) as const;
 const finished = (status: 'succeeded' | 'failed' | 'cancelled', code?: 'CHECKPOINT_CORRUPT' | 'STORAGE_FULL') =>
   ({
     type: 'operation_finished',
@@ -99,6 +100,7 @@ const eventOf: Record<Exclude<Signal, 'unchanged'>, SessionEvent> = {
   phaseReached: { type: 'phase_reached', generation: 7, phase: 'commit' },
   switchoverReached: report('switchover_reached'),
   checkpointDurable: report('checkpoint_durable'),
+  lingerAsked: report('linger_asked'),
   releaseReached: report('release_reached'),
   guestRan: report('guest_ran'),
   succeeded: finished('succeeded'),
@@ -272,6 +274,40 @@ describe('a logoff', () => {
       const { session } = decided(sessionIn(state, { absence, loggedOff: true }), request(kind));
       expect(session).toMatchObject({ absence: null, loggedOff: false });
     }
+  });
+});
+
+describe('a desktop that lingers', () => {
+  const lingering: Pool = { ...pool, policy: { ...policy, lingerMs: 60_000 } };
+  const asked = report('linger_asked');
+  const save = { ...operation('save', 'commit'), requestedBy: 'policy' };
+  const resident = (changes: object = {}) =>
+    sessionIn('resident', { machineSinceMs: nowMs, operation: { ...save, ...changes } });
+
+  test('stays in memory until its time is over, and is then let go', () => {
+    const { session, effects, outcome } = decide(resident(), asked, lingering, nowMs);
+    expect(outcome).toBe('applied');
+    expect(session).toMatchObject({ machine: 'resident', operation: { phase: 'linger' } });
+    expect(effects).toEqual([{ type: 'resume_operation', generation: 7, atMs: nowMs + 60_000 }]);
+    expect(decide(session, asked, lingering, nowMs + 60_000).outcome).toBe('ignored');
+    const released = decide(session, report('release_reached'), lingering, nowMs + 60_000);
+    expect(released.session.operation?.phase).toBe('release');
+  });
+
+  test('is taken up at once for a user who returns, and for whoever wants it away', () => {
+    const lingers = resident({ phase: 'linger' });
+    const resume = { type: 'resume_operation', generation: 7, atMs: nowMs };
+    const back = decide(lingers, connect(), lingering, nowMs);
+    expect(back.effects).toEqual([expect.objectContaining({ type: 'request_cancel' }), resume]);
+    expect(decide(back.session, asked, lingering, nowMs).outcome).toBe('refused');
+    const pushed = decide(lingers, { ...request('save'), force: true } as SessionEvent, lingering, nowMs);
+    expect(pushed.effects).toEqual([resume]);
+    expect(decide(pushed.session, asked, lingering, nowMs).outcome).toBe('ignored');
+  });
+
+  test('is one that was saved by itself: who asks for a save wants the memory', () => {
+    expect(decide(resident({ requestedBy: 'anna' }), asked, lingering, nowMs).outcome).toBe('ignored');
+    expect(decide(resident(), asked, pool, nowMs).outcome).toBe('ignored');
   });
 });
 

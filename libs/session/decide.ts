@@ -20,6 +20,7 @@ const reportSignals = {
   phase_reached: 'phaseReached',
   switchover_reached: 'switchoverReached',
   checkpoint_durable: 'checkpointDurable',
+  linger_asked: 'lingerAsked',
   release_reached: 'releaseReached',
   guest_ran: 'guestRan',
 } as const;

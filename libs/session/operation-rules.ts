@@ -2,8 +2,8 @@ import type { ErrorCode } from '@dormouse/errors';
 import type { MachineState } from './machine-states';
 import type { OperationPhase } from './operations';
 import { occupancy } from './presence';
-import { calledOffBecause, errorOf, objection, refused, stays, type Question, type Rule } from './rule';
-import { brokerActor, type Decision, type OpenOperation, type Session } from './session';
+import { calledOffBecause, earlyTimerMs, errorOf, objection, refused, stays, type Question, type Rule } from './rule';
+import { brokerActor, policyActor, type Decision, type OpenOperation, type Session } from './session';
 import {
   applied,
   bootIfPresent,
@@ -86,6 +86,21 @@ export const operationRules = {
             'the checkpoint is durable and nobody is there',
           ),
     ),
+
+  lingerOrNot: (question) => {
+    const { pool, nowMs } = question;
+    return unlessCalledOff(question, (session) => {
+      const { operation, machineSinceMs, generation } = session;
+      const untilMs = machineSinceMs + (pool.policy.lingerMs ?? 0);
+      const byItself = operation?.requestedBy === policyActor && !operation.forced;
+      if (operation?.phase === 'release' || !byItself || untilMs <= nowMs + earlyTimerMs) {
+        return stays(session, 'ignored', 'the machine need not be kept');
+      }
+      const resume = { type: 'resume_operation', generation, atMs: untilMs } as const;
+      const step = change(inOperation(session, { phase: 'linger' }), {}, resume);
+      return applied(step, 'the desktop is saved and stays in memory for a while, in case its user returns');
+    });
+  },
 
   letGo: (question) => {
     if (question.session.operation?.phase === 'release') {

@@ -14,6 +14,7 @@ const full: PoolPolicy = {
   keepCheckpoints: 3,
   keepCheckpointsForMs: 86_400_000,
   minResidencyMs: 5_000,
+  lingerMs: 30_000,
   logoff: { action: 'power-off', settleMs: 2_000 },
   neverSave: false,
   storm: { percent: 50, withinMs: 30_000, atLeast: 5, graceMs: 900_000, perMinute: 10 },

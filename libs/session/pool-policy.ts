@@ -23,6 +23,11 @@ export interface PoolPolicy extends GraceTerms {
   readonly keepCheckpointsForMs?: number;
   /** After a wake the desktop stays up at least this long. */
   readonly minResidencyMs?: number;
+  /**
+   * A desktop that was saved by itself stays in memory for this long, standing still: a user who returns meanwhile has it at
+   * once, as it was.
+   */
+  readonly lingerMs?: number;
   /** What a logoff leads to. Without it a logoff is a disconnect like any other. */
   readonly logoff?: LogoffPolicy;
   /** Nothing is put to sleep by itself, and by people only when they force it. */
@@ -83,6 +88,7 @@ const policy = z.strictObject({
   keepCheckpoints: whole(1, 100),
   keepCheckpointsForMs: whole(0, 3_650 * dayMs).optional(),
   minResidencyMs: grace.optional(),
+  lingerMs: whole(0, dayMs).optional(),
   logoff: z
     .strictObject({ action: z.enum(['power-off', 'save']), settleMs: whole(2_000, 5_000).default(3_000) })
     .optional(),

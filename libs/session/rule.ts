@@ -13,6 +13,9 @@ export interface Question {
   readonly nowMs: number;
 }
 
+/** Timers fire a little early when two clocks differ; later than this before the deadline counts as reached. */
+export const earlyTimerMs = 100;
+
 export type Rule = (question: Question) => Decision;
 
 export function refused(session: Session, code: ErrorCode, message: string): Decision {

@@ -1,13 +1,10 @@
-import { brokerActor, policyActor, type Decision, type GoingBack, type OpenOperation, type Session } from './session';
+import { brokerActor, policyActor, type Decision, type Effect, type GoingBack, type OpenOperation } from './session';
 import { planFor, type Plan, type Wait } from './plan';
-import { calledOffBecause, errorOf, objection, refused, stays, type Question, type Rule } from './rule';
+import { calledOffBecause, earlyTimerMs, errorOf, objection, refused, stays, type Question, type Rule } from './rule';
 import { applied, change, disarm, end, from, open, settled, settledAnew, triedAgain, withoutMachine } from './steps';
 import { answers, type RuleName, type Signal } from './transitions';
 import { machineStateNames } from './machine-states';
 import { occupancy } from './presence';
-
-/** Timers fire a little early when two clocks differ; later than this before the deadline counts as reached. */
-const earlyTimerMs = 100;
 
 /** Rules for what users, operators and time do. */
 export const sessionRules = {
@@ -24,9 +21,10 @@ export const sessionRules = {
 
   join: ({ session }) => stays(session, 'joined', 'what was asked for is under way already'),
 
-  joinSave: ({ session, event }) => {
+  joinSave: (question) => {
+    const { session, event } = question;
     const { operation } = session;
-    if (forces(event) && operation?.cancelRequested === false) return joinedByForce(session, operation);
+    if (forces(event) && operation?.cancelRequested === false) return joinedByForce(question, operation);
     if (occupancy(session.presence) === 'present' && operation?.forced !== true) return objected(session);
     if (operation?.cancelRequested === true) {
       return refused(session, 'DESKTOP_BUSY', 'the save under way is being called off; try again when it has ended');
@@ -205,7 +203,7 @@ export const sessionRules = {
   openStop: (question) => {
     const { session } = question;
     if (session.operation !== null) {
-      if (forces(question.event)) return joinedByForce(session, session.operation);
+      if (forces(question.event)) return joinedByForce(question, session.operation);
       return stays(session, 'joined', 'the desktop is being stopped already');
     }
     if (session.machine === 'quarantined') return requested(question, 'quarantined', 'what is left of it is stopped');
@@ -274,9 +272,16 @@ function askedToCancel(question: Question): Decision {
       from(session),
       { operation: { ...session.operation, cancelRequested: true, forced: false } },
       { type: 'request_cancel', generation: session.generation, because },
+      ...takenUpNow(question),
     ),
     `${because.message}: the worker is asked to call the save off`,
   );
+}
+
+/** While a saved desktop lingers no worker is at it: one has to be called. */
+function takenUpNow({ session, nowMs }: Question): Effect[] {
+  if (session.operation?.phase !== 'linger') return [];
+  return [{ type: 'resume_operation', generation: session.generation, atMs: nowMs }];
 }
 
 function whyCalledOff({ event, signal }: Question): string {
@@ -311,8 +316,8 @@ function namedAnother(event: Question['event']): string | null {
 }
 
 /** The open operation is forced from now on. */
-function joinedByForce(session: Session, operation: OpenOperation): Decision {
-  const forced = change(from(session), { operation: { ...operation, forced: true } });
+function joinedByForce(question: Question, operation: OpenOperation): Decision {
+  const forced = change(from(question.session), { operation: { ...operation, forced: true } }, ...takenUpNow(question));
   return { ...applied(forced, `the ${operation.kind} under way no longer minds who is there`), outcome: 'joined' };
 }
 

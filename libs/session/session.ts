@@ -151,6 +151,7 @@ export type SessionEvent =
   | { readonly type: 'phase_reached'; readonly generation: number; readonly phase: OperationPhase }
   | { readonly type: 'switchover_reached'; readonly generation: number }
   | { readonly type: 'checkpoint_durable'; readonly generation: number }
+  | { readonly type: 'linger_asked'; readonly generation: number }
   | { readonly type: 'release_reached'; readonly generation: number }
   | { readonly type: 'guest_ran'; readonly generation: number }
   | {
@@ -182,6 +183,8 @@ export type Effect =
       readonly unclaimed: boolean;
     }
   | { readonly type: 'request_cancel'; readonly generation: number; readonly because: RecordedError }
+  /** Its worker has left it; one is to take it up again then. */
+  | { readonly type: 'resume_operation'; readonly generation: number; readonly atMs: number }
   | { readonly type: 'schedule_grace'; readonly generation: number; readonly atMs: number }
   | { readonly type: 'unschedule_grace'; readonly generation: number }
   | { readonly type: 'remove_desktop' };

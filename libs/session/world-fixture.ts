@@ -14,7 +14,7 @@ const base: PoolPolicy = { graceMs: 10_000, keepCheckpoints: 2 };
 const policies: readonly PoolPolicy[] = [
   base,
   { ...base, graceMsByReason: { idle: 0, network: 60_000 }, logoff: { action: 'power-off', settleMs: 3_000 } },
-  { ...base, minResidencyMs: 20_000, logoff: { action: 'save', settleMs: 3_000 } },
+  { ...base, minResidencyMs: 20_000, lingerMs: 15_000, logoff: { action: 'save', settleMs: 3_000 } },
   { ...base, neverSave: true },
 ];
 
@@ -29,6 +29,8 @@ export class World {
     ...operationKindNames.flatMap((kind) => ['succeeded', 'failed', 'cancelled'].map((how) => `${kind} ${how}`)),
     ...['grace', 'settling', 'residency', 'storm', 'hold'].map((wait) => `waits for ${wait}`),
     'stops a desktop whose user has logged off',
+    'lingers',
+    'is back while it lingers',
   ]);
 
   readonly seen = new Set<string>();
@@ -37,6 +39,8 @@ export class World {
   private nowMs = 1_000_000;
   /** Timers that are set: when each fires, by its generation. */
   private readonly timers = new Map<number, number>();
+  /** When a worker takes up what was left to it. */
+  private resumesAtMs = 0;
   /** A QEMU of this desktop is there. */
   private live = false;
   private readonly saving = { durable: false, letGo: false };
@@ -98,6 +102,7 @@ export class World {
   comesToRest(): void {
     for (const event of this.onTheirWay.splice(0)) this.deliver(event);
     for (let turn = 0; turn < 50; turn += 1) {
+      if (this.session.operation?.phase === 'linger') this.nowMs = Math.max(this.nowMs, this.resumesAtMs);
       if (this.session.operation !== null) this.work('succeeds');
       else if (this.timers.size > 0) this.timerFires();
       else {
@@ -181,15 +186,25 @@ export class World {
     if (operation === null) return;
     if (operation.status === 'pending') return this.claim();
     const { kind, phase } = operation;
+    if (phase === 'linger' && this.nowMs < this.resumesAtMs) return;
     const isGone = kind === 'save' && !this.live && phase !== 'release';
     if (outcome === 'fails' || isGone) return this.finish('failed', isGone ? 'MACHINE_GONE' : 'STORAGE_FULL');
     if (outcome === 'gives up' || operation.cancelRequested) return this.finish('cancelled');
     if (phase === 'capture') return this.risks({ type: 'switchover_reached', generation });
     if (phase === 'switchover') return this.risks({ type: 'checkpoint_durable', generation });
-    if (phase === 'commit') return this.risks({ type: 'release_reached', generation });
+    if ((phase === 'commit' || phase === 'linger') && !this.lingers())
+      this.risks({ type: 'release_reached', generation });
+    if (machine === 'resident' && phase !== 'release') return;
     if (phase === 'place') return void this.tell({ type: 'phase_reached', generation, phase: 'wake' });
     if (machine === 'restoring') return void this.tell({ type: 'guest_ran', generation });
     return this.finish('succeeded');
+  }
+
+  /** Whether the worker is to leave the desktop in memory for a while. */
+  private lingers(): boolean {
+    const { outcome } = this.tell({ type: 'linger_asked', generation: this.session.generation });
+    if (outcome === 'applied') this.seen.add('lingers');
+    return outcome === 'applied';
   }
 
   private claim(): void {
@@ -271,6 +286,11 @@ export class World {
         return;
       case 'request_cancel':
         return;
+      case 'resume_operation':
+        assert.equal(this.session.operation?.phase, 'linger', 'a worker is called for what another has');
+        if (this.session.operation.cancelRequested) this.seen.add('is back while it lingers');
+        this.resumesAtMs = effect.atMs;
+        return;
       case 'remove_desktop':
         this.session = this.registered(this.session.generation);
     }
@@ -307,6 +327,9 @@ export class World {
     if (held === 'never') assert.equal(session.operation, null);
     if (held === 'always' || session.operation !== null) assert.equal(session.operation?.kind, operation);
 
+    const { operation: open } = session;
+    const isWantedNow = open?.phase === 'linger' && (open.cancelRequested || open.forced);
+    assert(!isWantedNow || this.resumesAtMs <= this.nowMs, 'nobody is called for a desktop that lingers');
     const hasDeadline = session.machine === 'grace' || session.machine === 'save-failed';
     assert.equal(session.deadlineMs !== null, hasDeadline, `${session.machine} and its deadline`);
     assert.equal(this.timers.size, hasDeadline ? 1 : 0, 'timers');

@@ -16,7 +16,7 @@ const movers = {
     'cancelAsked',
   ],
   'Worker of the operation': [
-    ...(['claimed', 'switchoverReached', 'checkpointDurable', 'releaseReached', 'guestRan'] as const),
+    ...(['claimed', 'switchoverReached', 'checkpointDurable', 'lingerAsked', 'releaseReached', 'guestRan'] as const),
     ...(['succeeded', 'failed', 'cancelled'] as const),
   ],
   'Census of the host': ['foundAbsent', 'foundRunning'],

@@ -82,6 +82,60 @@ test('a logoff powers off: a stop in the queue of the host', async () => {
   expect(await fixture.ledger.viewDesktop(id)).toMatchObject({ state: 'off', lastError: null });
 });
 
+describe('a desktop that lingers', () => {
+  const lingerMs = 5 * minuteMs;
+  const resumes = async (id: string) =>
+    (await fixture.outbox(id)).filter(({ jobId }) => /^save-.*-\d+-\d+$/.test(jobId));
+
+  beforeEach(() => putPool({ lingerMs }));
+
+  test('is in nobody’s hands, found by no sweep, and let go by whoever is called when its time is over', async () => {
+    const { desktopId, operationId, generation } = await fixture.lingering('lingers');
+    const [resume] = await resumes(desktopId);
+    expect(resume).toMatchObject({ queue: 'host.host-1', runAt: new Date(fixture.nowMs + lingerMs) });
+    fixture.nowMs += lingerMs - 1_000;
+    const before = await fixture.outbox(desktopId);
+    await fixture.ledger.requeueForgotten({ waitingMs: 0, overdueMs: 0 });
+    expect(await fixture.outbox(desktopId)).toEqual(before);
+
+    fixture.nowMs += 1_000;
+    const successor = await fixture.ledger.claim(operationId, generation, 'worker-2', 15_000);
+    expect(successor).toMatchObject({ takenOver: true, desktop: { state: 'resident' } });
+    expect(await fixture.ledger.linger(successor!.fence)).toBeNull();
+    expect(await fixture.ledger.beginRelease(successor!.fence)).toBe(true);
+    await fixture.ledger.finish(successor!.fence, { status: 'succeeded' });
+    expect(await fixture.state(desktopId)).toBe('saved');
+  });
+
+  test('that is claimed too early lingers on', async () => {
+    const { desktopId, operationId, generation } = await fixture.lingering('lingers-on');
+    const early = await fixture.ledger.claim(operationId, generation, 'worker-2', 15_000);
+    expect(await fixture.ledger.linger(early!.fence)).toEqual(new Date(fixture.nowMs + lingerMs));
+    expect(await fixture.ledger.viewDesktop(desktopId)).toMatchObject({
+      state: 'resident',
+      operation: { phase: 'linger' },
+    });
+  });
+
+  test('is taken up at once when its user returns, and runs on with its old checkpoint gone', async () => {
+    const { desktopId, operationId, generation } = await fixture.lingering('lingers-and-back');
+    await fixture.send(desktopId, 'reconnected');
+    expect((await resumes(desktopId)).at(-1)).toMatchObject({ runAt: new Date(fixture.nowMs) });
+    const { fence } = (await fixture.ledger.claim(operationId, generation, 'worker-2', 15_000))!;
+    expect(await fixture.ledger.linger(fence)).toBeNull();
+    expect(await fixture.ledger.beginRelease(fence)).toBe(false);
+    await fixture.ledger.finish(fence, { status: 'cancelled' });
+    expect(await fixture.ledger.viewDesktop(desktopId)).toMatchObject({ state: 'running', checkpointId: null });
+  });
+
+  test('is let go at once when somebody wants it away', async () => {
+    const { desktopId } = await fixture.lingering('lingers-no-more');
+    const forced = { kind: 'save', reason: 'shutdown', requestedBy: 'anna', force: true } as const;
+    expect(await fixture.ledger.request(desktopId, forced)).toMatchObject({ joined: true });
+    expect((await resumes(desktopId)).at(-1)).toMatchObject({ runAt: new Date(fixture.nowMs) });
+  });
+});
+
 describe('a hold', () => {
   const hold = (id: string, ms: number | null) =>
     fixture.ledger.holdDesktop(id, {

@@ -49,6 +49,8 @@ class PolicyBody {
   @ApiProperty({ required: false, description: 'Besides those, durable checkpoints younger than this are kept' })
   keepCheckpointsForMs?: number;
   @ApiProperty({ required: false, description: 'After a wake it stays up at least this long' }) minResidencyMs?: number;
+  @ApiProperty({ required: false, description: 'Once saved it stays in memory this long, in case its user returns' })
+  lingerMs?: number;
   @ApiProperty({ required: false, description: 'Without it a logoff is a disconnect like any other' })
   logoff?: LogoffPolicyBody;
   @ApiProperty({ required: false, description: 'Put to sleep only when somebody forces it' }) neverSave?: boolean;
