@@ -54,6 +54,7 @@ const goingBack =
 interface CommandOptions {
   readonly reason: string;
   readonly force?: boolean;
+  readonly fresh?: boolean;
   readonly checkpoint?: string;
 }
 
@@ -107,6 +108,7 @@ export function buildProgram(context: ProgramContext): Command {
       .description(description)
       .option('--reason <text>', 'goes into the audit log', 'asked for on the command line');
     if (command === 'save' || command === 'stop') line.option('--force', 'also when a user is connected');
+    if (command === 'save') line.option('--fresh', 'not content with one under way that may be called off');
     if (command === 'restore') line.option('--checkpoint <id>', goingBack);
     line.action((id: string, { checkpoint: checkpointId, ...options }: CommandOptions) =>
       answer(async ({ client }) => {

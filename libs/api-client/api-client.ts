@@ -24,6 +24,7 @@ export type DesktopCommand = 'start' | 'save' | 'restore' | 'stop';
 export interface CommandBody {
   readonly reason: string;
   readonly force?: boolean;
+  readonly fresh?: boolean;
   readonly checkpointId?: string;
 }
 
@@ -49,7 +50,7 @@ export class ApiClient {
     await this.call('DELETE', desktopPath(id));
   }
 
-  /** @param body `force` for save and stop; `checkpointId` for restore: another than its own loses what came after it */
+  /** @param body `force` for save and stop; `fresh` for save; `checkpointId` for restore: another than its own loses what came after it */
   command(id: string, command: DesktopCommand, body: CommandBody): Promise<OperationView> {
     return this.call('POST', `${desktopPath(id)}/${command}`, body);
   }

@@ -60,6 +60,7 @@ export function asOperationView(row: OperationEntity): OperationView {
     generation: row.generation,
     reason: row.reason,
     requestedBy: row.requestedBy,
+    again: row.again,
     hostId: row.hostId,
     workerId: row.workerId,
     attempt: row.attempt,

@@ -81,5 +81,6 @@ function openOperationOf(operation: OperationEntity): OpenOperation {
     cancelRequested: operation.cancelRequestedAt !== null,
     forced: operation.forced,
     goingBack: (operation.input?.goingBack ?? null) as GoingBack | null,
+    again: operation.again,
   };
 }

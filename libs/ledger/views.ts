@@ -1,5 +1,6 @@
 import type {
   AbsenceCause,
+  Again,
   BrokerEventType,
   Decision,
   Doubt,
@@ -97,6 +98,8 @@ export interface OperationView {
   readonly generation: number;
   readonly reason: string;
   readonly requestedBy: string;
+  /** Who wants one more, in case this one does not put the desktop to sleep. */
+  readonly again: Again | null;
   readonly hostId: string | null;
   readonly workerId: string | null;
   /** How often a worker has taken it. */

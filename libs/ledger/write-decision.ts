@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import { DesktopEntity, OperationEntity } from '@dormouse/persistence';
 import { firstPhase, type Decision, type Effect, type JsonObject, type Session } from '@dormouse/session';
 import { shredKey } from './data-keys';
@@ -56,12 +57,15 @@ function dateOf(epochMs: number | null): Date | null {
 async function writeOperation({ manager, now }: LedgerTransaction, { operation }: LoadedDesktop, session: Session) {
   const decided = session.operation;
   if (operation === null || decided === null) return;
-  const { phase, status, forced } = operation;
-  if (phase === decided.phase && status === decided.status && forced === decided.forced) return;
+  const { phase, status, forced, again } = operation;
+  const { again: wanted } = decided;
+  const isSame = phase === decided.phase && status === decided.status && forced === decided.forced;
+  if (isSame && isDeepStrictEqual(again, wanted)) return;
   await updateRow(manager, OperationEntity, operation, {
     phase: decided.phase,
     status: decided.status,
     forced: decided.forced,
+    again: wanted,
     ...(operation.phase === decided.phase ? {} : { phaseSince: now }),
   });
 }
@@ -130,6 +134,7 @@ async function openOperation(
     requestedBy: effect.requestedBy,
     cancelRequestedAt: null,
     forced: effect.forced,
+    again: null,
     hostId: desktop.hostId,
     workerId: null,
     leaseExpiresAt: null,

@@ -52,7 +52,16 @@ function sessionIn(machine: MachineState, changes: Partial<Session> = {}): Sessi
 
 function operation(kind: OperationKind, phase: OperationPhase = firstPhase(kind), claimed = true) {
   const status = claimed ? ('active' as const) : ('pending' as const);
-  return { kind, phase, status, requestedBy: brokerActor, cancelRequested: false, forced: false, goingBack: null };
+  return {
+    kind,
+    phase,
+    status,
+    requestedBy: brokerActor,
+    cancelRequested: false,
+    forced: false,
+    goingBack: null,
+    again: null,
+  };
 }
 
 function broker(type: BrokerEvent['type'], fields: object = {}): SessionEvent {
@@ -273,6 +282,49 @@ describe('a logoff', () => {
     ] as const) {
       const { session } = decided(sessionIn(state, { absence, loggedOff: true }), request(kind));
       expect(session).toMatchObject({ absence: null, loggedOff: false });
+    }
+  });
+});
+
+describe('a save that is wanted besides the one under way', () => {
+  const fresh = (requestedBy = 'anna', force = false) =>
+    ({ type: 'request', kind: 'save', reason: 'test', requestedBy, force, fresh: true }) as const;
+
+  test.each(['saving', 'committing', 'resident'] as const)(
+    '%s: follows when that one is called off or fails, once',
+    (state) => {
+      const first = settle(sessionIn(state), fresh());
+      expect(first.outcome).toBe('joined');
+      const { session } = settle(first.session, fresh('bob'));
+      expect(session.operation?.again).toEqual({ requestedBy: 'anna', reason: 'test', forced: false });
+      for (const ending of [finished('cancelled'), finished('failed', 'STORAGE_FULL')]) {
+        const ended = settle(session, ending);
+        expect(ended.session).toMatchObject({
+          machine: 'queued',
+          operation: { kind: 'save', requestedBy: 'anna', again: null },
+        });
+        const { generation } = ended.session;
+        const begun = settle(ended.session, { type: 'claimed', generation }).session;
+        expect(settle(begun, { ...ending, generation }).session.operation).toBeNull();
+      }
+    },
+  );
+
+  test('is content with one that puts the desktop to sleep, and with one that waits', () => {
+    const releasing = sessionIn('resident', { operation: operation('save', 'release') });
+    const { session } = settle(releasing, fresh());
+    expect(settle(session, finished('succeeded')).session).toMatchObject({ machine: 'saved', operation: null });
+    expect(settle(sessionIn('queued'), fresh()).session.operation?.again).toBeNull();
+  });
+
+  test('is not begun while a user is there, unless it is forced, and not by force for one who has come since', () => {
+    const asked = (session: Session, again: SessionEvent) => settle(session, again).session;
+    const isBegun = (session: Session) => settle(session, finished('cancelled')).session.machine === 'queued';
+    const back = settle(sessionIn('saving'), connect()).session;
+    expect(settle(back, fresh()).refusal).toMatchObject({ code: 'USER_PRESENT' });
+    expect(isBegun(asked(back, fresh('anna', true)))).toBe(true);
+    for (const again of [fresh(), fresh('anna', true)]) {
+      expect(isBegun(settle(asked(sessionIn('saving'), again), connect()).session)).toBe(false);
     }
   });
 });

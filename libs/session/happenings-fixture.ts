@@ -19,6 +19,7 @@ export type Happening =
       readonly do: 'request';
       readonly kind: OperationKind;
       readonly force: boolean;
+      readonly fresh: boolean;
       readonly checkpoint: 'own' | 'other' | null;
     }
   | { readonly do: 'cancel' }
@@ -87,6 +88,7 @@ function requestHappening(dice: Dice): Happening {
     do: 'request',
     kind: dice.of(operationKindNames),
     force: dice.below(2) === 0,
+    fresh: dice.below(2) === 0,
     checkpoint: dice.of([null, 'own', 'other']),
   };
 }

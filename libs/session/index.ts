@@ -45,6 +45,7 @@ export {
   policyActor,
   type Absence,
   type AbsenceCause,
+  type Again,
   type Decision,
   type Effect,
   type GoingBack,

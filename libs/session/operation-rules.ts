@@ -11,6 +11,7 @@ import {
   end,
   from,
   open,
+  savedAgain,
   settled,
   settledAnew,
   unsaved,
@@ -234,17 +235,19 @@ export const operationRules = {
 } satisfies Record<Exclude<RuleName, keyof typeof sessionRules>, Rule>;
 
 function stayAwake({ session, pool, nowMs }: Question): Decision {
-  return applied(
-    settledAnew(end(from(session), 'cancelled'), pool, nowMs),
-    'the save is called off; the guest runs on',
-  );
+  const ended = end(from(session), 'cancelled');
+  const again = savedAgain(ended, session.operation?.again, pool, nowMs);
+  if (again !== null) return applied(again, 'the save is called off, and another was asked for');
+  return applied(settledAnew(ended, pool, nowMs), 'the save is called off; the guest runs on');
 }
 
-function saveFailed({ session, event, nowMs }: Question): Decision {
+function saveFailed({ session, event, pool, nowMs }: Question): Decision {
   const error = errorOf(event);
   const ended = change(end(from(session), 'failed', error), { lastError: error });
   if (error?.code === 'MACHINE_GONE')
     return applied(change(ended, { machine: 'off' }), 'the machine died: the desktop is off');
+  const again = savedAgain(ended, session.operation?.again, pool, nowMs);
+  if (again !== null) return applied(again, 'the save failed, and another was asked for');
   return applied(unsaved(ended, nowMs), 'the save failed; the guest runs on');
 }
 

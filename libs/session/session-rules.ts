@@ -24,8 +24,12 @@ export const sessionRules = {
   joinSave: (question) => {
     const { session, event } = question;
     const { operation } = session;
-    if (forces(event) && operation?.cancelRequested === false) return joinedByForce(question, operation);
+    const isForced = forces(event);
+    const wantsOneMore = wantsFresh(event) && operation !== null && operation.phase !== 'queued';
+    if (wantsOneMore && isForced) return joinedByOneMore(question, operation);
+    if (isForced && operation?.cancelRequested === false) return joinedByForce(question, operation);
     if (occupancy(session.presence) === 'present' && operation?.forced !== true) return objected(session);
+    if (wantsOneMore) return joinedByOneMore(question, operation);
     if (operation?.cancelRequested === true) {
       return refused(session, 'DESKTOP_BUSY', 'the save under way is being called off; try again when it has ended');
     }
@@ -142,14 +146,13 @@ export const sessionRules = {
 
   askToCancel: (question) => {
     const { session } = question;
-    const { operation } = session;
-    if (operation === null || operation.cancelRequested)
-      return stays(session, 'applied', 'the save is being called off');
-    if (operation.phase === 'release') {
-      const unforced = change(from(session), { operation: { ...operation, forced: false } });
-      return applied(unforced, 'the machine is being let go; the desktop wakes again as soon as that is over');
-    }
-    return askedToCancel(question);
+    if (session.operation === null) return stays(session, 'applied', 'noted');
+    const operation = unforced(session.operation);
+    const minded = change(from(session), { operation });
+    if (operation.cancelRequested) return applied(minded, 'the save is being called off');
+    return operation.phase === 'release'
+      ? applied(minded, 'the machine is being let go; the desktop wakes again as soon as that is over')
+      : askedToCancel({ ...question, session: minded.session });
   },
 
   deadlineReached: (question) => {
@@ -278,6 +281,12 @@ function askedToCancel(question: Question): Decision {
   );
 }
 
+/** Somebody new has come: whoever wanted the desktop away in spite of who was there did not mean them. */
+function unforced(operation: OpenOperation): OpenOperation {
+  const { again } = operation;
+  return { ...operation, forced: false, again: again === null ? null : { ...again, forced: false } };
+}
+
 /** While a saved desktop lingers no worker is at it: one has to be called. */
 function takenUpNow({ session, nowMs }: Question): Effect[] {
   if (session.operation?.phase !== 'linger') return [];
@@ -319,6 +328,25 @@ function namedAnother(event: Question['event']): string | null {
 function joinedByForce(question: Question, operation: OpenOperation): Decision {
   const forced = change(from(question.session), { operation: { ...operation, forced: true } }, ...takenUpNow(question));
   return { ...applied(forced, `the ${operation.kind} under way no longer minds who is there`), outcome: 'joined' };
+}
+
+/**
+ * Of a save that waits, the capture is still to come. One that has begun and succeeds holds all there is as well, since the
+ * guest then sleeps; but it may be called off, and then this one follows. However many ask, one follows.
+ */
+function joinedByOneMore({ session, event }: Question, operation: OpenOperation): Decision {
+  if (event.type !== 'request') return stays(session, 'ignored', 'nobody asked');
+  const { requestedBy, reason, force = false } = event;
+  const again = operation.again ?? { requestedBy, reason, forced: force };
+  const joined = change(from(session), { operation: { ...operation, again } });
+  return {
+    ...applied(joined, 'a save is under way; one more follows unless it puts the desktop to sleep'),
+    outcome: 'joined',
+  };
+}
+
+function wantsFresh(event: Question['event']): boolean {
+  return event.type === 'request' && event.fresh === true;
 }
 
 /** An admin puts the desktop away although somebody may be there. */

@@ -28,6 +28,15 @@ export interface OpenOperation {
   readonly forced: boolean;
   /** A restore that goes back to another checkpoint than the desktop's own; null for all else. */
   readonly goingBack: GoingBack | null;
+  /** Somebody wants a save of their own, whatever becomes of this one; null when nobody does. */
+  readonly again: Again | null;
+}
+
+/** A save that is wanted besides the one under way. */
+export interface Again {
+  readonly requestedBy: string;
+  readonly reason: string;
+  readonly forced: boolean;
 }
 
 export interface GoingBack {
@@ -110,6 +119,7 @@ export function newSession(
       cancelRequested: false,
       forced: false,
       goingBack: null,
+      again: null,
     },
     accepted: false,
     checkpointed: false,
@@ -133,6 +143,8 @@ export type SessionEvent =
       readonly requestedBy: string;
       /** Although somebody is there. Only heeded for `save` and `stop`. */
       readonly force?: boolean;
+      /** Only for `save`: not content with one under way that may be called off. */
+      readonly fresh?: boolean;
       /** Only for `restore`: the durable checkpoint of this desktop that was named. */
       readonly checkpoint?: { readonly id: string; readonly current: boolean };
     }

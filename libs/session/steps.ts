@@ -1,6 +1,14 @@
 import { firstPhase, type EndedStatus, type OperationKind } from './operations';
 import { planFor, type Pool } from './plan';
-import { brokerActor, type Decision, type Effect, type GoingBack, type RecordedError, type Session } from './session';
+import {
+  brokerActor,
+  type Again,
+  type Decision,
+  type Effect,
+  type GoingBack,
+  type RecordedError,
+  type Session,
+} from './session';
 import { occupancy } from './presence';
 
 /** A session on its way to the next one, with the effects gathered so far. The rules are made of these steps. */
@@ -64,6 +72,7 @@ export function open(
         cancelRequested: false,
         forced,
         goingBack,
+        again: null,
       },
     },
     { type: 'open_operation', kind, generation, reason, requestedBy, forced, goingBack },
@@ -103,6 +112,15 @@ export function settledAnew(step: Step, pool: Pool, nowMs: number): Step {
   const cause = absence?.cause ?? 'unused';
   const begins = occupancy(presence) === 'empty' ? { sinceMs: nowMs, cause } : null;
   return settled(change(step, { absence: begins }), pool, nowMs);
+}
+
+/** A save has ended and the machine runs: whoever wanted one of their own gets it now, unless something is in the way. */
+export function savedAgain(step: Step, again: Again | null | undefined, pool: Pool, nowMs: number): Step | null {
+  if (!again) return null;
+  const { presence, heldUntilMs } = step.session;
+  const isHindered = occupancy(presence) !== 'empty' || pool.policy.neverSave === true || (heldUntilMs ?? 0) > nowMs;
+  if (isHindered && !again.forced) return null;
+  return change(open(step, { kind: 'save', ...again }), { machine: 'queued' });
 }
 
 /** The machine runs though it should have been saved: tried again later, unless somebody is there by now. */

@@ -14,7 +14,7 @@ const base: PoolPolicy = { graceMs: 10_000, keepCheckpoints: 2 };
 const policies: readonly PoolPolicy[] = [
   base,
   { ...base, graceMsByReason: { idle: 0, network: 60_000 }, logoff: { action: 'power-off', settleMs: 3_000 } },
-  { ...base, minResidencyMs: 20_000, lingerMs: 15_000, logoff: { action: 'save', settleMs: 3_000 } },
+  { ...base, minResidencyMs: 60_000, lingerMs: 15_000, logoff: { action: 'save', settleMs: 3_000 } },
   { ...base, neverSave: true },
 ];
 
@@ -30,6 +30,7 @@ export class World {
     ...['grace', 'settling', 'residency', 'storm', 'hold'].map((wait) => `waits for ${wait}`),
     'stops a desktop whose user has logged off',
     'lingers',
+    'is saved once more',
     'is back while it lingers',
   ]);
 
@@ -124,7 +125,7 @@ export class World {
     assert.equal(outcome, 'applied', 'a deadline has come and nothing was decided');
   }
 
-  private adminAsks({ kind, force, checkpoint }: Happening & { do: 'request' }): void {
+  private adminAsks({ kind, force, fresh, checkpoint }: Happening & { do: 'request' }): void {
     const named = kind === 'restore' && checkpoint !== null && this.session.checkpointed;
     const { outcome } = this.tell({
       type: 'request',
@@ -132,6 +133,7 @@ export class World {
       reason: 'test',
       requestedBy: 'anna',
       force,
+      fresh,
       ...(named && { checkpoint: { id: checkpoint, current: checkpoint === 'own' } }),
     });
     if (force && (kind === 'save' || kind === 'stop') && outcome !== 'refused') this.putAway = true;
@@ -271,6 +273,7 @@ export class World {
     switch (effect.type) {
       case 'open_operation':
         this.openOperations += 1;
+        if (before.operation?.kind === 'save' && effect.kind === 'save') this.seen.add('is saved once more');
         if (effect.kind === 'boot' || effect.kind === 'restore') this.loggedOff = false;
         assert(this.openOperations <= 1, 'two operations are open');
         return this.mayOpen(before, effect);

@@ -82,6 +82,21 @@ test('a logoff powers off: a stop in the queue of the host', async () => {
   expect(await fixture.ledger.viewDesktop(id)).toMatchObject({ state: 'off', lastError: null });
 });
 
+test('a fresh save joins one under way, and is the next one when that is called off', async () => {
+  const fence = await fixture.capturing('fresh');
+  const fresh = { kind: 'save', reason: 'before the upgrade', requestedBy: 'anna', fresh: true } as const;
+  const { operation, joined } = await fixture.ledger.request('fresh', fresh);
+  const again = { requestedBy: 'anna', reason: 'before the upgrade', forced: false };
+  expect([operation.id, joined, operation.again]).toEqual([fence.operationId, true, again]);
+  await fixture.ledger.request('fresh', { ...fresh, requestedBy: 'bob' });
+  await fixture.ledger.finish(fence, { status: 'cancelled' });
+  expect(await fixture.ledger.viewDesktop('fresh')).toMatchObject({
+    state: 'queued',
+    operation: { requestedBy: 'anna', reason: 'before the upgrade', again: null },
+  });
+  expect(await fixture.ledger.viewOperation(fence.operationId)).toMatchObject({ status: 'cancelled', again });
+});
+
 describe('a desktop that lingers', () => {
   const lingerMs = 5 * minuteMs;
   const resumes = async (id: string) =>

@@ -43,6 +43,7 @@ import {
   ReasonRequest,
   PutAwayRequest,
   RestoreRequest,
+  SaveRequest,
 } from './requests';
 
 /** What a command may be refused with by the decision about it. */
@@ -150,11 +151,12 @@ export class DesktopsController {
   @ApiResponse({ status: 202, type: OperationBody })
   save(
     @Param('id', IdentifierPipe) id: string,
-    @Body() { reason, force }: PutAwayRequest,
+    @Body() { reason, force, fresh }: SaveRequest,
     @Actor() requestedBy: string,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<OperationView> {
-    return this.request(id, { kind: 'save', reason, requestedBy, ...(force ? { force } : {}) }, reply);
+    const how = { ...(force && { force }), ...(fresh && { fresh }) };
+    return this.request(id, { kind: 'save', reason, requestedBy, ...how }, reply);
   }
 
   @Post(':id/restore')

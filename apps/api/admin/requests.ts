@@ -3,7 +3,19 @@ import { identifierPattern, isIdentifier } from '@dormouse/session';
 import { Injectable, type PipeTransform } from '@nestjs/common';
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
-import { ArrayMaxSize, IsArray, IsBoolean, IsInt, IsISO8601, IsObject, IsOptional, Length, Matches, Max, Min } from 'class-validator';
+import {
+  ArrayMaxSize,
+  IsArray,
+  IsBoolean,
+  IsInt,
+  IsISO8601,
+  IsObject,
+  IsOptional,
+  Length,
+  Matches,
+  Max,
+  Min,
+} from 'class-validator';
 
 export const defaultPool = 'default';
 const longestReason = 500;
@@ -60,6 +72,16 @@ export class PutAwayRequest extends ReasonRequest {
   @IsOptional()
   @IsBoolean()
   force?: boolean;
+}
+
+export class SaveRequest extends PutAwayRequest {
+  @ApiPropertyOptional({
+    description: 'A save under way is joined, and followed by one more if it does not put the desktop to sleep',
+    default: false,
+  })
+  @IsOptional()
+  @IsBoolean()
+  fresh?: boolean;
 }
 
 export class RestoreRequest extends ReasonRequest {

@@ -42,6 +42,8 @@ export class OperationBody {
   @ApiProperty({ enum: ['pending', 'active', 'succeeded', 'failed', 'cancelled', 'superseded'] }) status!: string;
   @ApiProperty() reason!: string;
   @ApiProperty() requestedBy!: string;
+  @ApiProperty({ ...anyObject, nullable: true, description: 'Who wants one more, if this one does not end asleep' })
+  again!: object | null;
   @ApiProperty({ type: String, nullable: true }) hostId!: string | null;
   @ApiProperty() attempt!: number;
   @ApiProperty(optionalTime) cancelRequestedAt!: string | null;
