@@ -1,5 +1,6 @@
 import { brokerActor, policyActor, type Decision, type Effect, type GoingBack, type OpenOperation } from './session';
-import { planFor, type Plan, type Wait } from './plan';
+import { planFor } from './plan';
+import { runsOn, waits } from './plan-in-words';
 import { calledOffBecause, earlyTimerMs, errorOf, objection, refused, stays, type Question, type Rule } from './rule';
 import { applied, change, disarm, end, from, open, settled, settledAnew, triedAgain, withoutMachine } from './steps';
 import { answers, type RuleName, type Signal } from './transitions';
@@ -383,34 +384,4 @@ function forbidden({ session, pool, nowMs }: Question): Decision | null {
   if (session.heldUntilMs === null || session.heldUntilMs <= nowMs) return null;
   const until = new Date(session.heldUntilMs).toISOString();
   return refused(session, 'DESKTOP_HELD', `the desktop is held until ${until}; end the hold, or force the save`);
-}
-
-const waitReasons: Readonly<Record<Wait, string>> = {
-  grace: 'its user may come back',
-  settling: 'a logoff may belong to it',
-  residency: 'it has only just been woken',
-  storm: 'too many have left at once',
-  hold: 'it is held',
-};
-
-const ends: Readonly<Record<Plan['action'], string>> = { save: 'saved', stop: 'stopped' };
-
-function waits({ session, pool, nowMs }: Question): string {
-  const plan = planFor(session, pool);
-  if (plan === null) return 'nobody is there';
-  const seconds = Math.ceil(Math.max(0, plan.atMs - nowMs) / 1_000);
-  return `nobody is there: the desktop is ${ends[plan.action]} in ${seconds} s unless somebody comes (${waitReasons[plan.wait]})`;
-}
-
-function runsOn({ session, pool }: Question): string {
-  switch (occupancy(session.presence)) {
-    case 'present':
-      return 'a user is there: the desktop runs';
-    case 'unknown':
-      return 'it is not certain who is there: the desktop runs, and no save begins';
-    case 'empty':
-      return pool.policy.neverSave === true && session.absence !== null
-        ? 'nobody is there, and its pool puts nothing to sleep: the desktop runs'
-        : 'the desktop runs and waits for its first user';
-  }
 }

@@ -1,4 +1,11 @@
-import type { Again, JsonObject, OperationKind, OperationPhase, OperationStatus, RecordedError } from '@dormouse/session';
+import type {
+  Again,
+  JsonObject,
+  OperationKind,
+  OperationPhase,
+  OperationStatus,
+  RecordedError,
+} from '@dormouse/session';
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 
 @Entity('operations')
