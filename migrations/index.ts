@@ -2,5 +2,15 @@
 import { FirstLight1795300000000 } from './1795300000000-first-light';
 import { DataKeys1795400000000 } from './1795400000000-data-keys';
 import { Retention1795500000000 } from './1795500000000-retention';
+import { Absences1796000000000 } from './1796000000000-absences';
+import { IdempotencyKeys1796100000000 } from './1796100000000-idempotency-keys';
+import { OneMoreSave1796200000000 } from './1796200000000-one-more-save';
 
-export const migrations = [FirstLight1795300000000, DataKeys1795400000000, Retention1795500000000];
+export const migrations = [
+  FirstLight1795300000000,
+  DataKeys1795400000000,
+  Retention1795500000000,
+  Absences1796000000000,
+  IdempotencyKeys1796100000000,
+  OneMoreSave1796200000000,
+];

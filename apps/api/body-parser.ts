@@ -12,7 +12,7 @@ const bodyLimitBytes = 256 * 1024;
 export function useBodyParsers(app: NestFastifyApplication): void {
   for (const contentType of ['application/json', 'application/cloudevents+json']) {
     app.useBodyParser(contentType, { bodyLimit: bodyLimitBytes }, (request, body, done) => {
-      if (request.routeOptions.url === webhookPath) {
+      if (isWebhook(request.routeOptions.url)) {
         done(null, body);
         return;
       }
@@ -23,6 +23,10 @@ export function useBodyParsers(app: NestFastifyApplication): void {
       }
     });
   }
+}
+
+function isWebhook(route: string | undefined): boolean {
+  return route === webhookPath || route?.startsWith(`${webhookPath}/`) === true;
 }
 
 /**

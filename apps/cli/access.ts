@@ -5,8 +5,8 @@ import { loadConfig, loadKeys, type Environment } from '@dormouse/config';
 export interface Access {
   readonly url: string;
   readonly client: ApiClient;
-  /** Signs events. */
-  readonly webhookSecret: () => Promise<string>;
+  /** Signs events of this broker. */
+  readonly webhookSecret: (source: string) => Promise<string>;
 }
 
 /** @throws CONFIG_INVALID; SERVICE_UNAVAILABLE when no api has left its address. */
@@ -17,6 +17,9 @@ export async function openAccess(environment: Environment): Promise<Access> {
   return {
     url,
     client: new ApiClient({ url, adminKey }),
-    webhookSecret: async () => (await loadKeys(config)).webhookSecrets[0],
+    webhookSecret: async (source) => {
+      const { brokerSecrets, webhookSecrets } = await loadKeys(config);
+      return brokerSecrets.find((one) => one.source === source)?.secret ?? webhookSecrets[0];
+    },
   };
 }

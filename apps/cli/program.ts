@@ -7,6 +7,8 @@ import type { DormouseConfig } from '@dormouse/config';
 import type { Access } from './access';
 import { addCheckpointKeeping } from './checkpoint-keeping';
 import { addCheckpointTools } from './checkpoint-tools';
+import { addDesktopPlans } from './desktop-plans';
+import { addReplay } from './replay-events';
 import { rotateKeys } from './rotate-keys';
 import {
   counted,
@@ -52,6 +54,7 @@ const goingBack =
 interface CommandOptions {
   readonly reason: string;
   readonly force?: boolean;
+  readonly fresh?: boolean;
   readonly checkpoint?: string;
 }
 
@@ -105,6 +108,7 @@ export function buildProgram(context: ProgramContext): Command {
       .description(description)
       .option('--reason <text>', 'goes into the audit log', 'asked for on the command line');
     if (command === 'save' || command === 'stop') line.option('--force', 'also when a user is connected');
+    if (command === 'save') line.option('--fresh', 'not content with one under way that may be called off');
     if (command === 'restore') line.option('--checkpoint <id>', goingBack);
     line.action((id: string, { checkpoint: checkpointId, ...options }: CommandOptions) =>
       answer(async ({ client }) => {
@@ -124,6 +128,8 @@ export function buildProgram(context: ProgramContext): Command {
       }),
     );
 
+  addDesktopPlans(desktop, answer, now);
+
   const operation = program.command('operation').description('what is being done, and what came of it');
   operation
     .command('show <id>')
@@ -141,6 +147,17 @@ export function buildProgram(context: ProgramContext): Command {
       answer(async ({ client }) => {
         const value = await client.operationsOf(id);
         return { value, text: showOperations(value, now()) };
+      }),
+    );
+
+  operation
+    .command('cancel <id>')
+    .description('call a save off, or what no worker has taken yet')
+    .option('--reason <text>', 'goes into the audit log', 'asked for on the command line')
+    .action((id: string, { reason }: { reason: string }) =>
+      answer(async ({ client }) => {
+        const value = await client.cancel(id, reason);
+        return { value, text: showOperation(value, now()) };
       }),
     );
 
@@ -215,9 +232,9 @@ export function buildProgram(context: ProgramContext): Command {
       );
     });
 
-  program
-    .command('event')
-    .description('speak as a broker does, for trying things out')
+  const events = program.command('events').alias('event').description('speak as a broker does, for trying things out');
+  addReplay(events, answer);
+  events
     .command('send')
     .description('send a signed webhook')
     .addArgument(new Argument('<type>', 'the event, `vdc.session.` may be left out').argParser(eventType))
@@ -227,8 +244,9 @@ export function buildProgram(context: ProgramContext): Command {
     .action((type: BrokerEventType, desktopId: string, options: { connection: string; reason?: string }) =>
       answer(async ({ url, webhookSecret }) => {
         const { connection, reason } = options;
+        const source = 'dormouse-cli';
         const data = { desktopId, connectionId: connection, ...(reason === undefined ? {} : { reason }) };
-        const value = await sendWebhook({ url, secret: await webhookSecret() }, { type, source: 'dormouse-cli', data });
+        const value = await sendWebhook({ url, secret: await webhookSecret(source) }, { type, source, data });
         return { value, text: showAnswer(value) };
       }),
     );

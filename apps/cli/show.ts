@@ -1,5 +1,13 @@
 import type { WebhookAnswer } from '@dormouse/api-client';
-import type { DesktopView, HostView, KeyRotationView, KeyView, OperationView, PoolView } from '@dormouse/ledger';
+import type {
+  DesktopView,
+  HostView,
+  KeyRotationView,
+  KeyView,
+  OperationView,
+  PoolView,
+  StormView,
+} from '@dormouse/ledger';
 import { facts, table } from './table';
 
 /** What the views look like to a person. */
@@ -20,12 +28,14 @@ export function showDesktops(desktops: readonly DesktopView[], now: Date): strin
 }
 
 export function showDesktop(desktop: DesktopView, now: Date): string {
-  const { presence, operation, lastError } = desktop;
+  const { presence, absence, hold, operation, lastError } = desktop;
   return facts([
     ['desktop', desktop.id],
     ['state', `${desktop.state}, for ${ago(desktop.stateSince, now)}`],
     ['user', [presence.occupancy, ...presence.connections].join(' ')],
+    ['nobody since', absence && `${absence.since} (${absence.cause})`],
     ['grace until', desktop.graceDeadline],
+    ['held until', hold && `${hold.until}, by ${hold.by}: ${hold.reason}`],
     [
       'under way',
       operation && `${operation.kind}: ${operation.phase} (${operation.status}), operation ${operation.id}`,
@@ -70,8 +80,23 @@ export function showOperations(operations: readonly OperationView[], now: Date):
   );
 }
 
-export function showPool({ id, policy }: PoolView): string {
-  return facts([['pool', id], ...Object.entries(policy).map(([name, value]) => [name, String(value)] as const)]);
+export function showPool({ id, policy, storms }: PoolView): string {
+  return facts([
+    ['pool', id],
+    ...Object.entries(policy).map(([name, value]) => [name, inOneLine(value)] as const),
+    ...storms.map((storm) => ['storm', stormInWords(storm)] as const),
+  ]);
+}
+
+function inOneLine(value: unknown): string {
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}
+
+function stormInWords({ broker, cause, left, inUse, until, releasedUntil }: StormView): string {
+  const whose = broker === null ? '' : ` of ${broker}`;
+  const what =
+    cause === 'broker_started' ? `${broker} has begun anew` : `${left} of ${inUse} desktops${whose} left at once`;
+  return `${what}: none is put to sleep before ${until}, the last by ${releasedUntil}`;
 }
 
 export function showHosts(hosts: readonly HostView[], now: Date): string {

@@ -33,7 +33,8 @@ export async function settleDesktops(options: SettleOptions): Promise<readonly s
     if (awake.length !== told) logger.info(`putting desktops to sleep: ${awake.length} to go`);
     told = awake.length;
     for (const desktop of awake) {
-      if (desktop.operation !== null) continue; // whatever is under way comes first
+      // Whatever is under way comes first. One that lingers is only waited with: it joins a save that is forced.
+      if (desktop.operation !== null && desktop.operation.phase !== 'linger') continue;
       if (saves.has(desktop.id) && (await hasFailed(client, saves.get(desktop.id)!))) {
         failed.add(desktop.id);
         continue;

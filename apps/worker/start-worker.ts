@@ -14,6 +14,7 @@ import {
   Reconciler,
   RetentionSweep,
   sessionQueue,
+  StormWatch,
 } from '@dormouse/jobs';
 import { KeyRing, openKeyProvider } from '@dormouse/keys';
 import { LedgerKeys, OnlyOne, SessionLedger } from '@dormouse/ledger';
@@ -89,6 +90,9 @@ export async function startWorker(config: ServiceConfig, logger: Logger, metrics
     const retention = new RetentionSweep({ ledger, log: logger });
     retention.start();
     stops.push(() => retention.stop());
+    const storms = new StormWatch({ ledger, log: logger });
+    storms.start();
+    stops.push(() => storms.stop());
 
     const workerId = `${config.hostId}/${process.pid}/${randomUUID().slice(0, 8)}`;
     const images = new ImageIndexer(diskRoot, keys, logger);

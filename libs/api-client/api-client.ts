@@ -1,5 +1,6 @@
 import type {
   DesktopView,
+  ExplanationView,
   HostView,
   KeptCheckpointView,
   KeyRotationView,
@@ -7,6 +8,7 @@ import type {
   OperationView,
   Page,
   PoolView,
+  RehearsedView,
 } from '@dormouse/ledger';
 import type { JsonObject } from '@dormouse/session';
 import { errorOf, reach } from './problem';
@@ -22,6 +24,7 @@ export type DesktopCommand = 'start' | 'save' | 'restore' | 'stop';
 export interface CommandBody {
   readonly reason: string;
   readonly force?: boolean;
+  readonly fresh?: boolean;
   readonly checkpointId?: string;
 }
 
@@ -47,9 +50,36 @@ export class ApiClient {
     await this.call('DELETE', desktopPath(id));
   }
 
-  /** @param body `force` for save and stop; `checkpointId` for restore: another than its own loses what came after it */
+  /** @param body `force` for save and stop; `fresh` for save; `checkpointId` for restore: another than its own loses what came after it */
   command(id: string, command: DesktopCommand, body: CommandBody): Promise<OperationView> {
     return this.call('POST', `${desktopPath(id)}/${command}`, body);
+  }
+
+  /** Why it is in its state, what comes next, and what did not come. */
+  explain(id: string): Promise<ExplanationView> {
+    return this.call('GET', `${desktopPath(id)}/explain`);
+  }
+
+  hold(id: string, body: { until: string; reason: string }): Promise<DesktopView> {
+    return this.call('PUT', `${desktopPath(id)}/hold`, body);
+  }
+
+  unhold(id: string, reason: string): Promise<DesktopView> {
+    return this.call('DELETE', `${desktopPath(id)}/hold?reason=${encodeURIComponent(reason)}`);
+  }
+
+  /** Boots or wakes it ahead of its user, and holds it until then if a time is given. */
+  prewarm(id: string, body: { until?: string; reason: string }): Promise<DesktopView> {
+    return this.call('POST', `${desktopPath(id)}/prewarm`, body);
+  }
+
+  cancel(operationId: string, reason: string): Promise<OperationView> {
+    return this.call('POST', `/v1/operations/${encodeURIComponent(operationId)}/cancel`, { reason });
+  }
+
+  /** What events would lead to if they came now, one after the other. @param events CloudEvents */
+  async rehearse(events: readonly JsonObject[]): Promise<readonly RehearsedView[]> {
+    return (await this.call<{ items: readonly RehearsedView[] }>('POST', '/v1/events/rehearse', { events })).items;
   }
 
   operation(id: string): Promise<OperationView> {

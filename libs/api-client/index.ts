@@ -4,4 +4,4 @@
  */
 export { ApiClient, type ApiAccess, type CommandBody, type DesktopCommand } from './api-client';
 export { findApi } from './find-api';
-export { sendWebhook, type WebhookAnswer, type WebhookMessage } from './send-webhook';
+export { sendEvent, sendWebhook, type WebhookAnswer, type WebhookMessage } from './send-webhook';

@@ -29,7 +29,7 @@ export async function sendWebhook(
   { url, secret }: { url: string; secret: string },
   { type, source, data, webhookId = `msg_${randomUUID()}`, at = new Date() }: WebhookMessage,
 ): Promise<WebhookAnswer> {
-  const body = JSON.stringify({
+  const event = {
     specversion: '1.0',
     id: webhookId,
     source,
@@ -37,7 +37,19 @@ export async function sendWebhook(
     time: at.toISOString(),
     datacontenttype: 'application/json',
     data: { occurredAt: at.toISOString(), ...data },
-  });
+  };
+  return sendEvent({ url, secret }, { webhookId, event, at });
+}
+
+/**
+ * Sends a CloudEvent as it is, signed now.
+ * @throws the error that the api answered with, or SERVICE_UNAVAILABLE when none did.
+ */
+export async function sendEvent(
+  { url, secret }: { url: string; secret: string },
+  { webhookId, event, at = new Date() }: { webhookId: string; event: JsonObject; at?: Date },
+): Promise<WebhookAnswer> {
+  const body = JSON.stringify(event);
   const response = await reach(`${url}/v1/webhooks`, {
     method: 'POST',
     headers: {

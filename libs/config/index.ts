@@ -9,6 +9,7 @@ export {
   hostIdFrom,
   loadConfig,
   requireServices,
+  type BrokerSecret,
   type DormouseConfig,
   type Environment,
   type LogLevel,

@@ -37,6 +37,10 @@ test('a made webhook secret is one that the configuration would accept', async (
 
 test('configured keys are used and none is made', async () => {
   const config = loadConfig({ DATA_DIR: directory, ADMIN_KEY: 'a-key-of-the-user', WEBHOOK_SECRETS: secret });
-  expect(await loadKeys(config)).toEqual({ adminKey: 'a-key-of-the-user', webhookSecrets: [secret] });
+  expect(await loadKeys(config)).toEqual({
+    adminKey: 'a-key-of-the-user',
+    webhookSecrets: [secret],
+    brokerSecrets: [],
+  });
   expect(await readdir(directory)).toEqual([]);
 });

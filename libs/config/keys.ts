@@ -2,12 +2,14 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { link, mkdir, open, readFile, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { dataPaths } from './data-directory';
-import type { DormouseConfig } from './load-config';
+import type { BrokerSecret, DormouseConfig } from './load-config';
 
 export interface Keys {
   readonly adminKey: string;
   /** At least one; the first signs, all verify. */
   readonly webhookSecrets: readonly [string, ...string[]];
+  /** Of brokers that have secrets of their own: only theirs are believed of them. */
+  readonly brokerSecrets: readonly BrokerSecret[];
 }
 
 /** The keys of the configuration; those it does not name are read from the data directory, and made on the first start. */
@@ -18,6 +20,7 @@ export async function loadKeys(config: DormouseConfig): Promise<Keys> {
   return {
     adminKey,
     webhookSecrets: [first ?? (await readOrMake(paths.webhookSecretFile, makeWebhookSecret)), ...more],
+    brokerSecrets: config.brokerSecrets,
   };
 }
 

@@ -63,6 +63,8 @@ test.each([
   ['VAULT_TOKEN', 'hunter2 hunter2'],
   ['ADMIN_KEY', 'hunter2'],
   ['WEBHOOK_SECRETS', `${secret},hunter2`],
+  ['BROKER_SECRETS', `/eu=${secret},/us=hunter2`],
+  ['BROKER_SECRETS', '/eu=whsec_hunter2'],
 ])('a wrong %s is refused without showing its value', (variable, value) => {
   const { message } = refusal({ [variable]: value });
   expect(message).toContain(`${variable} has a value that cannot be used; it should be`);
@@ -78,6 +80,16 @@ test('all problems are told at once', () => {
 test('several webhook secrets are read in their order', () => {
   const other = `whsec_${Buffer.alloc(24, 9).toString('base64')}`;
   expect(loadConfig({ WEBHOOK_SECRETS: `${secret}, ${other}` }).webhookSecrets).toEqual([secret, other]);
+});
+
+test('a broker may have several secrets of its own, under its source as it stands in the events', () => {
+  const other = `whsec_${Buffer.alloc(24, 9).toString('base64')}`;
+  const BROKER_SECRETS = `/brokers/eu=${secret}, /brokers/eu=${other},https://us.example/x?a=b=${other}`;
+  expect(loadConfig({ BROKER_SECRETS }).brokerSecrets).toEqual([
+    { source: '/brokers/eu', secret },
+    { source: '/brokers/eu', secret: other },
+    { source: 'https://us.example/x?a=b', secret: other },
+  ]);
 });
 
 test('a process that needs services is told which one is missing', () => {

@@ -27,12 +27,20 @@ export interface DormouseConfig {
   readonly apiPort: number | null;
   readonly adminKey: string | null;
   readonly webhookSecrets: readonly string[] | null;
+  readonly brokerSecrets: readonly BrokerSecret[];
   readonly accelerator: 'auto' | 'kvm' | 'tcg';
   readonly qemuBinary: string;
   /** What is to be otherwise than usual when a guest is woken. */
   readonly wakeManner: NonNullable<Values['WAKE_MANNER']>;
   readonly logLevel: LogLevel;
   readonly logFormat: 'pretty' | 'json';
+}
+
+/** One secret of a broker; it may have several. */
+export interface BrokerSecret {
+  /** The CloudEvents `source` of its events. */
+  readonly source: string;
+  readonly secret: string;
 }
 
 export type LogLevel = NonNullable<Values['LOG_LEVEL']>;
@@ -67,6 +75,7 @@ export function loadConfig(environment: Environment = process.env): DormouseConf
     apiPort: values.API_PORT,
     adminKey: values.ADMIN_KEY,
     webhookSecrets: values.WEBHOOK_SECRETS && Object.freeze(values.WEBHOOK_SECRETS),
+    brokerSecrets: Object.freeze(values.BROKER_SECRETS ?? []),
     accelerator: values.ACCEL ?? 'auto',
     qemuBinary: values.QEMU_BINARY ?? 'qemu-system-x86_64',
     wakeManner: values.WAKE_MANNER ?? {},

@@ -23,7 +23,7 @@ const wholeNumber = (least: number, most: number) =>
     .transform(Number)
     .refine((value) => value >= least && value <= most);
 
-const list = (item: z.ZodType<string, string>) =>
+const list = <T>(item: z.ZodType<T, string>) =>
   z
     .string()
     .transform((text) => text.split(',').map((entry) => entry.trim()))
@@ -50,6 +50,16 @@ const webhookSecret = z
     const bytes = Buffer.from(text.slice('whsec_'.length), 'base64').length;
     return bytes >= 24 && bytes <= 64;
   });
+
+/** The CloudEvents `source` of a broker, and a secret of its own. */
+const brokerSecret = z
+  .string()
+  .regex(/^[!-~]+=whsec_[A-Za-z0-9+/]+={0,2}$/)
+  .transform((text) => {
+    const at = text.lastIndexOf('=whsec_');
+    return { source: text.slice(0, at), secret: text.slice(at + 1) };
+  })
+  .refine(({ secret }) => webhookSecret.safeParse(secret).success);
 
 /** The environment, as far as it is ours; the AWS SDK reads its own. The README's configuration table says the same. */
 export const settings = {
@@ -143,6 +153,13 @@ export const settings = {
     meaning: 'What brokers sign their webhooks with; several while one is being replaced, the first signs',
     secret: true,
     schema: list(webhookSecret),
+  },
+  BROKER_SECRETS: {
+    shape: 'a comma-separated list of source=whsec_…, the source as it stands in the events',
+    fallback: 'every broker signs with one of `WEBHOOK_SECRETS`',
+    meaning: 'Brokers with secrets of their own: only these are believed of them, several while one is being replaced',
+    secret: true,
+    schema: list(brokerSecret),
   },
   ACCEL: {
     shape: 'auto, kvm or tcg',

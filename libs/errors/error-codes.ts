@@ -18,6 +18,11 @@ export const errorCodes = {
   DESKTOP_BUSY: { status: 409, title: 'The desktop is in a state that does not allow this' },
   USER_PRESENT: { status: 409, title: 'A user is connected to the desktop' },
   PRESENCE_UNKNOWN: { status: 409, title: 'It is not known whether a user is connected to the desktop' },
+  DESKTOP_HELD: { status: 409, title: 'The desktop is held and must not be put away yet' },
+  POLICY_FORBIDS: { status: 409, title: 'The policy of the pool does not allow this' },
+  OPERATION_ENDED: { status: 409, title: 'The operation has ended' },
+  IDEMPOTENCY_KEY_REUSED: { status: 422, title: 'The Idempotency-Key belongs to another request' },
+  IDEMPOTENCY_KEY_IN_USE: { status: 409, title: 'A request with this Idempotency-Key is being answered' },
   HOST_UNSUITABLE: { status: 409, title: 'The host cannot build the machine the checkpoint was made on' },
   HOST_UNAVAILABLE: { status: 503, title: 'No worker answers for this host' },
   // Hosts and machines

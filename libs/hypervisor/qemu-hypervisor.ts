@@ -45,7 +45,7 @@ import type {
 import { connectPager, PagerStarter } from './pager-process';
 import { QemuCapture } from './qemu-capture';
 import { connectQemu, startQemu, withQemu } from './qemu-process';
-import { QemuWake } from './qemu-wake';
+import { QemuWake, setGuestClock } from './qemu-wake';
 import { rescuePipes, RescueChannel } from './rescue-channel';
 import { RunDirectory } from './run-directory';
 
@@ -72,6 +72,8 @@ const lazily = ['events', 'postcopy-ram', 'postcopy-blocktime'].map((capability)
 const loadPatienceMs = 30_000;
 const quitPatienceMs = 5_000;
 const rejoinPatienceMs = 1_000;
+/** Its user has the guest already; only the end of the save waits. */
+const clockPatienceMs = 1_000;
 const deafAfterMs = 5_000;
 
 /** The driver port on stock QEMU. Keeps nothing in memory that a restart would lose: what is there is in the run directories. */
@@ -217,6 +219,7 @@ export class QemuHypervisor implements Hypervisor {
     const pager = await directory.liveProcess('pager');
     if (pager !== null) await stopProcess(pager, { patienceMs: quitPatienceMs });
     await withQemu(directory, thawMachine);
+    await setClockIfItCan(directory);
   }
 
   async release(desktopId: string): Promise<void> {
@@ -368,4 +371,9 @@ async function pagerFails(started: Promise<PagerClient<ServeStatus>>): Promise<n
   const pager = await started;
   await pager.reached('loading', 'running');
   return new Promise<never>(() => undefined);
+}
+
+/** A guest that stood still, perhaps for minutes, is behind. It runs again whether or not its agent can be told so. */
+async function setClockIfItCan(directory: RunDirectory): Promise<void> {
+  await setGuestClock(directory, clockPatienceMs).catch(() => undefined);
 }

@@ -95,7 +95,7 @@ function withAllPages(status: ServeStatus): ServeStatus {
 }
 
 /** Waits for the guest's agent and sets the guest's clock, which has stood still. @throws GUEST_UNRESPONSIVE */
-async function setGuestClock(directory: RunDirectory, patienceMs: number): Promise<number> {
+export async function setGuestClock(directory: RunDirectory, patienceMs: number): Promise<number> {
   const agent = await GuestAgent.connect(directory.socket(socketNames.agent));
   try {
     await agent.synchronise(patienceMs);

@@ -10,6 +10,7 @@ export { consumerTimes, jobNames, jobOptions, jobTable, type JobNameOf, type Que
 export type { JobLog } from './log';
 export { OutboxDispatcher, type OutboxDispatcherOptions } from './outbox-dispatcher';
 export { jobPayloads, type JobPayload } from './payloads';
+export { StormWatch } from './storm-watch';
 export { RetentionSweep } from './retention-sweep';
 export { Sweep } from './sweep';
 export { Reconciler, type ReconcilerOptions } from './reconciler';

@@ -13,7 +13,8 @@ export interface ReconcilerOptions {
 }
 
 /**
- * Holds true: every open operation and every deadline has a job, whatever became of Redis or of the worker that had it.
+ * Holds true: every open operation and every deadline has a job, whatever became of Redis or of the worker that had it; and
+ * every deadline is where the policy of today wants it.
  */
 export class Reconciler {
   private readonly sweep: Sweep;
@@ -36,6 +37,8 @@ export class Reconciler {
     const { ledger, log, waitingMs = 30_000, overdueMs = 5_000 } = this.options;
     const requeued = await ledger.requeueForgotten({ waitingMs, overdueMs });
     if (requeued > 0) log.info({ requeued }, 'put work back on its way that nobody had');
+    const moved = await ledger.applyPoolChanges();
+    if (moved > 0) log.info({ moved }, 'moved deadlines to where the policies of their pools want them');
     await ledger.forgetOldMessages();
     return requeued;
   }

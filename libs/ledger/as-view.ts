@@ -1,6 +1,14 @@
 import type { CheckpointEntity, DesktopEntity, HostEntity, OperationEntity, PoolEntity } from '@dormouse/persistence';
-import { occupancy, visibleConnections, type KeepReason } from '@dormouse/session';
-import type { CheckpointView, DesktopView, HostView, KeptCheckpointView, OperationView, PoolView } from './views';
+import { isOver, occupancy, visibleConnections, type KeepReason, type Storm } from '@dormouse/session';
+import type {
+  CheckpointView,
+  DesktopView,
+  HostView,
+  KeptCheckpointView,
+  OperationView,
+  PoolView,
+  StormView,
+} from './views';
 
 /** A host that has not been heard from for longer than this gets no desktops. */
 export const hostSilenceMs = 30_000;
@@ -21,7 +29,16 @@ export function asDesktopView(row: DesktopEntity, operation: OperationEntity | n
       connections: visibleConnections(row.presence),
       brokerEpoch,
       sequence,
+      unknownSince: iso(row.doubtSince),
     },
+    absence:
+      row.absentSince === null || row.absenceCause === null
+        ? null
+        : { since: row.absentSince.toISOString(), cause: row.absenceCause },
+    hold:
+      row.heldUntil === null
+        ? null
+        : { until: row.heldUntil.toISOString(), by: row.heldBy ?? '', reason: row.holdReason ?? '' },
     graceDeadline: iso(row.graceDeadline),
     operation: operation === null ? null : asOperationView(operation),
     checkpointId: row.checkpointId,
@@ -43,6 +60,7 @@ export function asOperationView(row: OperationEntity): OperationView {
     generation: row.generation,
     reason: row.reason,
     requestedBy: row.requestedBy,
+    again: row.again,
     hostId: row.hostId,
     workerId: row.workerId,
     attempt: row.attempt,
@@ -87,12 +105,25 @@ export function asKeptCheckpointView(
   return { ...asCheckpointView(row), current: row.id === desktop.checkpointId, keptBecause };
 }
 
-export function asPoolView(row: PoolEntity): PoolView {
+export function asPoolView(row: PoolEntity, now: Date): PoolView {
   return {
     id: row.id,
     policy: row.policy,
+    storms: row.storms.filter((storm) => !isOver(storm, now.getTime())).map(asStormView),
     createdAt: row.createdAt.toISOString(),
     updatedAt: row.updatedAt.toISOString(),
+  };
+}
+
+function asStormView({ broker, cause, left, inUse, fromMs, untilMs, spreadMs }: Storm): StormView {
+  return {
+    broker,
+    cause,
+    left,
+    inUse,
+    from: new Date(fromMs).toISOString(),
+    until: new Date(untilMs).toISOString(),
+    releasedUntil: new Date(untilMs + spreadMs).toISOString(),
   };
 }
 

@@ -26,7 +26,8 @@ export function claim(transactions: Transactions, wanted: Claim): Promise<Claime
     if (!loaded || !operation || operation.id !== operationId || operation.generation !== generation) return null;
 
     const leaseEndMs = operation.leaseExpiresAt?.getTime() ?? 0;
-    if (operation.workerId !== workerId && leaseEndMs > now.getTime()) return null;
+    const isLeft = operation.phase === 'linger';
+    if (!isLeft && operation.workerId !== workerId && leaseEndMs > now.getTime()) return null;
 
     const takenOver = operation.workerId !== null;
     await decideAndWrite(transaction, loaded, { type: 'claimed', generation });

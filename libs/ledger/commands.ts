@@ -43,11 +43,32 @@ export interface RequestCommand {
   readonly requestedBy: string;
   /** Save or stop although somebody is there. */
   readonly force?: boolean;
+  /** Only for `save`: one under way may be joined, and is followed by one more if it does not put the desktop to sleep. */
+  readonly fresh?: boolean;
   /**
    * Only for `restore`: a durable checkpoint of the desktop. To name another than its own is to agree that the desktop
    * loses what came after it.
    */
   readonly checkpointId?: string;
+}
+
+export interface HoldCommand {
+  /** Null: not held any longer. */
+  readonly until: Date | null;
+  readonly reason: string;
+  readonly actor: string;
+}
+
+export interface PrewarmCommand {
+  /** Kept up until then, whether or not its user comes. */
+  readonly until?: Date;
+  readonly reason: string;
+  readonly requestedBy: string;
+}
+
+export interface CancelCommand {
+  readonly reason: string;
+  readonly requestedBy: string;
 }
 
 export interface PinCommand {

@@ -4,7 +4,7 @@ import type { LedgerTransaction } from './transactions';
 import { writeDecision, type DecisionContext } from './write-decision';
 
 export function decideOn({ now }: LedgerTransaction, loaded: LoadedDesktop, event: SessionEvent): Decision {
-  return decide(sessionOf(loaded), event, loaded.policy, now.getTime());
+  return decide(sessionOf(loaded), event, loaded.pool, now.getTime());
 }
 
 /** Decides, and writes unless the event is stale. A refusal may leave a mark too: that the operation is called off. */

@@ -5,13 +5,16 @@
 export { SessionLedger, type LedgerOptions } from './ledger';
 export type {
   AuditEntry,
+  CancelCommand,
   CheckpointFacts,
   ClaimedOperation,
   Delivery,
   Fence,
   FinishOutcome,
+  HoldCommand,
   HostAnnouncement,
   PinCommand,
+  PrewarmCommand,
   Receipt,
   Registered,
   Registration,
@@ -19,12 +22,15 @@ export type {
 } from './commands';
 export { LedgerKeys } from './data-keys';
 export type { DesktopHoldings, HeldCheckpoint } from './garbage';
+export type { EarlierRequest, RepeatableAnswer, RepeatableRequest } from './idempotency';
+export type { StormBegun } from './storms';
 export { OnlyOne } from './only-one';
 export { hostQueue, jobIdOf, sessionQueue, type JobName } from './work';
 export type {
   CheckpointState,
   CheckpointView,
   DesktopView,
+  ExplanationView,
   HostView,
   KeptCheckpointView,
   KeyRotationView,
@@ -32,4 +38,6 @@ export type {
   OperationView,
   Page,
   PoolView,
+  RehearsedView,
+  StormView,
 } from './views';

@@ -1,9 +1,9 @@
 import { DormouseError } from '@dormouse/errors';
-import { CheckpointEntity, DesktopEntity, PoolEntity } from '@dormouse/persistence';
+import { CheckpointEntity } from '@dormouse/persistence';
 import { reasonsToKeep, type KeepReason } from '@dormouse/session';
 import type { EntityManager } from 'typeorm';
 import { asKeptCheckpointView } from './as-view';
-import { findOpenOperation, unknownDesktop, type LoadedDesktop } from './loaded-desktop';
+import { readDesktop, type LoadedDesktop } from './loaded-desktop';
 import { isUuid } from './reading';
 import { standingsOf } from './retention';
 import type { LedgerTransaction, Transactions } from './transactions';
@@ -74,12 +74,5 @@ async function reasonsOf(
   { manager, now }: LedgerTransaction,
   loaded: LoadedDesktop,
 ): Promise<ReadonlyMap<string, readonly KeepReason[]>> {
-  return reasonsToKeep(await standingsOf(manager, loaded), loaded.policy, now.getTime());
-}
-
-/** As it is; nobody who only looks makes a worker wait. */
-async function readDesktop(manager: EntityManager, desktopId: string): Promise<LoadedDesktop> {
-  const row = (await manager.findOneBy(DesktopEntity, { id: desktopId })) ?? unknownDesktop(desktopId);
-  const { policy } = await manager.findOneByOrFail(PoolEntity, { id: row.poolId });
-  return { row, operation: await findOpenOperation(manager, desktopId), policy };
+  return reasonsToKeep(await standingsOf(manager, loaded), loaded.pool.policy, now.getTime());
 }

@@ -10,40 +10,68 @@ import {
 } from './checkpoints';
 import type {
   AuditEntry,
+  CancelCommand,
   CheckpointFacts,
   ClaimedOperation,
   Delivery,
   Fence,
   FinishOutcome,
+  HoldCommand,
   HostAnnouncement,
   PinCommand,
+  PrewarmCommand,
   Receipt,
   Registered,
   Registration,
   RequestCommand,
 } from './commands';
+import { cancelOperation } from './cancel-operation';
 import { claim, renew } from './claims';
 import { deleteDesktop } from './delete-desktop';
 import { diskGenerationsOf, forgetDiskGenerations } from './disk-generations';
+import { explainDesktop } from './explain-desktop';
 import { deletedDesktops, desktopHoldings, desktopsWithCondemned, type DesktopHoldings } from './garbage';
+import { holdDesktop } from './holds';
 import { announceHost, listHosts } from './hosts';
+import {
+  beginRepeatable,
+  endRepeatable,
+  type EarlierRequest,
+  type RepeatableAnswer,
+  type RepeatableRequest,
+} from './idempotency';
 import { listCheckpoints } from './kept-checkpoints';
 import { pinCheckpoint, unpinCheckpoint } from './pins';
+import { applyPoolChanges } from './pool-changes';
 import { putPool, viewPool } from './pools';
+import { watchStorms, type StormBegun } from './storms';
+import { prewarm } from './prewarm';
 import { sweepRetention } from './retention';
 import { listDesktops, listOperations, viewCheckpoint, viewDesktop, viewOperation } from './reading';
 import { forgetOldMessages, requeueForgotten } from './upkeep';
 import { receiveEvent } from './receive-event';
+import { rehearse } from './rehearse';
 import { registerDesktop } from './register-desktop';
 import { graceElapsed, request } from './requests';
 import { Transactions } from './transactions';
-import type { CheckpointView, DesktopView, HostView, KeptCheckpointView, OperationView, Page, PoolView } from './views';
+import type {
+  CheckpointView,
+  DesktopView,
+  ExplanationView,
+  HostView,
+  KeptCheckpointView,
+  OperationView,
+  Page,
+  PoolView,
+  RehearsedView,
+} from './views';
 import {
   advance,
   authorizeSwitchover,
   beginRelease,
   finish,
   guestRan,
+  linger,
   progress,
   reportMachine,
 } from './worker-reports';
@@ -124,6 +152,11 @@ export class SessionLedger {
   /** The manifest is verified durable. Reads presence again; true: the state is `resident`. False: thaw the guest. */
   commitCheckpoint(fence: Fence, facts: CheckpointFacts): Promise<boolean> {
     return commitCheckpoint(this.transactions, fence, facts);
+  }
+
+  /** The desktop is resident. A time: leave it, a worker is called then. Null: go on with `beginRelease`. */
+  linger(fence: Fence): Promise<Date | null> {
+    return linger(this.transactions, fence);
   }
 
   /** Reads presence a last time; true: end QEMU, there is no way back but a restore. The phase is `release`. */
@@ -219,6 +252,11 @@ export class SessionLedger {
     return viewDesktop(this.dataSource.manager, desktopId);
   }
 
+  /** Why it is in its state, what comes next, and what did not come. @throws DESKTOP_UNKNOWN */
+  explainDesktop(desktopId: string): Promise<ExplanationView> {
+    return explainDesktop(this.transactions, desktopId);
+  }
+
   /** In the order of their ids, from after `cursor`. */
   listDesktops(page: { cursor?: string | null; limit: number }): Promise<Page<DesktopView>> {
     return listDesktops(this.dataSource.manager, page);
@@ -241,12 +279,52 @@ export class SessionLedger {
 
   /** @throws POOL_UNKNOWN. */
   viewPool(poolId: string): Promise<PoolView> {
-    return viewPool(this.dataSource.manager, poolId);
+    return viewPool(this.transactions, poolId);
   }
 
-  /** Makes or changes a pool. Graces that run already keep their deadline. @throws REQUEST_INVALID. */
+  /** Makes or changes a pool; deadlines are moved at once to where the new policy wants them. @throws REQUEST_INVALID. */
   putPool(poolId: string, policy: unknown, actor: string): Promise<PoolView> {
     return putPool(this.transactions, { poolId, policy, actor });
+  }
+
+  /** Moves deadlines that were set under an older policy, if a `putPool` did not get to them all. @returns how many */
+  applyPoolChanges(): Promise<number> {
+    return applyPoolChanges(this.transactions);
+  }
+
+  /** To be asked every second: have so many left at once that something must have broken? @returns storms that begin now */
+  watchStorms(): Promise<readonly StormBegun[]> {
+    return watchStorms(this.transactions);
+  }
+
+  /** Keeps a desktop from being put to sleep until then, or no longer. @throws DESKTOP_UNKNOWN, REQUEST_INVALID */
+  holdDesktop(desktopId: string, command: HoldCommand): Promise<DesktopView> {
+    return holdDesktop(this.transactions, desktopId, command);
+  }
+
+  /** Brings a desktop up before its user comes. @throws DESKTOP_UNKNOWN, DESKTOP_BUSY, CHECKPOINT_UNKNOWN, REQUEST_INVALID */
+  prewarm(desktopId: string, command: PrewarmCommand): Promise<DesktopView> {
+    return prewarm(this.transactions, desktopId, command);
+  }
+
+  /** @throws OPERATION_UNKNOWN, OPERATION_ENDED, DESKTOP_BUSY when it is too late, USER_PRESENT when somebody waits for it */
+  cancelOperation(operationId: string, command: CancelCommand): Promise<OperationView> {
+    return cancelOperation(this.transactions, operationId, command);
+  }
+
+  /** What is known of a request with an `Idempotency-Key`; `none`: it is to be done, and ended with `endRepeatable`. */
+  beginRepeatable(request: RepeatableRequest): Promise<EarlierRequest> {
+    return beginRepeatable(this.transactions, request);
+  }
+
+  /** Keeps the answer of a request for a day; null when the next one is to be done as if it were the first. */
+  endRepeatable(request: RepeatableRequest, answer: RepeatableAnswer | null): Promise<void> {
+    return endRepeatable(this.transactions, request, answer);
+  }
+
+  /** What webhooks would lead to if they came now, one after the other. Nothing is changed. */
+  rehearse(deliveries: readonly Delivery[]): Promise<readonly RehearsedView[]> {
+    return rehearse(this.transactions, deliveries);
   }
 
   /** A worker says that it serves this host; to be said again every few seconds. */
@@ -266,7 +344,7 @@ export class SessionLedger {
     return requeueForgotten(this.transactions, patience);
   }
 
-  /** Removes outbox rows dispatched more than an hour ago and webhook ids older than eight days. */
+  /** Removes outbox rows dispatched more than an hour ago, answers older than a day, and webhook ids older than eight. */
   forgetOldMessages(): Promise<void> {
     return forgetOldMessages(this.transactions);
   }

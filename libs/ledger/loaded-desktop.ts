@@ -1,13 +1,13 @@
 import { DormouseError } from '@dormouse/errors';
 import { DesktopEntity, OperationEntity, PoolEntity } from '@dormouse/persistence';
-import { openStatuses, type GoingBack, type OpenOperation, type PoolPolicy, type Session } from '@dormouse/session';
+import { openStatuses, type GoingBack, type OpenOperation, type Pool, type Session } from '@dormouse/session';
 import { In, type EntityManager } from 'typeorm';
 
 /** A desktop whose row this transaction holds, with all that a decision needs. */
 export interface LoadedDesktop {
   readonly row: DesktopEntity;
   operation: OperationEntity | null;
-  readonly policy: PoolPolicy;
+  readonly pool: Pool & { readonly version: number };
 }
 
 /** Waits for whoever holds the row. */
@@ -16,10 +16,18 @@ export async function lockDesktop(manager: EntityManager, desktopId: string): Pr
     where: { id: desktopId },
     lock: { mode: 'pessimistic_write' },
   });
-  if (row === null) return null;
-  const operation = await findOpenOperation(manager, desktopId);
-  const { policy } = await manager.findOneByOrFail(PoolEntity, { id: row.poolId });
-  return { row, operation, policy };
+  return row === null ? null : withAllAbout(manager, row);
+}
+
+/** As it is; nobody who only looks makes a worker wait. @throws DESKTOP_UNKNOWN */
+export async function readDesktop(manager: EntityManager, desktopId: string): Promise<LoadedDesktop> {
+  const row = await manager.findOneBy(DesktopEntity, { id: desktopId });
+  return row === null ? unknownDesktop(desktopId) : withAllAbout(manager, row);
+}
+
+async function withAllAbout(manager: EntityManager, row: DesktopEntity): Promise<LoadedDesktop> {
+  const operation = await findOpenOperation(manager, row.id);
+  return { row, operation, pool: await manager.findOneByOrFail(PoolEntity, { id: row.poolId }) };
 }
 
 /** @throws DESKTOP_UNKNOWN */
@@ -36,11 +44,21 @@ export function findOpenOperation(manager: EntityManager, desktopId: string): Pr
 }
 
 export function sessionOf({ row, operation }: LoadedDesktop): Session {
+  const { absentSince, absenceCause } = row;
   return {
+    desktopId: row.id,
+    broker: row.broker,
     machine: row.machineState,
+    machineSinceMs: row.stateSince.getTime(),
     generation: row.generation,
     presence: row.presence,
-    deadlineMs: row.graceDeadline?.getTime() ?? null,
+    absence:
+      absentSince === null || absenceCause === null ? null : { sinceMs: absentSince.getTime(), cause: absenceCause },
+    doubtSinceMs: epochMs(row.doubtSince),
+    loggedOff: row.loggedOff,
+    wokeAtMs: epochMs(row.wokeAt),
+    heldUntilMs: epochMs(row.heldUntil),
+    deadlineMs: epochMs(row.graceDeadline),
     operation: operation === null ? null : openOperationOf(operation),
     accepted: row.fingerprint !== null,
     checkpointed: row.checkpointId !== null,
@@ -48,6 +66,10 @@ export function sessionOf({ row, operation }: LoadedDesktop): Session {
     saveFailures: row.saveFailures,
     lastError: row.lastError,
   };
+}
+
+function epochMs(at: Date | null): number | null {
+  return at?.getTime() ?? null;
 }
 
 function openOperationOf(operation: OperationEntity): OpenOperation {
@@ -59,5 +81,6 @@ function openOperationOf(operation: OperationEntity): OpenOperation {
     cancelRequested: operation.cancelRequestedAt !== null,
     forced: operation.forced,
     goingBack: (operation.input?.goingBack ?? null) as GoingBack | null,
+    again: operation.again,
   };
 }

@@ -25,6 +25,19 @@ export function operationJob(transaction: LedgerTransaction, operation: Operatio
   });
 }
 
+/** An open operation that its worker has left is taken up again. The jobs of two moments do not swallow each other. */
+export function resumeJob(transaction: LedgerTransaction, operation: OperationEntity, at: Date) {
+  const { kind, desktopId, generation, id: operationId, hostId } = operation;
+  return write(transaction, {
+    action: 'add',
+    queue: hostQueue(hostId ?? 'none'),
+    name: kind,
+    jobId: `${jobIdOf(kind, desktopId, generation)}-${at.getTime()}`,
+    payload: { desktopId, operationId, generation },
+    runAt: at,
+  });
+}
+
 /** The timer of a deadline. Taking one out that has fired already does nothing. */
 export function graceJob(
   transaction: LedgerTransaction,

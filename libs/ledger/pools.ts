@@ -1,11 +1,11 @@
 import { DormouseError } from '@dormouse/errors';
 import { PoolEntity } from '@dormouse/persistence';
 import { isIdentifier, parsePoolPolicy, type JsonObject } from '@dormouse/session';
-import type { EntityManager } from 'typeorm';
 import { asPoolView } from './as-view';
 import { recordAudit } from './audit';
+import { applyPoolChanges } from './pool-changes';
 import { sweepRetention } from './retention';
-import type { Transactions } from './transactions';
+import type { LedgerTransaction, Transactions } from './transactions';
 import type { PoolView } from './views';
 
 export async function putPool(
@@ -20,19 +20,25 @@ export async function putPool(
     const { manager, now } = transaction;
     await manager.query(
       `INSERT INTO pools (id, policy, created_at, updated_at) VALUES ($1, $2, $3, $3)
-       ON CONFLICT (id) DO UPDATE SET policy = excluded.policy, updated_at = excluded.updated_at`,
+       ON CONFLICT (id) DO UPDATE SET policy = excluded.policy, updated_at = excluded.updated_at,
+         version = pools.version + 1`,
       [poolId, JSON.stringify(policy), now],
     );
-    const details: JsonObject = { policy: { ...policy } };
+    const details = { policy } as unknown as JsonObject;
     await recordAudit(transaction, { actor, action: 'pool.put', target: poolId, outcome: 'accepted', details });
-    return viewPool(manager, poolId);
+    return poolIn(transaction, poolId);
   });
+  await applyPoolChanges(transactions, poolId);
   await sweepRetention(transactions, poolId);
   return view;
 }
 
-export async function viewPool(manager: EntityManager, poolId: string): Promise<PoolView> {
+export function viewPool(transactions: Transactions, poolId: string): Promise<PoolView> {
+  return transactions.run((transaction) => poolIn(transaction, poolId));
+}
+
+async function poolIn({ manager, now }: LedgerTransaction, poolId: string): Promise<PoolView> {
   const row = await manager.findOneBy(PoolEntity, { id: poolId });
   if (row === null) throw new DormouseError('POOL_UNKNOWN', `there is no pool ${poolId}`, { poolId });
-  return asPoolView(row);
+  return asPoolView(row, now);
 }

@@ -33,11 +33,16 @@ export async function listDesktops(
 }
 
 export async function viewOperation(manager: EntityManager, operationId: string): Promise<OperationView> {
+  return asOperationView(await findOperation(manager, operationId));
+}
+
+/** @throws OPERATION_UNKNOWN */
+export async function findOperation(manager: EntityManager, operationId: string): Promise<OperationEntity> {
   const row = isUuid(operationId) ? await manager.findOneBy(OperationEntity, { id: operationId }) : null;
   if (row === null) {
     throw new DormouseError('OPERATION_UNKNOWN', `there is no operation ${operationId}`, { operationId });
   }
-  return asOperationView(row);
+  return row;
 }
 
 export async function listOperations(

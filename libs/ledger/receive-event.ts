@@ -3,6 +3,7 @@ import { asDesktopView } from './as-view';
 import type { Delivery, Receipt } from './commands';
 import { decideOn } from './decide-and-write';
 import { lockKnownDesktop } from './loaded-desktop';
+import { brokerStarted } from './storms';
 import type { LedgerTransaction, Transactions } from './transactions';
 import { writeDecision } from './write-decision';
 
@@ -32,17 +33,23 @@ async function receiveForDesktop(
   return { outcome, desktop: asDesktopView(loaded.row, loaded.operation), explanation: decision.explanation };
 }
 
-/** What a broker says of itself is kept for the record; its new epoch shows in the next event of each desktop. */
+/** What a broker says of itself concerns no single desktop: its new epoch shows in the next event of each. */
 async function receiveForBroker(
   transaction: LedgerTransaction,
   webhookId: string,
   event: BrokerEvent,
 ): Promise<Receipt> {
-  const isNew = await storeOnce(transaction, webhookId, event, 'ignored');
+  const outcome = event.type === 'vdc.broker.started' ? 'applied' : 'ignored';
+  const isNew = await storeOnce(transaction, webhookId, event, outcome);
+  if (!isNew) return { outcome: 'duplicate', desktop: null, explanation: seenBefore };
+  const storms = outcome === 'applied' ? await brokerStarted(transaction, event.source) : [];
   return {
-    outcome: isNew ? 'ignored' : 'duplicate',
+    outcome,
     desktop: null,
-    explanation: isNew ? 'noted; it concerns no single desktop' : seenBefore,
+    explanation:
+      storms.length > 0
+        ? `noted; who leaves ${storms.map(({ poolId }) => poolId).join(', ')} now is waited for longer than usual`
+        : 'noted; it concerns no single desktop',
   };
 }
 

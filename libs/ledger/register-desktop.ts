@@ -22,8 +22,8 @@ export function registerDesktop(transactions: Transactions, registration: Regist
   }
   return transactions.run(async (transaction) => {
     const { manager } = transaction;
-    const policy = (await manager.findOneBy(PoolEntity, { id: registration.poolId }))?.policy;
-    if (policy === undefined) {
+    const pool = await manager.findOneBy(PoolEntity, { id: registration.poolId });
+    if (pool === null) {
       throw new DormouseError('POOL_UNKNOWN', `there is no pool ${registration.poolId}; make it first`, {
         poolId: registration.poolId,
       });
@@ -31,7 +31,7 @@ export function registerDesktop(transactions: Transactions, registration: Regist
     await takeTurns(transaction, registration.id);
     const loaded = await lockDesktop(manager, registration.id);
     if (loaded !== null) return registerAgain(transaction, loaded, registration);
-    return registerNew(transaction, registration, policy);
+    return registerNew(transaction, registration, pool);
   });
 }
 
@@ -43,13 +43,17 @@ async function takeTurns({ manager }: LedgerTransaction, desktopId: string): Pro
 async function registerNew(
   transaction: LedgerTransaction,
   { id, poolId, launchSpec, actor }: Registration,
-  policy: LoadedDesktop['policy'],
+  pool: LoadedDesktop['pool'],
 ): Promise<Registered> {
   const { manager, now } = transaction;
-  const session = newSession(await lastGeneration(transaction, id), actor);
+  const session = newSession(
+    { desktopId: id, generation: await lastGeneration(transaction, id), requestedBy: actor },
+    now.getTime(),
+  );
   const row = Object.assign(new DesktopEntity(), {
     id,
     poolId,
+    poolVersion: pool.version,
     hostId: await chooseHost(transaction),
     launchSpec,
     fingerprint: null,
@@ -57,6 +61,15 @@ async function registerNew(
     stateSince: now,
     generation: session.generation,
     presence: session.presence,
+    broker: null,
+    absentSince: null,
+    absenceCause: null,
+    doubtSince: null,
+    loggedOff: false,
+    wokeAt: null,
+    heldUntil: null,
+    heldBy: null,
+    holdReason: null,
     graceDeadline: null,
     checkpointId: null,
     diskGeneration: null,
@@ -67,7 +80,7 @@ async function registerNew(
     updatedAt: now,
   });
   await insertRow(manager, DesktopEntity, row);
-  const loaded: LoadedDesktop = { row, operation: null, policy };
+  const loaded: LoadedDesktop = { row, operation: null, pool };
   const opened = { type: 'open_operation', kind: 'register', generation: session.generation, reason } as const;
   await writeDecision(transaction, loaded, {
     outcome: 'applied',

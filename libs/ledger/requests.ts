@@ -15,7 +15,7 @@ export async function request(
   desktopId: string,
   command: RequestCommand,
 ): Promise<{ operation: OperationView; joined: boolean }> {
-  const { kind, reason, requestedBy, force = false, checkpointId } = command;
+  const { kind, reason, requestedBy, force = false, fresh = false, checkpointId } = command;
   const { decision, operation } = await transactions.run(async (transaction) => {
     const loaded = await lockKnownDesktop(transaction.manager, desktopId);
     const decided = await decideRequest(transaction, loaded, command);
@@ -25,7 +25,11 @@ export async function request(
       target: desktopId,
       reason,
       outcome: decided.refusal?.code ?? decided.outcome,
-      details: { ...(force && { force }), ...(checkpointId !== undefined && { checkpointId }) },
+      details: {
+        ...(force && { force }),
+        ...(fresh && { fresh }),
+        ...(checkpointId !== undefined && { checkpointId }),
+      },
     });
     return { decision: decided, operation: loaded.operation };
   });

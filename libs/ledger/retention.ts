@@ -9,7 +9,7 @@ import type { LedgerTransaction, Transactions } from './transactions';
 export async function applyRetention(transaction: LedgerTransaction, loaded: LoadedDesktop): Promise<number> {
   const { manager, now } = transaction;
   const standings = await standingsOf(manager, loaded);
-  const ids = toCondemn(standings, loaded.policy, now.getTime());
+  const ids = toCondemn(standings, loaded.pool.policy, now.getTime());
   if (ids.length > 0) await condemn(transaction, { id: In([...ids]), state: 'durable' });
   return ids.length;
 }

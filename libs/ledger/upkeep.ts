@@ -1,20 +1,18 @@
 import { DesktopEntity, OperationEntity } from '@dormouse/persistence';
 import { In, LessThan } from 'typeorm';
+import { aloneAtIt } from './alone-at-it';
 import { graceJob, operationJob } from './outbox';
-import type { LedgerTransaction, Transactions } from './transactions';
+import type { Transactions } from './transactions';
 
 const hourMs = 60 * 60_000;
-const keptMs = { outbox: hourMs, inbox: 8 * 24 * hourMs } as const;
-
-/** Any process may do the upkeep at any time; one at a time is enough. */
-const upkeepLock = 0x75706b70;
+const keptMs = { outbox: hourMs, inbox: 8 * 24 * hourMs, answers: 24 * hourMs } as const;
 
 export function requeueForgotten(
   transactions: Transactions,
   { waitingMs, overdueMs }: { waitingMs: number; overdueMs: number },
 ): Promise<number> {
   return transactions.run(async (transaction) => {
-    if (!(await aloneAtIt(transaction))) return 0;
+    if (!(await aloneAtIt(transaction, 'upkeep'))) return 0;
     const { manager, now } = transaction;
     const waiting = await manager.findBy(OperationEntity, [
       { status: 'pending', createdAt: LessThan(before(now, waitingMs)) },
@@ -33,18 +31,12 @@ export function requeueForgotten(
 
 export function forgetOldMessages(transactions: Transactions): Promise<void> {
   return transactions.run(async (transaction) => {
-    if (!(await aloneAtIt(transaction))) return;
+    if (!(await aloneAtIt(transaction, 'upkeep'))) return;
     const { manager, now } = transaction;
     await manager.query('DELETE FROM outbox WHERE dispatched_at < $1', [before(now, keptMs.outbox)]);
+    await manager.query('DELETE FROM idempotency_keys WHERE begun_at < $1', [before(now, keptMs.answers)]);
     await manager.query('DELETE FROM inbox_events WHERE received_at < $1', [before(now, keptMs.inbox)]);
   });
-}
-
-async function aloneAtIt({ manager }: LedgerTransaction): Promise<boolean> {
-  const [row]: { alone: boolean }[] = await manager.query('SELECT pg_try_advisory_xact_lock($1) AS alone', [
-    upkeepLock,
-  ]);
-  return row?.alone === true;
 }
 
 function before(now: Date, ms: number): Date {

@@ -1,14 +1,22 @@
 import type {
+  AbsenceCause,
+  Again,
+  BrokerEventType,
+  Decision,
+  Doubt,
   EndedStatus,
+  Hindrance,
   JsonObject,
   KeepReason,
   MachineState,
+  Next,
   Occupancy,
   OpenStatus,
   OperationKind,
   OperationPhase,
   PoolPolicy,
   RecordedError,
+  Storm,
 } from '@dormouse/session';
 
 /** What the ledger answers with: plain values that survive JSON. Times are ISO 8601 in UTC. */
@@ -27,8 +35,14 @@ export interface DesktopView {
     readonly connections: readonly string[];
     readonly brokerEpoch: string | null;
     readonly sequence: number | null;
+    /** Since when it is not certain who is there; null when it is. */
+    readonly unknownSince: string | null;
   };
-  /** End of grace, or the moment a failed save is tried again. */
+  /** Since when and why nobody is there. Null while somebody is or may be, and before the first user has come. */
+  readonly absence: { readonly since: string; readonly cause: AbsenceCause } | null;
+  /** It is not put to sleep before. */
+  readonly hold: { readonly until: string; readonly by: string; readonly reason: string } | null;
+  /** When it is put away if nobody comes, or when a failed save is tried again. */
   readonly graceDeadline: string | null;
   /** The open operation, if there is one. */
   readonly operation: OperationView | null;
@@ -40,6 +54,41 @@ export interface DesktopView {
   readonly updatedAt: string;
 }
 
+/** Why a desktop is as it is, what comes next, and what did not come. */
+export interface ExplanationView {
+  readonly desktopId: string;
+  /** For people. */
+  readonly sentence: string;
+  readonly state: MachineState;
+  readonly stateSince: string;
+  readonly presence: {
+    readonly occupancy: Occupancy;
+    readonly connections: readonly string[];
+    /** Since when nobody is there, or since when that is not certain. */
+    readonly since: string | null;
+    /** Why nobody is there. */
+    readonly cause: AbsenceCause | null;
+    /** Why it is not certain who is there. */
+    readonly doubt: Doubt | null;
+  };
+  readonly next: { readonly what: Next['what']; readonly when: Next['when']; readonly at: string | null };
+  readonly hindrances: readonly Hindrance[];
+}
+
+/** What a webhook would lead to. */
+export interface RehearsedView {
+  readonly webhookId: string;
+  readonly type: BrokerEventType;
+  /** Null: it speaks of the broker itself. */
+  readonly desktopId: string | null;
+  readonly outcome: Decision['outcome'] | 'duplicate';
+  readonly explanation: string;
+  /** What the desktop would be then. */
+  readonly state: MachineState | null;
+  readonly graceDeadline: string | null;
+  readonly operations: readonly { readonly kind: OperationKind; readonly becomes: 'pending' | EndedStatus }[];
+}
+
 export interface OperationView {
   readonly id: string;
   readonly desktopId: string;
@@ -49,6 +98,8 @@ export interface OperationView {
   readonly generation: number;
   readonly reason: string;
   readonly requestedBy: string;
+  /** Who wants one more, in case this one does not put the desktop to sleep. */
+  readonly again: Again | null;
   readonly hostId: string | null;
   readonly workerId: string | null;
   /** How often a worker has taken it. */
@@ -96,8 +147,24 @@ export interface KeptCheckpointView extends CheckpointView {
 export interface PoolView {
   readonly id: string;
   readonly policy: PoolPolicy;
+  /** Those that still keep desktops from being put to sleep. */
+  readonly storms: readonly StormView[];
   readonly createdAt: string;
   readonly updatedAt: string;
+}
+
+export interface StormView {
+  /** Null: all of the pool. */
+  readonly broker: string | null;
+  readonly cause: Storm['cause'];
+  /** When it was noticed, how many had left by then, and of how many. */
+  readonly left: number;
+  readonly inUse: number;
+  /** Whoever left between these two is concerned. */
+  readonly from: string;
+  readonly until: string;
+  /** By then they have been let go, one after the other from `until` on. */
+  readonly releasedUntil: string;
 }
 
 export interface HostView {

@@ -35,6 +35,20 @@ export function authorizeSwitchover(transactions: Transactions, fence: Fence): P
   return ask(transactions, fence, (generation) => ({ type: 'switchover_reached', generation }));
 }
 
+/** Until when the saved machine is left in memory, by this worker too; null when it is not. */
+export function linger(transactions: Transactions, fence: Fence): Promise<Date | null> {
+  return transactions.run(async (transaction) => {
+    const loaded = await lockInForce(transaction, fence);
+    if (loaded === null) return null;
+    const decision = await decideAndWrite(transaction, loaded, {
+      type: 'linger_asked',
+      generation: fence.generation,
+    });
+    if (isMisreport(decision)) throw misreport(decision, fence);
+    return decision.outcome === 'applied' ? (loaded.operation?.leaseExpiresAt ?? null) : null;
+  });
+}
+
 export function beginRelease(transactions: Transactions, fence: Fence): Promise<boolean> {
   return ask(transactions, fence, (generation) => ({ type: 'release_reached', generation }));
 }

@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import { DesktopEntity, OperationEntity } from '@dormouse/persistence';
 import { firstPhase, type Decision, type Effect, type JsonObject, type Session } from '@dormouse/session';
 import { shredKey } from './data-keys';
 import type { LoadedDesktop } from './loaded-desktop';
-import { graceJob, operationJob } from './outbox';
+import { graceJob, operationJob, resumeJob } from './outbox';
 import { insertRow, updateRow } from './rows';
 import type { LedgerTransaction } from './transactions';
 
@@ -27,13 +28,21 @@ export async function writeDecision(
   await writeOperation(transaction, loaded, decision.session);
 }
 
-async function writeSession({ manager, now }: LedgerTransaction, { row }: LoadedDesktop, session: Session) {
+async function writeSession({ manager, now }: LedgerTransaction, { row, pool }: LoadedDesktop, session: Session) {
   await updateRow(manager, DesktopEntity, row, {
+    poolVersion: pool.version,
     machineState: session.machine,
-    stateSince: session.machine === row.machineState ? row.stateSince : now,
+    stateSince: new Date(session.machineSinceMs),
     generation: session.generation,
     presence: session.presence,
-    graceDeadline: session.deadlineMs === null ? null : new Date(session.deadlineMs),
+    broker: session.broker,
+    absentSince: dateOf(session.absence?.sinceMs ?? null),
+    absenceCause: session.absence?.cause ?? null,
+    doubtSince: dateOf(session.doubtSinceMs),
+    loggedOff: session.loggedOff,
+    wokeAt: dateOf(session.wokeAtMs),
+    heldUntil: dateOf(session.heldUntilMs),
+    graceDeadline: dateOf(session.deadlineMs),
     restoreFailures: session.restoreFailures,
     saveFailures: session.saveFailures,
     lastError: session.lastError,
@@ -41,15 +50,22 @@ async function writeSession({ manager, now }: LedgerTransaction, { row }: Loaded
   });
 }
 
+function dateOf(epochMs: number | null): Date | null {
+  return epochMs === null ? null : new Date(epochMs);
+}
+
 async function writeOperation({ manager, now }: LedgerTransaction, { operation }: LoadedDesktop, session: Session) {
   const decided = session.operation;
   if (operation === null || decided === null) return;
-  const { phase, status, forced } = operation;
-  if (phase === decided.phase && status === decided.status && forced === decided.forced) return;
+  const { phase, status, forced, again } = operation;
+  const { again: wanted } = decided;
+  const isSame = phase === decided.phase && status === decided.status && forced === decided.forced;
+  if (isSame && isDeepStrictEqual(again, wanted)) return;
   await updateRow(manager, OperationEntity, operation, {
     phase: decided.phase,
     status: decided.status,
     forced: decided.forced,
+    again: wanted,
     ...(operation.phase === decided.phase ? {} : { phaseSince: now }),
   });
 }
@@ -70,7 +86,8 @@ async function writeEffect(
       if (operation === null) return;
       await updateRow(manager, OperationEntity, operation, {
         status: effect.status,
-        error: effect.error,
+        // Of one that was called off, what was written down when its worker was asked to give it up.
+        error: effect.error ?? (effect.status === 'cancelled' ? operation.error : null),
         result: context.result === undefined ? operation.result : { ...operation.result, ...context.result },
         endedAt: now,
         leaseExpiresAt: null,
@@ -79,8 +96,17 @@ async function writeEffect(
       return effect.unclaimed ? operationJob(transaction, operation, 'remove') : undefined;
     }
     case 'request_cancel':
-      if (operation !== null) await updateRow(manager, OperationEntity, operation, { cancelRequestedAt: now });
+      if (operation !== null) {
+        await updateRow(manager, OperationEntity, operation, { cancelRequestedAt: now, error: effect.because });
+      }
       return;
+    case 'resume_operation': {
+      if (operation === null) return;
+      // Whoever looks for operations that nobody holds leaves it alone until then.
+      const at = new Date(effect.atMs);
+      await updateRow(manager, OperationEntity, operation, { leaseExpiresAt: at });
+      return resumeJob(transaction, operation, at);
+    }
     case 'schedule_grace':
       return graceJob(transaction, { desktopId: row.id, generation: effect.generation, at: new Date(effect.atMs) });
     case 'unschedule_grace':
@@ -108,6 +134,7 @@ async function openOperation(
     requestedBy: effect.requestedBy,
     cancelRequestedAt: null,
     forced: effect.forced,
+    again: null,
     hostId: desktop.hostId,
     workerId: null,
     leaseExpiresAt: null,

@@ -2,7 +2,8 @@ import { decide } from './decide';
 import type { BrokerEvent, DesktopEvent } from './broker-events';
 import { machineStateNames, machineStates, type MachineState } from './machine-states';
 import { firstPhase, operationKinds, type OperationKind, type OperationPhase } from './operations';
-import { nobody, type Presence } from './presence';
+import type { Pool } from './plan';
+import { nobody, occupancy, type Presence } from './presence';
 import { defaultPoolPolicy } from './pool-policy';
 import { ruleBook } from './rule-book';
 import { brokerActor, type Decision, type Session, type SessionEvent } from './session';
@@ -10,6 +11,7 @@ import { answers, rules, signals, type Signal } from './transitions';
 
 const nowMs = 1_000_000;
 const policy = { ...defaultPoolPolicy, graceMs: 10_000 };
+const pool: Pool = { policy, storms: [] };
 
 const alice: Presence = { ...nobody, connections: ['alice'], brokerEpoch: 'e1', sequence: 1 };
 const unsure: Presence = { ...alice, complete: false };
@@ -21,13 +23,22 @@ const phaseIn: Partial<Record<MachineState, OperationPhase>> = {
   hydrating: 'hydrate',
 };
 
-/** A session in this state as it usually is: nobody there, the operation of the state claimed, deadlines set. */
+/** A session in this state as it usually is: nobody there for 10 s, the operation of the state claimed, deadlines set. */
 function sessionIn(machine: MachineState, changes: Partial<Session> = {}): Session {
   const { operation: kind, held } = machineStates[machine];
+  const presence = changes.presence ?? nobody;
   return {
+    desktopId: 'd',
+    broker: 's',
     machine,
+    machineSinceMs: nowMs - 10_000,
     generation: 7,
-    presence: nobody,
+    presence,
+    absence: occupancy(presence) === 'empty' ? { sinceMs: nowMs - 10_000, cause: 'user' } : null,
+    doubtSinceMs: null,
+    loggedOff: false,
+    wokeAtMs: null,
+    heldUntilMs: null,
     deadlineMs: machine === 'grace' || machine === 'save-failed' ? nowMs : null,
     operation: kind !== null && held === 'always' ? operation(kind, phaseIn[machine], machine !== 'queued') : null,
     accepted: true,
@@ -41,7 +52,16 @@ function sessionIn(machine: MachineState, changes: Partial<Session> = {}): Sessi
 
 function operation(kind: OperationKind, phase: OperationPhase = firstPhase(kind), claimed = true) {
   const status = claimed ? ('active' as const) : ('pending' as const);
-  return { kind, phase, status, requestedBy: brokerActor, cancelRequested: false, forced: false, goingBack: null };
+  return {
+    kind,
+    phase,
+    status,
+    requestedBy: brokerActor,
+    cancelRequested: false,
+    forced: false,
+    goingBack: null,
+    again: null,
+  };
 }
 
 function broker(type: BrokerEvent['type'], fields: object = {}): SessionEvent {
@@ -59,8 +79,9 @@ const restoreOf = (id: string, current = false): SessionEvent => ({
   requestedBy: 'anna',
   checkpoint: { id, current },
 });
-const report = (type: 'claimed' | 'switchover_reached' | 'checkpoint_durable' | 'release_reached' | 'guest_ran') =>
-  ({ type, generation: 7 }) as const;
+const report = (
+  type: 'claimed' | 'switchover_reached' | 'checkpoint_durable' | 'linger_asked' | 'release_reached' | 'guest_ran',
+) => ({ type, generation: 7 }) as const;
 const finished = (status: 'succeeded' | 'failed' | 'cancelled', code?: 'CHECKPOINT_CORRUPT' | 'STORAGE_FULL') =>
   ({
     type: 'operation_finished',
@@ -69,22 +90,26 @@ const finished = (status: 'succeeded' | 'failed' | 'cancelled', code?: 'CHECKPOI
     error: code === undefined ? null : { code, message: 'because', details: {} },
   }) as const;
 
-const settle = (session: Session, event: SessionEvent, at = nowMs): Decision => decide(session, event, policy, at);
+const settle = (session: Session, event: SessionEvent, at = nowMs): Decision => decide(session, event, pool, at);
 
 const eventOf: Record<Exclude<Signal, 'unchanged'>, SessionEvent> = {
   arrived: connect(),
   left: disconnect(),
+  loggedOff: broker('vdc.session.logged_off'),
   unsure: broker('vdc.session.idle', { brokerEpoch: 'e2', sequence: 1 }),
   graceElapsed: { type: 'grace_elapsed', generation: 7 },
+  termsChanged: { type: 'pool_changed' },
   registerRequested: request('register'),
   bootRequested: request('boot'),
   saveRequested: request('save'),
   restoreRequested: request('restore'),
   stopRequested: request('stop'),
+  cancelAsked: { type: 'cancel_asked', generation: 7, requestedBy: 'anna', reason: 'test' },
   claimed: report('claimed'),
   phaseReached: { type: 'phase_reached', generation: 7, phase: 'commit' },
   switchoverReached: report('switchover_reached'),
   checkpointDurable: report('checkpoint_durable'),
+  lingerAsked: report('linger_asked'),
   releaseReached: report('release_reached'),
   guestRan: report('guest_ran'),
   succeeded: finished('succeeded'),
@@ -154,7 +179,7 @@ describe('a user leaves', () => {
     const decision = decide(
       sessionIn('hydrating'),
       finished('succeeded'),
-      { ...policy, minResidencyMs: 99_000 },
+      { ...pool, policy: { ...policy, minResidencyMs: 99_000 } },
       nowMs,
     );
     expect(decision.session).toMatchObject({ machine: 'grace', deadlineMs: nowMs + 99_000 });
@@ -200,11 +225,250 @@ describe('a grace', () => {
   });
 });
 
+describe('a logoff', () => {
+  const logoff = { action: 'power-off', settleMs: 3_000 } as const;
+  const poweringOff: Pool = { ...pool, policy: { ...policy, logoff } };
+  const decided = (session: Session, event: SessionEvent, at = nowMs) => decide(session, event, poweringOff, at);
+  const loggedOff = broker('vdc.session.logged_off');
+
+  test('and the disconnect it belongs to power the desktop off once both have settled, in whatever order they come', () => {
+    const orders = [
+      [loggedOff, disconnect()],
+      [disconnect(), loggedOff],
+    ];
+    for (const events of orders) {
+      const settled = events.reduce<Session>(
+        (session, event) => decided(session, event).session,
+        sessionIn('running', { presence: alice }),
+      );
+      expect(settled).toMatchObject({ machine: 'grace', deadlineMs: nowMs + 3_000, absence: { cause: 'logoff' } });
+      const { generation } = settled;
+      const due = decided(settled, { type: 'grace_elapsed', generation }, nowMs + 3_000);
+      expect(due.session).toMatchObject({ machine: 'running', operation: { kind: 'stop', requestedBy: 'policy' } });
+    }
+  });
+
+  test('wins over a save that waits in the queue, and lets one go on that has begun', () => {
+    const save = { ...operation('save', 'queued', false), requestedBy: 'policy' };
+    const waiting = decided(sessionIn('queued', { operation: save }), loggedOff);
+    expect(waiting.session).toMatchObject({ machine: 'grace', operation: null, absence: { cause: 'logoff' } });
+    expect(waiting.effects[0]).toMatchObject({ type: 'end_operation', status: 'cancelled' });
+    expect(decided(sessionIn('saving'), loggedOff).session).toMatchObject({
+      machine: 'saving',
+      operation: { kind: 'save' },
+    });
+  });
+
+  test('that comes late or early, out of its sequence, is not believed: its user may be at work', () => {
+    const presence = { ...alice, sequence: 5 };
+    const early = decided(
+      sessionIn('running', { presence }),
+      broker('vdc.session.logged_off', { brokerEpoch: 'e1', sequence: 7 }),
+    );
+    expect(early.session.loggedOff).toBe(false);
+    const back = decided(
+      early.session,
+      broker('vdc.session.disconnected', { brokerEpoch: 'e1', sequence: 6, connectionId: 'alice', reason: 'user' }),
+    );
+    expect(back.session).toMatchObject({ machine: 'grace', absence: { cause: 'user' } });
+    expect(decided(back.session, connect('alice')).session).toMatchObject({ machine: 'running', loggedOff: false });
+  });
+
+  test('is forgotten when the desktop comes back, whoever wakes it', () => {
+    const absence = { sinceMs: nowMs, cause: 'logoff' } as const;
+    for (const [state, kind] of [
+      ['saved', 'restore'],
+      ['off', 'boot'],
+    ] as const) {
+      const { session } = decided(sessionIn(state, { absence, loggedOff: true }), request(kind));
+      expect(session).toMatchObject({ absence: null, loggedOff: false });
+    }
+  });
+});
+
+describe('a save that is wanted besides the one under way', () => {
+  const fresh = (requestedBy = 'anna', force = false) =>
+    ({ type: 'request', kind: 'save', reason: 'test', requestedBy, force, fresh: true }) as const;
+
+  test.each(['saving', 'committing', 'resident'] as const)(
+    '%s: follows when that one is called off or fails, once',
+    (state) => {
+      const first = settle(sessionIn(state), fresh());
+      expect(first.outcome).toBe('joined');
+      const { session } = settle(first.session, fresh('bob'));
+      expect(session.operation?.again).toEqual({ requestedBy: 'anna', reason: 'test', forced: false });
+      for (const ending of [finished('cancelled'), finished('failed', 'STORAGE_FULL')]) {
+        const ended = settle(session, ending);
+        expect(ended.session).toMatchObject({
+          machine: 'queued',
+          operation: { kind: 'save', requestedBy: 'anna', again: null },
+        });
+        const { generation } = ended.session;
+        const begun = settle(ended.session, { type: 'claimed', generation }).session;
+        expect(settle(begun, { ...ending, generation }).session.operation).toBeNull();
+      }
+    },
+  );
+
+  test('is content with one that puts the desktop to sleep, and with one that waits', () => {
+    const releasing = sessionIn('resident', { operation: operation('save', 'release') });
+    const { session } = settle(releasing, fresh());
+    expect(settle(session, finished('succeeded')).session).toMatchObject({ machine: 'saved', operation: null });
+    expect(settle(sessionIn('queued'), fresh()).session.operation?.again).toBeNull();
+  });
+
+  test('is not begun while a user is there, unless it is forced, and not by force for one who has come since', () => {
+    const asked = (session: Session, again: SessionEvent) => settle(session, again).session;
+    const isBegun = (session: Session) => settle(session, finished('cancelled')).session.machine === 'queued';
+    const back = settle(sessionIn('saving'), connect()).session;
+    expect(settle(back, fresh()).refusal).toMatchObject({ code: 'USER_PRESENT' });
+    expect(isBegun(asked(back, fresh('anna', true)))).toBe(true);
+    for (const again of [fresh(), fresh('anna', true)]) {
+      expect(isBegun(settle(asked(sessionIn('saving'), again), connect()).session)).toBe(false);
+    }
+  });
+});
+
+describe('a desktop that lingers', () => {
+  const lingering: Pool = { ...pool, policy: { ...policy, lingerMs: 60_000 } };
+  const asked = report('linger_asked');
+  const save = { ...operation('save', 'commit'), requestedBy: 'policy' };
+  const resident = (changes: object = {}) =>
+    sessionIn('resident', { machineSinceMs: nowMs, operation: { ...save, ...changes } });
+
+  test('stays in memory until its time is over, and is then let go', () => {
+    const { session, effects, outcome } = decide(resident(), asked, lingering, nowMs);
+    expect(outcome).toBe('applied');
+    expect(session).toMatchObject({ machine: 'resident', operation: { phase: 'linger' } });
+    expect(effects).toEqual([{ type: 'resume_operation', generation: 7, atMs: nowMs + 60_000 }]);
+    expect(decide(session, asked, lingering, nowMs + 60_000).outcome).toBe('ignored');
+    const released = decide(session, report('release_reached'), lingering, nowMs + 60_000);
+    expect(released.session.operation?.phase).toBe('release');
+  });
+
+  test('is taken up at once for a user who returns, and for whoever wants it away', () => {
+    const lingers = resident({ phase: 'linger' });
+    const resume = { type: 'resume_operation', generation: 7, atMs: nowMs };
+    const back = decide(lingers, connect(), lingering, nowMs);
+    expect(back.effects).toEqual([expect.objectContaining({ type: 'request_cancel' }), resume]);
+    expect(decide(back.session, asked, lingering, nowMs).outcome).toBe('refused');
+    const pushed = decide(lingers, { ...request('save'), force: true } as SessionEvent, lingering, nowMs);
+    expect(pushed.effects).toEqual([resume]);
+    expect(decide(pushed.session, asked, lingering, nowMs).outcome).toBe('ignored');
+  });
+
+  test('is one that was saved by itself: who asks for a save wants the memory', () => {
+    expect(decide(resident({ requestedBy: 'anna' }), asked, lingering, nowMs).outcome).toBe('ignored');
+    expect(decide(resident(), asked, pool, nowMs).outcome).toBe('ignored');
+  });
+});
+
+describe('a hold', () => {
+  const hold = (untilMs: number | null): SessionEvent => ({ type: 'hold_set', untilMs });
+
+  test('puts the deadline of a grace off, and ends with it or before', () => {
+    const held = settle(sessionIn('grace'), hold(nowMs + 60_000));
+    expect(held.session).toMatchObject({ machine: 'grace', deadlineMs: nowMs + 60_000 });
+    expect(settle(held.session, hold(null)).session).toMatchObject({ machine: 'grace', deadlineMs: nowMs });
+  });
+
+  test('refuses a save that is not forced, by its own code', () => {
+    const held = sessionIn('grace', { heldUntilMs: nowMs + 60_000 });
+    expect(settle(held, request('save')).refusal).toMatchObject({ code: 'DESKTOP_HELD' });
+    expect(settle(held, request('save'), nowMs + 60_000).outcome).toBe('applied');
+    expect(settle(held, { ...request('save'), force: true } as SessionEvent).outcome).toBe('applied');
+  });
+
+  test('takes a save out of the queue, and waits for the end of one that has begun', () => {
+    const waiting = { ...operation('save', 'queued', false), requestedBy: 'policy' };
+    const held = settle(sessionIn('queued', { operation: waiting }), hold(nowMs + 60_000));
+    expect(held.session).toMatchObject({ machine: 'grace', operation: null, deadlineMs: nowMs + 60_000 });
+    expect(settle(sessionIn('saving'), hold(nowMs + 60_000)).session).toMatchObject({ machine: 'saving' });
+  });
+});
+
+describe('another policy', () => {
+  const under = (changes: object): Pool => ({ ...pool, policy: { ...policy, ...changes } });
+  const changed: SessionEvent = { type: 'pool_changed' };
+
+  test('moves the deadline of a grace that runs, from when its user left', () => {
+    const left = sessionIn('grace', { absence: { sinceMs: nowMs - 5_000, cause: 'user' }, deadlineMs: nowMs + 5_000 });
+    expect(decide(left, changed, under({ graceMs: 60_000 }), nowMs).session.deadlineMs).toBe(nowMs + 55_000);
+    expect(decide(left, changed, under({ graceMs: 1_000 }), nowMs).session.deadlineMs).toBe(nowMs);
+    expect(decide(left, changed, pool, nowMs)).toMatchObject({ session: { generation: 7 }, effects: [] });
+  });
+
+  test('that puts nothing to sleep lets every desktop run on, and refuses saves that are not forced', () => {
+    for (const state of ['grace', 'queued', 'save-failed'] as const) {
+      const waiting =
+        state === 'queued' ? { operation: { ...operation('save', 'queued', false), requestedBy: 'policy' } } : {};
+      const { session } = decide(sessionIn(state, waiting), changed, under({ neverSave: true }), nowMs);
+      expect(session).toMatchObject({ machine: 'running', operation: null, deadlineMs: null });
+    }
+    const refused = decide(sessionIn('running'), request('save'), under({ neverSave: true }), nowMs);
+    expect(refused.refusal).toMatchObject({ code: 'POLICY_FORBIDS' });
+  });
+
+  test('that is in force when a deadline comes is the one that counts', () => {
+    const { session } = decide(sessionIn('grace'), eventOf.graceElapsed, under({ graceMs: 60_000 }), nowMs);
+    expect(session).toMatchObject({ machine: 'grace', deadlineMs: nowMs + 50_000 });
+  });
+});
+
+describe('a cancellation', () => {
+  const cancel = eventOf.cancelAsked;
+  const asked = { code: 'CANCELLED', message: 'anna has called it off: test' };
+
+  test('of a save that waits ends it, and its user is waited for anew', () => {
+    const { session, effects } = settle(sessionIn('queued'), cancel);
+    expect(session).toMatchObject({ machine: 'grace', operation: null, deadlineMs: nowMs + 10_000 });
+    expect(effects[0]).toMatchObject({ type: 'end_operation', status: 'cancelled', error: asked });
+  });
+
+  test('of a save under way asks its worker, until the machine is being let go', () => {
+    for (const state of ['saving', 'committing', 'resident'] as const) {
+      const { effects } = settle(sessionIn(state), cancel);
+      expect(effects).toEqual([
+        expect.objectContaining({ type: 'request_cancel', because: expect.objectContaining(asked) }),
+      ]);
+    }
+    const releasing = sessionIn('resident', { operation: operation('save', 'release') });
+    expect(settle(releasing, cancel).refusal).toMatchObject({ code: 'DESKTOP_BUSY' });
+  });
+
+  test('of what no worker has taken puts the desktop back where it was, unless a user waits for it', () => {
+    const waiting = (kind: OperationKind) => ({ operation: operation(kind, firstPhase(kind), false) });
+    expect(settle(sessionIn('booting', waiting('boot')), cancel).session).toMatchObject({
+      machine: 'off',
+      operation: null,
+    });
+    expect(settle(sessionIn('restoring', waiting('restore')), cancel).session).toMatchObject({ machine: 'saved' });
+    expect(settle(sessionIn('running', waiting('stop')), cancel).session).toMatchObject({
+      machine: 'grace',
+      operation: null,
+    });
+    for (const [state, kind] of [
+      ['booting', 'boot'],
+      ['restoring', 'restore'],
+    ] as const) {
+      const decision = settle(sessionIn(state, { ...waiting(kind), presence: alice }), cancel);
+      expect(decision.refusal).toMatchObject({ code: 'USER_PRESENT' });
+      expect(settle(sessionIn(state), cancel).refusal).toMatchObject({ code: 'DESKTOP_BUSY' });
+    }
+  });
+
+  test('of an operation that has ended is stale', () => {
+    expect(settle(sessionIn('running'), cancel).outcome).toBe('stale');
+    expect(settle(sessionIn('saving'), { ...cancel, generation: 6 } as SessionEvent).outcome).toBe('stale');
+  });
+});
+
 describe('a user returns', () => {
   test.each(['saving', 'committing', 'resident'] as const)('while %s: the worker is asked to give up', (state) => {
     const { session, effects } = settle(sessionIn(state), connect());
     expect(session).toMatchObject({ machine: state, operation: { cancelRequested: true, forced: false } });
-    expect(effects).toEqual([{ type: 'request_cancel', generation: 7 }]);
+    const because = { code: 'CANCELLED', message: 'a user has come', details: {} };
+    expect(effects).toEqual([{ type: 'request_cancel', generation: 7, because }]);
     expect(settle(session, finished('cancelled')).session.machine).toBe('running');
   });
 
@@ -353,7 +617,7 @@ describe('a restore of a checkpoint that was named', () => {
     ['restore-blocked', 'CHECKPOINT_CORRUPT'],
   ] as const)('that fails before the guest runs leaves the desktop %s, also for %s', (from, code) => {
     const { session } = settle(sessionIn(from, { restoreFailures: 2 }), restoreOf(older));
-    const failed = decide(session, { ...finished('failed', code), generation: session.generation }, policy, nowMs);
+    const failed = decide(session, { ...finished('failed', code), generation: session.generation }, pool, nowMs);
     expect(failed.session).toMatchObject({ machine: from, operation: null, restoreFailures: 2, lastError: { code } });
   });
 

@@ -1,7 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { DesktopEvent } from './broker-events';
+import { attended } from './attendance';
+import type { Pool } from './plan';
 import { observe, occupancy, visibleConnections } from './presence';
-import type { PoolPolicy } from './pool-policy';
 import { ruleBook } from './rule-book';
 import type { Decision, Session, SessionEvent } from './session';
 import { answers, type Signal } from './transitions';
@@ -19,6 +20,7 @@ const reportSignals = {
   phase_reached: 'phaseReached',
   switchover_reached: 'switchoverReached',
   checkpoint_durable: 'checkpointDurable',
+  linger_asked: 'lingerAsked',
   release_reached: 'releaseReached',
   guest_ran: 'guestRan',
 } as const;
@@ -28,15 +30,26 @@ const reportSignals = {
  * reduced to a signal, and the transition table names the rule that answers it.
  * @param nowMs epoch ms, the time of the decision
  */
-export function decide(session: Session, event: SessionEvent, policy: PoolPolicy, nowMs: number): Decision {
+export function decide(session: Session, event: SessionEvent, pool: Pool, nowMs: number): Decision {
   const answered = (signal: Signal, present: Session = session): Decision =>
-    ruleBook[answers[present.machine][signal]]({ session: present, event, signal, policy, nowMs });
+    ruleBook[answers[present.machine][signal]]({ session: present, event, signal, pool, nowMs });
+  const decision = answer(session, event, nowMs, answered);
+  if (decision.session.machine === session.machine) return decision;
+  return { ...decision, session: { ...decision.session, machineSinceMs: nowMs } };
+}
 
+type Answered = (signal: Signal, present?: Session) => Decision;
+
+function answer(session: Session, event: SessionEvent, nowMs: number, answered: Answered): Decision {
   switch (event.type) {
     case 'broker':
-      return decidePresence(session, event.event, answered);
+      return decidePresence(session, event.event, nowMs, answered);
     case 'request':
       return answered(requestSignals[event.kind]);
+    case 'hold_set':
+      return answered('termsChanged', { ...session, heldUntilMs: event.untilMs });
+    case 'pool_changed':
+      return answered('termsChanged');
     case 'machine_observed':
       return answered(event.observed === 'absent' ? 'foundAbsent' : 'foundRunning');
     case 'grace_elapsed':
@@ -46,23 +59,21 @@ export function decide(session: Session, event: SessionEvent, policy: PoolPolicy
       return answered('graceElapsed');
     default:
       if (session.operation === null || event.generation !== session.generation) {
-        return stale(session, 'the operation of this report is no longer in force');
+        return stale(session, 'the operation is no longer in force');
       }
+      if (event.type === 'cancel_asked') return answered('cancelAsked');
       return answered(event.type === 'operation_finished' ? event.status : reportSignals[event.type]);
   }
 }
 
-function decidePresence(
-  session: Session,
-  event: DesktopEvent,
-  answered: (signal: Signal, present: Session) => Decision,
-): Decision {
+function decidePresence(session: Session, event: DesktopEvent, nowMs: number, answered: Answered): Decision {
   const presence = observe(session.presence, event);
   if (presence === null) return stale(session, 'the event was overtaken by what is already known');
-  const present = { ...session, presence };
+  const present = attended(session, event, presence, nowMs);
   const before = occupancy(session.presence);
   const after = occupancy(presence);
   if (announcesUser(event, visibleConnections(presence))) return answered('arrived', present);
+  if (after === 'empty' && present.loggedOff && !session.loggedOff) return answered('loggedOff', present);
   if (after === before) {
     const same = isDeepStrictEqual(visibleConnections(presence), visibleConnections(session.presence));
     return { ...answered('unchanged', present), ...(same && { outcome: 'ignored' }) };

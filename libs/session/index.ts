@@ -19,6 +19,8 @@ export {
   type OperationStatus,
 } from './operations';
 export { defaultPoolPolicy, parsePoolPolicy, type PoolPolicy } from './pool-policy';
+export { planFor, type Plan, type Pool, type Wait } from './plan';
+export { isOver, stormIn, stormOfRestart, type Storm, type StormPolicy, type Tally } from './storm';
 export {
   brokerEventTypes,
   disconnectReasons,
@@ -35,10 +37,15 @@ export {
 } from './broker-events';
 export { parseBrokerEvent } from './parse-broker-event';
 export { nobody, observe, occupancy, visibleConnections, type Occupancy, type Presence } from './presence';
+export { dayNames } from './schedule';
 export {
+  absenceCauses,
   brokerActor,
   newSession,
   policyActor,
+  type Absence,
+  type AbsenceCause,
+  type Again,
   type Decision,
   type Effect,
   type GoingBack,
@@ -55,6 +62,9 @@ export {
   type KeepReason,
   type RetentionPolicy,
 } from './retention';
+export { wayUp } from './way-up';
 export { layerToWrite, type DiskNow, type LayerToWrite } from './layer-to-write';
 export { decide } from './decide';
+export { explain, type Explanation, type Hindrance, type Next } from './explain';
+export type { Doubt } from './doubt';
 export { answers, rules, signals, type RuleName, type Signal } from './transitions';

@@ -2,9 +2,22 @@ import type { ErrorCode } from '@dormouse/errors';
 import type { MachineState } from './machine-states';
 import type { OperationPhase } from './operations';
 import { occupancy } from './presence';
-import { errorOf, objection, refused, stays, type Question, type Rule } from './rule';
-import { brokerActor, type Decision, type OpenOperation, type Session } from './session';
-import { applied, change, end, bootIfPresent, from, open, settled, unsaved, withoutMachine, type Step } from './steps';
+import { calledOffBecause, earlyTimerMs, errorOf, objection, refused, stays, type Question, type Rule } from './rule';
+import { brokerActor, policyActor, type Decision, type OpenOperation, type Session } from './session';
+import {
+  applied,
+  bootIfPresent,
+  change,
+  end,
+  from,
+  open,
+  savedAgain,
+  settled,
+  settledAnew,
+  unsaved,
+  withoutMachine,
+  type Step,
+} from './steps';
 import type { RuleName } from './transitions';
 import type { sessionRules } from './session-rules';
 
@@ -31,9 +44,10 @@ const openPhases: Partial<Record<MachineState, readonly OperationPhase[]>> = {
 export const operationRules = {
   take: ({ session }) => applied(inOperation(session, { status: 'active' }), 'a worker has taken the operation'),
 
-  startSave: ({ session, policy, nowMs }) => {
+  startSave: ({ session, pool, nowMs }) => {
     if (objection(session) !== null) {
-      return applied(settled(end(from(session), 'cancelled'), policy, nowMs), 'somebody may be there: no save begins');
+      const ended = end(from(session), 'cancelled', calledOffBecause('somebody is there, or may be'));
+      return applied(settled(ended, pool, nowMs), 'somebody may be there: no save begins');
     }
     const step = inOperation(session, { status: 'active', phase: 'capture' });
     return applied(change(step, { machine: 'saving' }), 'the capture begins; the guest runs on');
@@ -74,6 +88,21 @@ export const operationRules = {
           ),
     ),
 
+  lingerOrNot: (question) => {
+    const { pool, nowMs } = question;
+    return unlessCalledOff(question, (session) => {
+      const { operation, machineSinceMs, generation } = session;
+      const untilMs = machineSinceMs + (pool.policy.lingerMs ?? 0);
+      const byItself = operation?.requestedBy === policyActor && !operation.forced;
+      if (operation?.phase === 'release' || !byItself || untilMs <= nowMs + earlyTimerMs) {
+        return stays(session, 'ignored', 'the machine need not be kept');
+      }
+      const resume = { type: 'resume_operation', generation, atMs: untilMs } as const;
+      const step = change(inOperation(session, { phase: 'linger' }), {}, resume);
+      return applied(step, 'the desktop is saved and stays in memory for a while, in case its user returns');
+    });
+  },
+
   letGo: (question) => {
     if (question.session.operation?.phase === 'release') {
       return stays(question.session, 'applied', 'the machine is being let go already');
@@ -106,11 +135,11 @@ export const operationRules = {
     return applied(change(ended, {}, { type: 'remove_desktop' }), 'the launch spec is not accepted');
   },
 
-  booted: ({ session, policy, nowMs }) => {
+  booted: ({ session, pool, nowMs }) => {
     const ended = change(end(from(session), 'succeeded'), { machine: 'running', lastError: null });
     // Whoever starts a desktop by hand means it to be there when its user comes; only a user can have left it.
     const forUser = session.operation?.requestedBy === brokerActor;
-    return applied(forUser ? settled(ended, policy, nowMs) : ended, 'the guest runs');
+    return applied(forUser ? settledAnew(ended, pool, nowMs) : ended, 'the guest runs');
   },
 
   bootFailed: ({ session, event }) =>
@@ -147,10 +176,9 @@ export const operationRules = {
     );
   },
 
-  awake: ({ session, policy, nowMs }) => {
-    const ended = change(end(from(session), 'succeeded'), { restoreFailures: 0, lastError: null });
-    const graceMs = Math.max(policy.graceMs, policy.minResidencyMs ?? 0);
-    return applied(settled(ended, { graceMs }, nowMs), 'the desktop is whole again');
+  awake: ({ session, pool, nowMs }) => {
+    const ended = change(end(from(session), 'succeeded'), { restoreFailures: 0, lastError: null, wokeAtMs: nowMs });
+    return applied(settledAnew(ended, pool, nowMs), 'the desktop is whole again');
   },
 
   restoreFailed: ({ session, event }) => {
@@ -192,11 +220,11 @@ export const operationRules = {
     return applied(stopped, 'the machine is stopped');
   },
 
-  stopFailed: ({ session, event, policy, nowMs }) => {
+  stopFailed: ({ session, event, pool, nowMs }) => {
     const ended = change(end(from(session), finishedAs(event), errorOf(event)), { lastError: errorOf(event) });
     if (errorOf(event)?.code === 'MACHINE_GONE')
       return applied(change(ended, { machine: 'off' }), 'the desktop is off');
-    return applied(settled(ended, policy, nowMs), 'the desktop could not be stopped and runs on');
+    return applied(settledAnew(ended, pool, nowMs), 'the desktop could not be stopped and runs on');
   },
 
   stillUnclear: ({ session, event }) =>
@@ -206,15 +234,20 @@ export const operationRules = {
     ),
 } satisfies Record<Exclude<RuleName, keyof typeof sessionRules>, Rule>;
 
-function stayAwake({ session, policy, nowMs }: Question): Decision {
-  return applied(settled(end(from(session), 'cancelled'), policy, nowMs), 'the save is called off; the guest runs on');
+function stayAwake({ session, pool, nowMs }: Question): Decision {
+  const ended = end(from(session), 'cancelled');
+  const again = savedAgain(ended, session.operation?.again, pool, nowMs);
+  if (again !== null) return applied(again, 'the save is called off, and another was asked for');
+  return applied(settledAnew(ended, pool, nowMs), 'the save is called off; the guest runs on');
 }
 
-function saveFailed({ session, event, nowMs }: Question): Decision {
+function saveFailed({ session, event, pool, nowMs }: Question): Decision {
   const error = errorOf(event);
   const ended = change(end(from(session), 'failed', error), { lastError: error });
   if (error?.code === 'MACHINE_GONE')
     return applied(change(ended, { machine: 'off' }), 'the machine died: the desktop is off');
+  const again = savedAgain(ended, session.operation?.again, pool, nowMs);
+  if (again !== null) return applied(again, 'the save failed, and another was asked for');
   return applied(unsaved(ended, nowMs), 'the save failed; the guest runs on');
 }
 
@@ -243,7 +276,15 @@ function calledOff(session: Session): Decision {
   const isNew = session.operation?.cancelRequested === false;
   return {
     ...refused(marked, 'CANCELLED', message),
-    effects: isNew ? [{ type: 'request_cancel', generation: session.generation }] : [],
+    effects: isNew
+      ? [
+          {
+            type: 'request_cancel',
+            generation: session.generation,
+            because: calledOffBecause('a user has come, or may have'),
+          },
+        ]
+      : [],
   };
 }
 

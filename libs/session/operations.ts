@@ -5,7 +5,10 @@
 export const operationKinds = {
   register: { phases: ['examine'], guarded: [] },
   boot: { phases: ['boot'], guarded: [] },
-  save: { phases: ['queued', 'capture', 'switchover', 'commit', 'release'], guarded: ['switchover', 'release'] },
+  save: {
+    phases: ['queued', 'capture', 'switchover', 'commit', 'linger', 'release'],
+    guarded: ['switchover', 'linger', 'release'],
+  },
   restore: { phases: ['place', 'wake', 'hydrate'], guarded: ['hydrate'] },
   stop: { phases: ['stop'], guarded: [] },
 } as const;

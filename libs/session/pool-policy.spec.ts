@@ -1,22 +1,64 @@
-import { defaultPoolPolicy, parsePoolPolicy } from './pool-policy';
+import { defaultPoolPolicy, parsePoolPolicy, type PoolPolicy } from './pool-policy';
+
+const full: PoolPolicy = {
+  graceMs: 0,
+  graceMsByReason: { network: 600_000, unused: 30_000 },
+  schedule: {
+    timeZone: 'Europe/Berlin',
+    holidays: ['2030-12-25'],
+    phases: [
+      { name: 'night', days: ['mon', 'holiday'], from: '18:00', to: '08:00', graceMs: 5, graceMsByReason: { idle: 0 } },
+      { name: 'weekend', days: ['sat', 'sun'], from: '00:00', to: '24:00' },
+    ],
+  },
+  keepCheckpoints: 3,
+  keepCheckpointsForMs: 86_400_000,
+  minResidencyMs: 5_000,
+  lingerMs: 30_000,
+  logoff: { action: 'power-off', settleMs: 2_000 },
+  neverSave: false,
+  storm: { percent: 50, withinMs: 30_000, atLeast: 5, graceMs: 900_000, perMinute: 10 },
+};
 
 test('a policy is read back as it was given', () => {
-  const policy = { graceMs: 0, keepCheckpoints: 3, keepCheckpointsForMs: 86_400_000, minResidencyMs: 5_000 };
-  expect(parsePoolPolicy(policy)).toEqual(policy);
+  expect(parsePoolPolicy(full)).toEqual(full);
   expect(parsePoolPolicy(defaultPoolPolicy)).toEqual(defaultPoolPolicy);
 });
 
-test.each([
+test('what a storm is and how long a logoff settles need not be said', () => {
+  expect(parsePoolPolicy({ ...defaultPoolPolicy, storm: {}, logoff: { action: 'save' } })).toEqual({
+    ...defaultPoolPolicy,
+    storm: { percent: 30, withinMs: 60_000, atLeast: 20, graceMs: 600_000, perMinute: 60 },
+    logoff: { action: 'save', settleMs: 3_000 },
+  });
+});
+
+const phase = full.schedule!.phases[1]!;
+const scheduled = (changes: object) => ({ ...full, schedule: { ...full.schedule, ...changes } });
+
+test.each<[string, object]>([
   ['graceMs', { keepCheckpoints: 2 }],
   ['graceMs', { graceMs: -1, keepCheckpoints: 2 }],
   ['graceMs', { graceMs: Number.NaN, keepCheckpoints: 2 }],
+  ['graceMsByReason.bored', { ...full, graceMsByReason: { bored: 1 } }],
+  ['graceMsByReason.user', { ...full, graceMsByReason: { user: 1.5 } }],
   ['keepCheckpoints', { graceMs: 1, keepCheckpoints: 0 }],
   ['keepCheckpointsForMs', { graceMs: 1, keepCheckpoints: 1, keepCheckpointsForMs: -1 }],
   ['minResidencyMs', { graceMs: 1, keepCheckpoints: 1, minResidencyMs: '5' }],
   ['graceSeconds', { graceMs: 1, keepCheckpoints: 1, graceSeconds: 5 }],
+  ['logoff.action', { ...full, logoff: { action: 'reboot' } }],
+  ['logoff.settleMs', { ...full, logoff: { action: 'save', settleMs: 60_000 } }],
+  ['neverSave', { ...full, neverSave: 'yes' }],
+  ['storm.percent', { ...full, storm: { percent: 0 } }],
+  ['schedule.timeZone', scheduled({ timeZone: 'Europe/Atlantis' })],
+  ['schedule.holidays.0', scheduled({ holidays: ['2030-02-30'] })],
+  ['schedule.phases', scheduled({ phases: [] })],
+  ['schedule.phases.0.from', scheduled({ phases: [{ ...phase, from: '24:00' }] })],
+  ['schedule.phases.0.to', scheduled({ phases: [{ ...phase, to: phase.from }] })],
+  ['schedule.phases.0.days.0', scheduled({ phases: [{ ...phase, days: ['monday'] }] })],
 ])('a policy with a bad or unknown %s is refused by name', (field, policy) => {
   expect(() => parsePoolPolicy(policy)).toThrow(
-    expect.objectContaining({ code: 'REQUEST_INVALID', details: { field } }),
+    expect.objectContaining({ code: 'REQUEST_INVALID', details: { field }, message: expect.stringContaining(field) }),
   );
 });
 

@@ -1,51 +1,138 @@
 import { DormouseError } from '@dormouse/errors';
+import { z } from 'zod';
+import { disconnectReasons } from './broker-events';
+import { dayNames, wallClock, type Schedule } from './schedule';
+import type { AbsenceCause } from './session';
+import type { StormPolicy } from './storm';
+
+/** How long a desktop waits for its user before it is put to sleep. */
+export interface GraceTerms {
+  readonly graceMs?: number;
+  /** By why nobody is there; where it says nothing, `graceMs` counts. */
+  readonly graceMsByReason?: Partial<Readonly<Record<AbsenceCause, number>>>;
+}
 
 /** What a pool wants for its desktops. */
-export interface PoolPolicy {
-  /** How long a desktop waits for its user before it is saved. */
+export interface PoolPolicy extends GraceTerms {
   readonly graceMs: number;
+  /** Times of the week at which other graces count: the phase says first, the pool what the phase leaves open. */
+  readonly schedule?: Schedule;
   /** How many durable checkpoints of a desktop are kept, the current one among them. */
   readonly keepCheckpoints: number;
   /** Besides those, durable checkpoints that are younger than this are kept. */
   readonly keepCheckpointsForMs?: number;
-  /** After a wake that nobody used, the desktop stays up at least this long. */
+  /** After a wake the desktop stays up at least this long. */
   readonly minResidencyMs?: number;
+  /**
+   * A desktop that was saved by itself stays in memory for this long, standing still: a user who returns meanwhile has it at
+   * once, as it was.
+   */
+  readonly lingerMs?: number;
+  /** What a logoff leads to. Without it a logoff is a disconnect like any other. */
+  readonly logoff?: LogoffPolicy;
+  /** Nothing is put to sleep by itself, and by people only when they force it. */
+  readonly neverSave?: boolean;
+  /** When many leave at once. Without it they all count as having left. */
+  readonly storm?: StormPolicy;
+}
+
+export interface LogoffPolicy {
+  /** `power-off`: memory is given up, the disk stays. `save`: asleep without a grace. */
+  readonly action: 'power-off' | 'save';
+  /** A disconnect and the logoff it belongs to come in any order: nothing is done before both can have come. */
+  readonly settleMs: number;
 }
 
 export const defaultPoolPolicy: PoolPolicy = { graceMs: 60_000, keepCheckpoints: 2 };
 
-const dayMs = 24 * 60 * 60 * 1_000;
+const minuteMs = 60_000;
+const dayMs = 24 * 60 * minuteMs;
 
-const limits = {
-  graceMs: { min: 0, max: 30 * dayMs, required: true },
-  keepCheckpoints: { min: 1, max: 100, required: true },
-  keepCheckpointsForMs: { min: 0, max: 3_650 * dayMs, required: false },
-  minResidencyMs: { min: 0, max: 30 * dayMs, required: false },
-} as const satisfies Record<keyof PoolPolicy, { min: number; max: number; required: boolean }>;
+const whole = (least: number, most: number) =>
+  z
+    .number(`must be a whole number from ${least} to ${most}`)
+    .refine(
+      (value) => Number.isSafeInteger(value) && value >= least && value <= most,
+      `must be a whole number from ${least} to ${most}`,
+    );
 
-/** @throws REQUEST_INVALID naming the field. */
+const grace = whole(0, 30 * dayMs);
+const graceTerms = {
+  graceMsByReason: z.partialRecord(z.enum([...disconnectReasons, 'unused']), grace).optional(),
+};
+
+const timeOfDay = (pattern: RegExp, shape: string) => z.string().regex(pattern, `must be a time like ${shape}`);
+const hourAndMinute = '([01]\\d|2[0-3]):[0-5]\\d';
+
+const phase = z
+  .strictObject({
+    name: z.string().min(1).max(64),
+    days: z.array(z.enum(dayNames)).min(1),
+    from: timeOfDay(new RegExp(`^${hourAndMinute}$`), '08:00'),
+    to: timeOfDay(new RegExp(`^(${hourAndMinute}|24:00)$`), '18:00 or 24:00'),
+    graceMs: grace.optional(),
+    ...graceTerms,
+  })
+  .refine(({ from, to }) => from !== to, { path: ['to'], message: 'must differ from `from`' });
+
+const schedule = z.strictObject({
+  timeZone: z.string().refine(isTimeZone, 'must be the IANA name of a time zone, like Europe/Berlin'),
+  holidays: z.array(z.string().refine(isDate, 'must be a date like 2030-12-25')).max(1_000).optional(),
+  phases: z.array(phase).min(1).max(64),
+});
+
+const policy = z.strictObject({
+  graceMs: grace,
+  ...graceTerms,
+  schedule: schedule.optional(),
+  keepCheckpoints: whole(1, 100),
+  keepCheckpointsForMs: whole(0, 3_650 * dayMs).optional(),
+  minResidencyMs: grace.optional(),
+  lingerMs: whole(0, dayMs).optional(),
+  logoff: z
+    .strictObject({ action: z.enum(['power-off', 'save']), settleMs: whole(2_000, 5_000).default(3_000) })
+    .optional(),
+  neverSave: z.boolean().optional(),
+  storm: z
+    .strictObject({
+      percent: whole(1, 100).default(30),
+      withinMs: whole(1_000, 10 * minuteMs).default(minuteMs),
+      atLeast: whole(1, 1_000_000).default(20),
+      graceMs: whole(0, dayMs).default(10 * minuteMs),
+      perMinute: whole(1, 1_000_000).default(60),
+    })
+    .optional(),
+});
+
+/** Fills in what the policy leaves to us. @throws REQUEST_INVALID naming the field in `details.field`. */
 export function parsePoolPolicy(value: unknown): PoolPolicy {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    const fields = Object.keys(policy.shape).join(', ');
     throw new DormouseError(
       'REQUEST_INVALID',
-      'a pool policy is an object: {graceMs, keepCheckpoints, keepCheckpointsForMs?, minResidencyMs?}',
+      `a pool policy is an object: graceMs and keepCheckpoints, and of ${fields} what is wanted`,
     );
   }
-  const given = value as Readonly<Record<string, unknown>>;
-  const unknownField = Object.keys(given).find((name) => !(name in limits));
-  if (unknownField !== undefined) {
-    throw invalid(unknownField, `is not a field of a pool policy (${Object.keys(limits).join(', ')})`);
-  }
-  for (const [name, { min, max, required }] of Object.entries(limits)) {
-    const number = given[name];
-    if (number === undefined && !required) continue;
-    if (!Number.isSafeInteger(number) || (number as number) < min || (number as number) > max) {
-      throw invalid(name, `must be a whole number from ${min} to ${max}`);
-    }
-  }
-  return given as unknown as PoolPolicy;
+  const parsed = policy.safeParse(value);
+  if (parsed.success) return parsed.data as PoolPolicy;
+  const issue = parsed.error.issues[0]!;
+  const isUnknown = issue.code === 'unrecognized_keys';
+  const field = [...issue.path, ...(isUnknown ? [issue.keys[0]!] : [])].join('.');
+  const what = isUnknown ? 'is not a field of a pool policy' : issue.message;
+  throw new DormouseError('REQUEST_INVALID', `pool policy: ${field} ${what}`, { field });
 }
 
-function invalid(field: string, what: string): DormouseError {
-  return new DormouseError('REQUEST_INVALID', `pool policy: ${field} ${what}`, { field });
+function isTimeZone(name: string): boolean {
+  try {
+    wallClock(name, 0);
+    return true;
+  } catch (error) {
+    if (error instanceof RangeError) return false; // the answer, not a failure
+    throw error;
+  }
+}
+
+function isDate(text: string): boolean {
+  const day = new Date(`${text}T00:00:00Z`);
+  return /^\d{4}-\d\d-\d\d$/.test(text) && !Number.isNaN(day.getTime()) && day.toISOString().startsWith(text);
 }

@@ -1,17 +1,20 @@
 import type { ErrorCode } from '@dormouse/errors';
 import { occupancy } from './presence';
-import type { PoolPolicy } from './pool-policy';
+import type { Pool } from './plan';
 import type { Decision, RecordedError, Session, SessionEvent } from './session';
 import type { Signal } from './transitions';
 
 export interface Question {
-  /** With presence as it is after the event. */
+  /** With presence, and what follows from it alone, as it is after the event. */
   readonly session: Session;
   readonly event: SessionEvent;
   readonly signal: Signal;
-  readonly policy: PoolPolicy;
+  readonly pool: Pool;
   readonly nowMs: number;
 }
+
+/** Timers fire a little early when two clocks differ; later than this before the deadline counts as reached. */
+export const earlyTimerMs = 100;
 
 export type Rule = (question: Question) => Decision;
 
@@ -33,6 +36,10 @@ const unexplained: RecordedError = {
 export function errorOf(event: SessionEvent): RecordedError | null {
   if (event.type !== 'operation_finished' || event.status === 'succeeded') return null;
   return event.error ?? unexplained;
+}
+
+export function calledOffBecause(message: string): RecordedError {
+  return { code: 'CANCELLED', message, details: {} };
 }
 
 /**

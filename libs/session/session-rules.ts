@@ -1,12 +1,11 @@
-import { brokerActor, policyActor, type Decision, type GoingBack, type OpenOperation, type Session } from './session';
-import { errorOf, objection, refused, stays, type Question, type Rule } from './rule';
-import { applied, change, disarm, end, from, open, settled, withoutMachine } from './steps';
+import { brokerActor, policyActor, type Decision, type Effect, type GoingBack, type OpenOperation } from './session';
+import { planFor } from './plan';
+import { runsOn, waits } from './plan-in-words';
+import { calledOffBecause, earlyTimerMs, errorOf, objection, refused, stays, type Question, type Rule } from './rule';
+import { applied, change, disarm, end, from, open, settled, settledAnew, triedAgain, withoutMachine } from './steps';
 import { answers, type RuleName, type Signal } from './transitions';
 import { machineStateNames } from './machine-states';
 import { occupancy } from './presence';
-
-/** Timers fire a little early when two clocks differ; later than this before the deadline counts as reached. */
-const earlyTimerMs = 100;
 
 /** Rules for what users, operators and time do. */
 export const sessionRules = {
@@ -23,10 +22,15 @@ export const sessionRules = {
 
   join: ({ session }) => stays(session, 'joined', 'what was asked for is under way already'),
 
-  joinSave: ({ session, event }) => {
+  joinSave: (question) => {
+    const { session, event } = question;
     const { operation } = session;
-    if (forces(event) && operation?.cancelRequested === false) return joinedByForce(session, operation);
+    const isForced = forces(event);
+    const wantsOneMore = wantsFresh(event) && operation !== null && operation.phase !== 'queued';
+    if (wantsOneMore && isForced) return joinedByOneMore(question, operation);
+    if (isForced && operation?.cancelRequested === false) return joinedByForce(question, operation);
     if (occupancy(session.presence) === 'present' && operation?.forced !== true) return objected(session);
+    if (wantsOneMore) return joinedByOneMore(question, operation);
     if (operation?.cancelRequested === true) {
       return refused(session, 'DESKTOP_BUSY', 'the save under way is being called off; try again when it has ended');
     }
@@ -49,14 +53,14 @@ export const sessionRules = {
       'a user comes to a sleeping desktop: it wakes',
     ),
 
-  settle: ({ session, policy, nowMs }) => {
+  settle: (question) => {
+    const { session, pool, nowMs } = question;
     if (session.operation !== null) return stays(session, 'applied', `noted; the ${session.operation.kind} goes on`);
-    const step = settled(from(session), policy, nowMs);
-    return applied(step, step.session.machine === 'grace' ? graceBegins(policy.graceMs) : staysUp(step.session));
+    const step = settled(from(session), pool, nowMs);
+    return applied(step, step.session.machine === 'grace' ? waits(question) : runsOn(question));
   },
 
-  stayForUser: (question) => {
-    const { session, policy, nowMs } = question;
+  stayForUser: ({ session, pool, nowMs }) => {
     if (session.operation === null) {
       // A user who is announced while the desktop runs anyway changes nothing; least of all does it start a grace.
       return stays(session, 'applied', 'a user comes to a running desktop');
@@ -65,47 +69,109 @@ export const sessionRules = {
       const unforced = change(from(session), { operation: { ...session.operation, forced: false } });
       return applied(unforced, 'the desktop is being stopped; it boots again once it is off');
     }
-    return applied(settled(end(from(session), 'cancelled'), policy, nowMs), 'a user has come: the stop is called off');
+    const ended = end(from(session), 'cancelled', calledOffBecause('a user has come'));
+    return applied(settledAnew(ended, pool, nowMs), 'a user has come: the stop is called off');
   },
 
-  withdrawSave,
+  withdrawSave: (question) => {
+    const { session, pool, nowMs } = question;
+    const ended = end(from(session), 'cancelled', calledOffBecause(whyCalledOff(question)));
+    return applied(settledAnew(ended, pool, nowMs), 'the save had not begun and is called off');
+  },
 
   doubtSave: (question) => {
     const { session } = question;
     if (session.operation?.forced === true) return stays(session, 'applied', 'the save is forced and goes on');
-    return withdrawSave(question);
+    return withdrawn(question, 'the save had not begun and is called off');
   },
 
-  askToCancel: ({ session }) => {
+  doubtStop: (question) => {
+    const { session, pool, nowMs } = question;
     const { operation } = session;
-    if (operation === null || operation.cancelRequested)
-      return stays(session, 'applied', 'the save is being called off');
-    if (operation.phase === 'release') {
-      const unforced = change(from(session), { operation: { ...operation, forced: false } });
-      return applied(unforced, 'the machine is being let go; the desktop wakes again as soon as that is over');
-    }
-    return applied(
-      change(
-        from(session),
-        { operation: { ...operation, cancelRequested: true, forced: false } },
-        { type: 'request_cancel', generation: session.generation },
-      ),
-      'a user has come: the worker is asked to call the save off',
-    );
+    if (operation === null) return applied(settled(from(session), pool, nowMs), runsOn(question));
+    if (operation.forced || operation.status === 'active') return stays(session, 'applied', 'noted; the stop goes on');
+    return withdrawn(question, 'the stop had not begun and is called off');
   },
 
-  deadlineReached: ({ session, nowMs }) => {
+  reconsiderSave: (question) => {
+    const { session, pool, nowMs } = question;
+    const { operation, heldUntilMs } = session;
+    const plan = planFor(session, pool);
+    const isDue = plan?.action === 'save' && plan.atMs <= nowMs + earlyTimerMs;
+    const wanted = operation?.requestedBy === policyActor ? isDue : (heldUntilMs ?? 0) <= nowMs;
+    if (operation?.forced === true || wanted) return stays(session, 'applied', 'noted; the save stays queued');
+    return withdrawn(question, 'the save had not begun and is called off');
+  },
+
+  reconsiderRetry: (question) => {
+    const { session, pool, nowMs } = question;
+    if (planFor(session, pool) === null) return applied(settled(from(session), pool, nowMs), runsOn(question));
+    return applied(triedAgain(from(session), nowMs), 'the desktop is not put away yet; the save is tried again later');
+  },
+
+  callOff: (question) => {
+    const { session } = question;
+    const { operation } = session;
+    if (operation?.cancelRequested === true) return stays(session, 'joined', 'the save is being called off already');
+    return operation?.phase === 'release'
+      ? refused(
+          session,
+          'DESKTOP_BUSY',
+          'the machine is being let go: it is too late to call the save off; wake it after',
+        )
+      : askedToCancel(question);
+  },
+
+  withdraw: (question) => {
+    const { session, pool, nowMs } = question;
+    const { operation } = session;
+    if (operation === null) return stays(session, 'ignored', 'nothing is under way');
+    if (operation.status === 'active') {
+      return refused(session, 'DESKTOP_BUSY', `a ${operation.kind} cannot be called off any more once it has begun`);
+    }
+    const isForUser = operation.kind === 'boot' || operation.kind === 'restore';
+    if (isForUser && occupancy(session.presence) === 'present') {
+      return refused(session, 'USER_PRESENT', `a user waits for the ${operation.kind}`);
+    }
+    const ended = end(from(session), 'cancelled', calledOffBecause(whyCalledOff(question)));
+    const explanation = `the ${operation.kind} had not begun and is called off`;
+    switch (operation.kind) {
+      case 'boot':
+        return applied(change(ended, { machine: 'off' }), explanation);
+      case 'restore':
+        return applied(change(ended, { machine: operation.goingBack?.from ?? 'saved' }), explanation);
+      default:
+        return applied(session.machine === 'quarantined' ? ended : settledAnew(ended, pool, nowMs), explanation);
+    }
+  },
+
+  askToCancel: (question) => {
+    const { session } = question;
+    if (session.operation === null) return stays(session, 'applied', 'noted');
+    const operation = unforced(session.operation);
+    const minded = change(from(session), { operation });
+    if (operation.cancelRequested) return applied(minded, 'the save is being called off');
+    return operation.phase === 'release'
+      ? applied(minded, 'the machine is being let go; the desktop wakes again as soon as that is over')
+      : askedToCancel({ ...question, session: minded.session });
+  },
+
+  deadlineReached: (question) => {
+    const { session, pool, nowMs } = question;
     if (session.deadlineMs !== null && nowMs < session.deadlineMs - earlyTimerMs) {
       return stays(session, 'ignored', 'the timer fired before its deadline');
     }
     // The timer has fired and is no longer in any queue: there is nothing to take back.
     const elapsed = change(from(session), { deadlineMs: null });
-    if (objection(session) !== null) return applied(change(elapsed, { machine: 'running' }), 'somebody may be there');
-    const reason = session.machine === 'grace' ? 'the grace is over' : 'the last save failed';
-    return applied(
-      change(open(elapsed, { kind: 'save', reason, requestedBy: policyActor }), { machine: 'queued' }),
-      `${reason} and nobody is there: the desktop is to be saved`,
-    );
+    const plan = planFor(session, pool);
+    if (plan === null) return applied(settled(elapsed, pool, nowMs), runsOn(question));
+    if (plan.atMs > nowMs + earlyTimerMs) return applied(settled(elapsed, pool, nowMs), waits(question));
+    const isRetry = session.machine === 'save-failed';
+    const reason = isRetry ? 'the last save failed' : reasons[session.absence?.cause === 'logoff' ? 'logoff' : 'wait'];
+    const opened = open(elapsed, { kind: plan.action, reason, requestedBy: policyActor });
+    return plan.action === 'save'
+      ? applied(change(opened, { machine: 'queued' }), `${reason} and nobody is there: the desktop is to be saved`)
+      : applied(change(opened, { machine: 'running' }), `${reason}: the desktop is to be stopped`);
   },
 
   openRegister: (question) => requested(question, 'registering', 'the new launch spec is to be examined'),
@@ -114,9 +180,9 @@ export const sessionRules = {
   openSave: (question) => {
     const { session } = question;
     if (session.operation !== null) return busyWith(session.operation.kind, session);
-    return forces(question.event) || objection(session) === null
-      ? requested(question, 'queued', 'the desktop is to be saved')
-      : objected(session);
+    if (forces(question.event)) return requested(question, 'queued', 'the desktop is to be saved');
+    if (objection(session) !== null) return objected(session);
+    return forbidden(question) ?? requested(question, 'queued', 'the desktop is to be saved');
   },
 
   openRestore: (question) => {
@@ -141,7 +207,7 @@ export const sessionRules = {
   openStop: (question) => {
     const { session } = question;
     if (session.operation !== null) {
-      if (forces(question.event)) return joinedByForce(session, session.operation);
+      if (forces(question.event)) return joinedByForce(question, session.operation);
       return stays(session, 'joined', 'the desktop is being stopped already');
     }
     if (session.machine === 'quarantined') return requested(question, 'quarantined', 'what is left of it is stopped');
@@ -192,8 +258,54 @@ export const sessionRules = {
     ),
 } satisfies Partial<Record<RuleName, Rule>>;
 
-function withdrawSave({ session, policy, nowMs }: Question): Decision {
-  return applied(settled(end(from(session), 'cancelled'), policy, nowMs), 'the save had not begun and is called off');
+const reasons = { wait: 'the grace is over', logoff: 'the user has logged off' } as const;
+
+/** Ends what no worker has taken, and lets the desktop be what it should be. */
+function withdrawn(question: Question, explanation: string): Decision {
+  const { session, pool, nowMs } = question;
+  const ended = end(from(session), 'cancelled', calledOffBecause(whyCalledOff(question)));
+  return applied(settled(ended, pool, nowMs), explanation);
+}
+
+function askedToCancel(question: Question): Decision {
+  const { session } = question;
+  if (session.operation === null) return stays(session, 'ignored', 'nothing is under way');
+  const because = calledOffBecause(whyCalledOff(question));
+  return applied(
+    change(
+      from(session),
+      { operation: { ...session.operation, cancelRequested: true, forced: false } },
+      { type: 'request_cancel', generation: session.generation, because },
+      ...takenUpNow(question),
+    ),
+    `${because.message}: the worker is asked to call the save off`,
+  );
+}
+
+/** Somebody new has come: whoever wanted the desktop away in spite of who was there did not mean them. */
+function unforced(operation: OpenOperation): OpenOperation {
+  const { again } = operation;
+  return { ...operation, forced: false, again: again === null ? null : { ...again, forced: false } };
+}
+
+/** While a saved desktop lingers no worker is at it: one has to be called. */
+function takenUpNow({ session, nowMs }: Question): Effect[] {
+  if (session.operation?.phase !== 'linger') return [];
+  return [{ type: 'resume_operation', generation: session.generation, atMs: nowMs }];
+}
+
+function whyCalledOff({ event, signal }: Question): string {
+  if (event.type === 'cancel_asked') return `${event.requestedBy} has called it off: ${event.reason}`;
+  switch (signal) {
+    case 'arrived':
+      return 'a user has come';
+    case 'unsure':
+      return 'it is not certain any more that nobody is there';
+    case 'loggedOff':
+      return 'the user has logged off, which leads to something else';
+    default:
+      return 'the desktop is to run on for now: its pool, a storm or a hold says so';
+  }
 }
 
 function requested(
@@ -214,9 +326,28 @@ function namedAnother(event: Question['event']): string | null {
 }
 
 /** The open operation is forced from now on. */
-function joinedByForce(session: Session, operation: OpenOperation): Decision {
-  const forced = change(from(session), { operation: { ...operation, forced: true } });
+function joinedByForce(question: Question, operation: OpenOperation): Decision {
+  const forced = change(from(question.session), { operation: { ...operation, forced: true } }, ...takenUpNow(question));
   return { ...applied(forced, `the ${operation.kind} under way no longer minds who is there`), outcome: 'joined' };
+}
+
+/**
+ * Of a save that waits, the capture is still to come. One that has begun and succeeds holds all there is as well, since the
+ * guest then sleeps; but it may be called off, and then this one follows. However many ask, one follows.
+ */
+function joinedByOneMore({ session, event }: Question, operation: OpenOperation): Decision {
+  if (event.type !== 'request') return stays(session, 'ignored', 'nobody asked');
+  const { requestedBy, reason, force = false } = event;
+  const again = operation.again ?? { requestedBy, reason, forced: force };
+  const joined = change(from(session), { operation: { ...operation, again } });
+  return {
+    ...applied(joined, 'a save is under way; one more follows unless it puts the desktop to sleep'),
+    outcome: 'joined',
+  };
+}
+
+function wantsFresh(event: Question['event']): boolean {
+  return event.type === 'request' && event.fresh === true;
 }
 
 /** An admin puts the desktop away although somebody may be there. */
@@ -241,12 +372,16 @@ function reasonOf({ event }: Question): string {
   return event.type === 'broker' ? event.event.type : event.type;
 }
 
-function graceBegins(graceMs: number): string {
-  return `nobody is there: the desktop is saved in ${graceMs / 1_000} s unless somebody comes`;
-}
-
-function staysUp(session: Question['session']): string {
-  return occupancy(session.presence) === 'present'
-    ? 'a user is there: the desktop runs'
-    : 'it is not certain who is there: the desktop runs, and no save begins';
+/** What speaks against a save that nobody forces, though nobody is there. */
+function forbidden({ session, pool, nowMs }: Question): Decision | null {
+  if (pool.policy.neverSave === true) {
+    return refused(
+      session,
+      'POLICY_FORBIDS',
+      'the pool of this desktop puts nothing to sleep; a save has to be forced',
+    );
+  }
+  if (session.heldUntilMs === null || session.heldUntilMs <= nowMs) return null;
+  const until = new Date(session.heldUntilMs).toISOString();
+  return refused(session, 'DESKTOP_HELD', `the desktop is held until ${until}; end the hold, or force the save`);
 }

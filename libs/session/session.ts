@@ -1,5 +1,5 @@
 import type { ErrorCode, ErrorDetails } from '@dormouse/errors';
-import type { DesktopEvent } from './broker-events';
+import { disconnectReasons, type DesktopEvent } from './broker-events';
 import type { MachineState } from './machine-states';
 import {
   firstPhase,
@@ -28,6 +28,15 @@ export interface OpenOperation {
   readonly forced: boolean;
   /** A restore that goes back to another checkpoint than the desktop's own; null for all else. */
   readonly goingBack: GoingBack | null;
+  /** Somebody wants a save of their own, whatever becomes of this one; null when nobody does. */
+  readonly again: Again | null;
+}
+
+/** A save that is wanted besides the one under way. */
+export interface Again {
+  readonly requestedBy: string;
+  readonly reason: string;
+  readonly forced: boolean;
 }
 
 export interface GoingBack {
@@ -36,16 +45,42 @@ export interface GoingBack {
   readonly from: MachineState;
 }
 
-/** All that decisions about one desktop depend on. */
+/** Why nobody is there. `unused`: nobody has come since the desktop was started, woken or announced. */
+export const absenceCauses = [...disconnectReasons, 'logoff', 'unused'] as const;
+export type AbsenceCause = (typeof absenceCauses)[number];
+
+/** Nobody is there, for certain. */
+export interface Absence {
+  /** Epoch ms; what the desktop is waited with counts from here. */
+  readonly sinceMs: number;
+  readonly cause: AbsenceCause;
+}
+
+/** All that decisions about one desktop depend on, but for its pool. Times are epoch ms. */
 export interface Session {
+  readonly desktopId: string;
+  /** The broker that spoke of it last (CloudEvents `source`). */
+  readonly broker: string | null;
   readonly machine: MachineState;
+  /** Since when `machine` is what it is. */
+  readonly machineSinceMs: number;
   /**
    * Moves with every operation opened and every deadline set or cleared, never back: it names the one operation or
    * deadline that is in force. What carries an older one is stale.
    */
   readonly generation: number;
   readonly presence: Presence;
-  /** Epoch ms of the end of grace (or of the pause before a failed save is tried again); null when none runs. */
+  /** Null while somebody is or may be there, and for a desktop that waits for its first user. */
+  readonly absence: Absence | null;
+  /** Since when it is not certain who is there; null when it is. */
+  readonly doubtSinceMs: number | null;
+  /** The user has logged off and none has come since: whoever is still connected will be gone in a moment. */
+  readonly loggedOff: boolean;
+  /** When it was last woken to the last page. */
+  readonly wokeAtMs: number | null;
+  /** Not put away before, because somebody said so. */
+  readonly heldUntilMs: number | null;
+  /** The end of what a desktop is waited with (or of the pause before a failed save is tried again); null when none runs. */
   readonly deadlineMs: number | null;
   readonly operation: OpenOperation | null;
   /** The launch spec was examined and found good at least once. */
@@ -59,11 +94,22 @@ export interface Session {
 }
 
 /** `generation` is the last one an earlier desktop of the same id has used; 0 when there was none. */
-export function newSession(generation: number, requestedBy: string): Session {
+export function newSession(
+  { desktopId, generation, requestedBy }: { desktopId: string; generation: number; requestedBy: string },
+  nowMs: number,
+): Session {
   return {
+    desktopId,
+    broker: null,
     machine: 'registering',
+    machineSinceMs: nowMs,
     generation: generation + 1,
     presence: nobody,
+    absence: null,
+    doubtSinceMs: null,
+    loggedOff: false,
+    wokeAtMs: null,
+    heldUntilMs: null,
     deadlineMs: null,
     operation: {
       kind: 'register',
@@ -73,6 +119,7 @@ export function newSession(generation: number, requestedBy: string): Session {
       cancelRequested: false,
       forced: false,
       goingBack: null,
+      again: null,
     },
     accepted: false,
     checkpointed: false,
@@ -96,14 +143,27 @@ export type SessionEvent =
       readonly requestedBy: string;
       /** Although somebody is there. Only heeded for `save` and `stop`. */
       readonly force?: boolean;
+      /** Only for `save`: not content with one under way that may be called off. */
+      readonly fresh?: boolean;
       /** Only for `restore`: the durable checkpoint of this desktop that was named. */
       readonly checkpoint?: { readonly id: string; readonly current: boolean };
     }
+  | {
+      readonly type: 'cancel_asked';
+      readonly generation: number;
+      readonly requestedBy: string;
+      readonly reason: string;
+    }
+  /** Null: not held any longer. */
+  | { readonly type: 'hold_set'; readonly untilMs: number | null }
+  /** What the pool wants, or whether a storm is on, has changed since the last decision. */
+  | { readonly type: 'pool_changed' }
   | { readonly type: 'grace_elapsed'; readonly generation: number }
   | { readonly type: 'claimed'; readonly generation: number }
   | { readonly type: 'phase_reached'; readonly generation: number; readonly phase: OperationPhase }
   | { readonly type: 'switchover_reached'; readonly generation: number }
   | { readonly type: 'checkpoint_durable'; readonly generation: number }
+  | { readonly type: 'linger_asked'; readonly generation: number }
   | { readonly type: 'release_reached'; readonly generation: number }
   | { readonly type: 'guest_ran'; readonly generation: number }
   | {
@@ -134,7 +194,9 @@ export type Effect =
       /** No worker had taken it: its job may still lie in the queue. */
       readonly unclaimed: boolean;
     }
-  | { readonly type: 'request_cancel'; readonly generation: number }
+  | { readonly type: 'request_cancel'; readonly generation: number; readonly because: RecordedError }
+  /** Its worker has left it; one is to take it up again then. */
+  | { readonly type: 'resume_operation'; readonly generation: number; readonly atMs: number }
   | { readonly type: 'schedule_grace'; readonly generation: number; readonly atMs: number }
   | { readonly type: 'unschedule_grace'; readonly generation: number }
   | { readonly type: 'remove_desktop' };

@@ -1,6 +1,14 @@
 import { firstPhase, type EndedStatus, type OperationKind } from './operations';
-import type { PoolPolicy } from './pool-policy';
-import { brokerActor, type Decision, type Effect, type GoingBack, type RecordedError, type Session } from './session';
+import { planFor, type Pool } from './plan';
+import {
+  brokerActor,
+  type Again,
+  type Decision,
+  type Effect,
+  type GoingBack,
+  type RecordedError,
+  type Session,
+} from './session';
 import { occupancy } from './presence';
 
 /** A session on its way to the next one, with the effects gathered so far. The rules are made of these steps. */
@@ -49,10 +57,13 @@ export function open(
 ): Step {
   const disarmed = disarm(step);
   const generation = disarmed.session.generation + 1;
+  // Who was gone when the machine was put away has nothing to do with who is waited for when it comes back.
+  const comesBack = kind === 'boot' || kind === 'restore';
   return change(
     disarmed,
     {
       generation,
+      ...(comesBack && { absence: null, loggedOff: false }),
       operation: {
         kind,
         phase: firstPhase(kind),
@@ -61,6 +72,7 @@ export function open(
         cancelRequested: false,
         forced,
         goingBack,
+        again: null,
       },
     },
     { type: 'open_operation', kind, generation, reason, requestedBy, forced, goingBack },
@@ -85,18 +97,44 @@ export function end(step: Step, status: EndedStatus, error: RecordedError | null
   );
 }
 
-/** The machine runs: with nobody there the grace begins (anew), else it simply runs. */
-export function settled(step: Step, { graceMs }: Pick<PoolPolicy, 'graceMs'>, nowMs: number): Step {
-  if (occupancy(step.session.presence) === 'empty') return change(arm(step, nowMs + graceMs), { machine: 'grace' });
-  return change(disarm(step), { machine: 'running', saveFailures: 0 });
+/** The machine runs: a deadline says how long, if nobody is there and the pool puts such desktops away. */
+export function settled(step: Step, pool: Pool, nowMs: number): Step {
+  const plan = planFor(step.session, pool);
+  if (plan === null) return change(disarm(step), { machine: 'running', saveFailures: 0 });
+  const atMs = Math.max(plan.atMs, nowMs);
+  const armed = step.session.deadlineMs === atMs ? step : arm(step, atMs);
+  return change(armed, { machine: 'grace' });
+}
+
+/** As `settled`, but if nobody is there they are waited for from now on. */
+export function settledAnew(step: Step, pool: Pool, nowMs: number): Step {
+  const { presence, absence } = step.session;
+  const cause = absence?.cause ?? 'unused';
+  const begins = occupancy(presence) === 'empty' ? { sinceMs: nowMs, cause } : null;
+  return settled(change(step, { absence: begins }), pool, nowMs);
+}
+
+/** A save has ended and the machine runs: whoever wanted one of their own gets it now, unless something is in the way. */
+export function savedAgain(step: Step, again: Again | null | undefined, pool: Pool, nowMs: number): Step | null {
+  if (!again) return null;
+  const { presence, heldUntilMs } = step.session;
+  const isHindered = occupancy(presence) !== 'empty' || pool.policy.neverSave === true || (heldUntilMs ?? 0) > nowMs;
+  if (isHindered && !again.forced) return null;
+  return change(open(step, { kind: 'save', ...again }), { machine: 'queued' });
 }
 
 /** The machine runs though it should have been saved: tried again later, unless somebody is there by now. */
 export function unsaved(step: Step, nowMs: number): Step {
   const saveFailures = step.session.saveFailures + 1;
   if (occupancy(step.session.presence) !== 'empty') return change(step, { machine: 'running', saveFailures });
+  return triedAgain(change(step, { saveFailures }), nowMs);
+}
+
+/** After a pause that grows with the failures, and not while the desktop is held. */
+export function triedAgain(step: Step, nowMs: number): Step {
+  const { saveFailures, heldUntilMs } = step.session;
   const pauseMs = Math.min(saveRetry.stepMs * saveFailures, saveRetry.mostMs);
-  return change(arm(step, nowMs + pauseMs), { machine: 'save-failed', saveFailures });
+  return change(arm(step, Math.max(nowMs + pauseMs, heldUntilMs ?? 0)), { machine: 'save-failed' });
 }
 
 /** Off; but whoever came meanwhile is not left waiting. */

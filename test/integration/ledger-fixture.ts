@@ -134,6 +134,13 @@ export class LedgerFixture {
     return fence;
   }
 
+  /** Saved by itself, in memory, and left by its worker. The pool must want it so. */
+  async lingering(desktopId: string): Promise<Fence> {
+    const fence = await this.resident(desktopId);
+    expect(await this.ledger.linger(fence)).not.toBeNull();
+    return fence;
+  }
+
   async saved(desktopId: string): Promise<string> {
     const fence = await this.resident(desktopId);
     expect(await this.ledger.beginRelease(fence)).toBe(true);

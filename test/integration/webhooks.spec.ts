@@ -8,8 +8,14 @@ const secret = `whsec_${randomBytes(32).toString('base64')}`;
 const nextSecret = `whsec_${randomBytes(32).toString('base64')}`;
 let fixture: ApiFixture;
 
+const ownSecret = `whsec_${randomBytes(32).toString('base64')}`;
+const nextOwnSecret = `whsec_${randomBytes(32).toString('base64')}`;
+
 beforeAll(async () => {
-  fixture = await ApiFixture.start({ WEBHOOK_SECRETS: `${secret},${nextSecret}` });
+  fixture = await ApiFixture.start({
+    WEBHOOK_SECRETS: `${secret},${nextSecret}`,
+    BROKER_SECRETS: `/eu=${ownSecret},/eu=${nextOwnSecret},horizon/cs1=${ownSecret}`,
+  });
   await fixture.running('desk-1');
 });
 afterAll(() => fixture.stop());
@@ -21,6 +27,7 @@ interface Sent {
   body?: unknown;
   contentType?: string;
   headers?: Record<string, string>;
+  path?: string;
 }
 
 const connected = (connectionId: string, desktopId = 'desk-1') => ({
@@ -35,7 +42,7 @@ const connected = (connectionId: string, desktopId = 'desk-1') => ({
 function send({ id = `msg_${randomBytes(8).toString('hex')}`, at = new Date(), ...sent }: Sent): Promise<Response> {
   const { body: given = connected('c-1'), contentType = 'application/cloudevents+json', headers } = sent;
   const body = typeof given === 'string' ? given : JSON.stringify(given);
-  return fetch(`${fixture.api.url}/v1/webhooks`, {
+  return fetch(`${fixture.api.url}${sent.path ?? '/v1/webhooks'}`, {
     method: 'POST',
     headers: {
       'content-type': contentType,
@@ -88,6 +95,42 @@ test('ten of the same webhook at once have one effect', async () => {
 test('while a secret is being replaced, both are accepted', async () => {
   expect((await send({ secret: nextSecret })).status).toBe(202);
   expect((await send({ secret })).status).toBe(202);
+});
+
+test('a broker with secrets of its own is believed with each of them, and with no other', async () => {
+  const event = { ...connected('c-own'), source: '/eu' };
+  expect((await send({ secret: ownSecret, body: event })).status).toBe(202);
+  expect((await send({ secret: nextOwnSecret, body: event })).status).toBe(202);
+  await problemOf(await send({ secret, body: event }), 'SIGNATURE_INVALID', 401);
+  await problemOf(await send({ secret: ownSecret, body: connected('c-own') }), 'SIGNATURE_INVALID', 401);
+});
+
+describe('a broker that speaks in a shape of its own', () => {
+  const path = '/v1/webhooks/horizon';
+  const message = { EventType: 'AGENT_CONNECTED', MachineName: 'DESK-1', UserDisplayName: 'ada', Node: 'cs1' };
+  const connections = async () => (await fixture.client.desktop('desk-1')).presence.connections;
+
+  test('is understood, all that one message means, and once', async () => {
+    expect((await send({ path, body: message, secret: ownSecret })).status).toBe(202);
+    expect(await connections()).toContain('ada');
+    const events = await fixture.rows('inbox_events');
+    const ended = { path, id: 'msg_ended', body: { ...message, EventType: 'AGENT_ENDED' }, secret: ownSecret };
+    expect(await (await send(ended)).json()).toMatchObject({ duplicate: false, desktop: { id: 'desk-1' } });
+    expect(await connections()).not.toContain('ada');
+    expect(await (await send(ended)).json()).toMatchObject({ duplicate: true });
+    expect(await fixture.rows('inbox_events')).toBe(events + 2);
+  });
+
+  test('is answered 202 when it says what is nothing to us', async () => {
+    const answer = await send({ path, body: { ...message, EventType: 'AGENT_STARTUP' }, secret: ownSecret });
+    expect(await answer.json()).toEqual({ accepted: true, duplicate: false, outcome: 'ignored', desktop: null });
+  });
+
+  test('is checked like any other: its signature, its secret, its message', async () => {
+    await problemOf(await send({ path, body: message }), 'SIGNATURE_INVALID', 401);
+    await problemOf(await send({ path, body: {}, secret: ownSecret }), 'EVENT_MALFORMED', 400);
+    await problemOf(await send({ path: '/v1/webhooks/nobodys', body: message }), 'ROUTE_UNKNOWN', 404);
+  });
 });
 
 test('one good signature among several is enough', async () => {

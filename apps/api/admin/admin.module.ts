@@ -2,6 +2,8 @@ import { Module } from '@nestjs/common';
 import { AccessModule } from '../access';
 import { CheckpointsController } from './checkpoints.controller';
 import { DesktopsController } from './desktops.controller';
+import { EventsController } from './events.controller';
+import { HoldsController } from './holds.controller';
 import { HostsController } from './hosts.controller';
 import { KeysController } from './keys.controller';
 import { OperationsController } from './operations.controller';
@@ -13,11 +15,13 @@ import { RotateKeysUsecase } from './rotate-keys.usecase';
   imports: [AccessModule],
   controllers: [
     DesktopsController,
+    HoldsController,
     CheckpointsController,
     OperationsController,
     PoolsController,
     HostsController,
     KeysController,
+    EventsController,
   ],
   providers: [RegisterDesktopUsecase, RotateKeysUsecase],
 })

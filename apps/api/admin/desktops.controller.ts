@@ -1,4 +1,11 @@
-import type { DesktopView, OperationView, Page, RequestCommand, SessionLedger } from '@dormouse/ledger';
+import type {
+  DesktopView,
+  ExplanationView,
+  OperationView,
+  Page,
+  RequestCommand,
+  SessionLedger,
+} from '@dormouse/ledger';
 import {
   Body,
   Controller,
@@ -18,26 +25,43 @@ import { ApiBearerAuth, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagg
 import type { FastifyReply } from 'fastify';
 import { Actor, AdminKeyGuard, ChangeInterceptor, Changes } from '../access';
 import { tokens } from '../dependencies';
-import { DesktopBody, DesktopPageBody, OperationBody, OperationListBody, ProblemBody } from '../openapi';
+import { IdempotencyInterceptor, Repeatable } from '../idempotency';
+import {
+  DesktopBody,
+  DesktopPageBody,
+  ExplanationBody,
+  OperationBody,
+  OperationListBody,
+  ProblemBody,
+} from '../openapi';
 import { RegisterDesktopUsecase } from './register-desktop.usecase';
 import {
   IdentifierPipe,
   PageQuery,
+  PrewarmRequest,
   PutDesktopRequest,
   ReasonRequest,
   PutAwayRequest,
   RestoreRequest,
+  SaveRequest,
 } from './requests';
 
 /** What a command may be refused with by the decision about it. */
-const decided = ['DESKTOP_BUSY', 'USER_PRESENT', 'PRESENCE_UNKNOWN', 'CHECKPOINT_UNKNOWN'] as const;
+const decided = [
+  'DESKTOP_BUSY',
+  'DESKTOP_HELD',
+  'USER_PRESENT',
+  'PRESENCE_UNKNOWN',
+  'POLICY_FORBIDS',
+  'CHECKPOINT_UNKNOWN',
+] as const;
 
 @ApiTags('desktops')
 @ApiBearerAuth()
 @ApiResponse({ status: 'default', description: 'A problem', type: ProblemBody })
 @Controller('/v1/desktops')
 @UseGuards(AdminKeyGuard)
-@UseInterceptors(ChangeInterceptor)
+@UseInterceptors(ChangeInterceptor, IdempotencyInterceptor)
 export class DesktopsController {
   constructor(
     @Inject(tokens.ledger) private readonly ledger: SessionLedger,
@@ -54,6 +78,13 @@ export class DesktopsController {
   @ApiResponse({ status: 200, type: DesktopBody })
   show(@Param('id', IdentifierPipe) id: string): Promise<DesktopView> {
     return this.ledger.viewDesktop(id);
+  }
+
+  @Get(':id/explain')
+  @ApiOperation({ summary: 'Why it is in its state, what comes next and when, and why something did not happen' })
+  @ApiResponse({ status: 200, type: ExplanationBody })
+  explain(@Param('id', IdentifierPipe) id: string): Promise<ExplanationView> {
+    return this.ledger.explainDesktop(id);
   }
 
   @Get(':id/operations')
@@ -101,6 +132,7 @@ export class DesktopsController {
 
   @Post(':id/start')
   @HttpCode(202)
+  @Repeatable()
   @Changes('desktop.boot', decided)
   @ApiResponse({ status: 202, type: OperationBody })
   start(
@@ -114,19 +146,22 @@ export class DesktopsController {
 
   @Post(':id/save')
   @HttpCode(202)
+  @Repeatable()
   @Changes('desktop.save', decided)
   @ApiResponse({ status: 202, type: OperationBody })
   save(
     @Param('id', IdentifierPipe) id: string,
-    @Body() { reason, force }: PutAwayRequest,
+    @Body() { reason, force, fresh }: SaveRequest,
     @Actor() requestedBy: string,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<OperationView> {
-    return this.request(id, { kind: 'save', reason, requestedBy, ...(force ? { force } : {}) }, reply);
+    const how = { ...(force && { force }), ...(fresh && { fresh }) };
+    return this.request(id, { kind: 'save', reason, requestedBy, ...how }, reply);
   }
 
   @Post(':id/restore')
   @HttpCode(202)
+  @Repeatable()
   @Changes('desktop.restore', decided)
   @ApiOperation({
     summary: 'Wakes a desktop that is saved or restore-blocked',
@@ -146,8 +181,27 @@ export class DesktopsController {
     return this.request(id, { kind: 'restore', reason, requestedBy, ...named }, reply);
   }
 
+  @Post(':id/prewarm')
+  @HttpCode(202)
+  @Repeatable()
+  @Changes('desktop.prewarm')
+  @ApiOperation({
+    summary: 'Boots or wakes a desktop ahead of its user',
+    description:
+      'One that is up, or coming up, stays as it is. With `until` it is held up to then; without, its pool decides.',
+  })
+  @ApiResponse({ status: 202, type: DesktopBody })
+  prewarm(
+    @Param('id', IdentifierPipe) id: string,
+    @Body() { reason, until }: PrewarmRequest,
+    @Actor() requestedBy: string,
+  ): Promise<DesktopView> {
+    return this.ledger.prewarm(id, { reason, requestedBy, ...(until !== undefined && { until: new Date(until) }) });
+  }
+
   @Post(':id/stop')
   @HttpCode(202)
+  @Repeatable()
   @Changes('desktop.stop', decided)
   @ApiOperation({ summary: 'Powers a running desktop off: what is only in its memory is lost' })
   @ApiResponse({ status: 202, type: OperationBody })

@@ -4,6 +4,7 @@ import { Body, Controller, Get, HttpCode, Inject, Post, Query, UseGuards, UseInt
 import { ApiBearerAuth, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
 import { Actor, AdminKeyGuard, ChangeInterceptor, Changes } from '../access';
 import { tokens } from '../dependencies';
+import { IdempotencyInterceptor, Repeatable } from '../idempotency';
 import { KeyPageBody, KeyRotationBody, ProblemBody } from '../openapi';
 import { KeyPageQuery, RotateKeysRequest } from './requests';
 import { RotateKeysUsecase } from './rotate-keys.usecase';
@@ -13,7 +14,7 @@ import { RotateKeysUsecase } from './rotate-keys.usecase';
 @ApiResponse({ status: 'default', description: 'A problem', type: ProblemBody })
 @Controller('/v1/keys')
 @UseGuards(AdminKeyGuard)
-@UseInterceptors(ChangeInterceptor)
+@UseInterceptors(ChangeInterceptor, IdempotencyInterceptor)
 export class KeysController {
   constructor(
     @Inject(tokens.wrappedKeys) private readonly wrappedKeys: WrappedKeyStore,
@@ -31,6 +32,7 @@ export class KeysController {
 
   @Post('rotate')
   @HttpCode(200)
+  @Repeatable()
   @Changes('keys.rotate')
   @ApiOperation({
     summary: 'Wraps all data keys with a new key-encryption key; checkpoints stay as they are',

@@ -1,16 +1,18 @@
 import type { OperationView, SessionLedger } from '@dormouse/ledger';
-import { Controller, Get, Inject, Param, UseGuards } from '@nestjs/common';
-import { ApiBearerAuth, ApiResponse, ApiTags } from '@nestjs/swagger';
-import { AdminKeyGuard } from '../access';
+import { Body, Controller, Get, HttpCode, Inject, Param, Post, UseGuards, UseInterceptors } from '@nestjs/common';
+import { ApiBearerAuth, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
+import { Actor, AdminKeyGuard, ChangeInterceptor, Changes } from '../access';
 import { tokens } from '../dependencies';
+import { IdempotencyInterceptor, Repeatable } from '../idempotency';
 import { OperationBody, ProblemBody } from '../openapi';
-import { OperationIdPipe } from './requests';
+import { OperationIdPipe, ReasonRequest } from './requests';
 
 @ApiTags('operations')
 @ApiBearerAuth()
 @ApiResponse({ status: 'default', description: 'A problem', type: ProblemBody })
 @Controller('/v1/operations')
 @UseGuards(AdminKeyGuard)
+@UseInterceptors(ChangeInterceptor, IdempotencyInterceptor)
 export class OperationsController {
   constructor(@Inject(tokens.ledger) private readonly ledger: SessionLedger) {}
 
@@ -18,5 +20,25 @@ export class OperationsController {
   @ApiResponse({ status: 200, type: OperationBody })
   show(@Param('id', OperationIdPipe) id: string): Promise<OperationView> {
     return this.ledger.viewOperation(id);
+  }
+
+  @Post(':id/cancel')
+  @HttpCode(202)
+  @Repeatable()
+  @Changes('operation.cancel', ['DESKTOP_BUSY', 'USER_PRESENT', 'OPERATION_ENDED'])
+  @ApiOperation({
+    summary: 'Calls an operation off',
+    description:
+      'One that no worker has taken ends at once. A save under way is given up by its worker, and the desktop runs on; when ' +
+      'its machine is being let go it is too late. Nothing else can be called off once it has begun, and no boot or wake ' +
+      'that a user waits for.',
+  })
+  @ApiResponse({ status: 202, type: OperationBody })
+  cancel(
+    @Param('id', OperationIdPipe) id: string,
+    @Body() { reason }: ReasonRequest,
+    @Actor() requestedBy: string,
+  ): Promise<OperationView> {
+    return this.ledger.cancelOperation(id, { reason, requestedBy });
   }
 }

@@ -3,7 +3,19 @@ import { identifierPattern, isIdentifier } from '@dormouse/session';
 import { Injectable, type PipeTransform } from '@nestjs/common';
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
-import { IsBoolean, IsInt, IsObject, IsOptional, Length, Matches, Max, Min } from 'class-validator';
+import {
+  ArrayMaxSize,
+  IsArray,
+  IsBoolean,
+  IsInt,
+  IsISO8601,
+  IsObject,
+  IsOptional,
+  Length,
+  Matches,
+  Max,
+  Min,
+} from 'class-validator';
 
 export const defaultPool = 'default';
 const longestReason = 500;
@@ -41,12 +53,35 @@ export class ReasonRequest {
   reason!: string;
 }
 
+export class HoldRequest extends ReasonRequest {
+  @ApiProperty({ format: 'date-time', description: 'From now on, at most a year ahead' })
+  @IsISO8601({ strict: true })
+  until!: string;
+}
+
+export class PrewarmRequest extends ReasonRequest {
+  @ApiPropertyOptional({ format: 'date-time', description: 'Also holds the desktop until then' })
+  @IsOptional()
+  @IsISO8601({ strict: true })
+  until?: string;
+}
+
 /** Save and stop put a desktop away; nobody is to be there, unless it is forced. */
 export class PutAwayRequest extends ReasonRequest {
   @ApiPropertyOptional({ description: 'Also when a user is connected', default: false })
   @IsOptional()
   @IsBoolean()
   force?: boolean;
+}
+
+export class SaveRequest extends PutAwayRequest {
+  @ApiPropertyOptional({
+    description: 'A save under way is joined, and followed by one more if it does not put the desktop to sleep',
+    default: false,
+  })
+  @IsOptional()
+  @IsBoolean()
+  fresh?: boolean;
 }
 
 export class RestoreRequest extends ReasonRequest {
@@ -60,6 +95,13 @@ export class RestoreRequest extends ReasonRequest {
   @IsOptional()
   @Length(1, 64)
   checkpointId?: string;
+}
+
+export class RehearseRequest {
+  @ApiProperty({ type: 'array', items: { type: 'object', description: 'A CloudEvents 1.0 event' }, maxItems: 1_000 })
+  @IsArray()
+  @ArrayMaxSize(1_000)
+  events!: unknown[];
 }
 
 export class RotateKeysRequest extends ReasonRequest {
@@ -76,7 +118,14 @@ export class PutPoolRequest {
   @ApiProperty({
     type: 'object',
     additionalProperties: true,
-    example: { graceMs: 60_000, keepCheckpoints: 2, keepCheckpointsForMs: 604_800_000 },
+    description: 'As `policy` of the answer; all but `graceMs` and `keepCheckpoints` may be left out',
+    example: {
+      graceMs: 600_000,
+      graceMsByReason: { idle: 60_000, network: 1_800_000 },
+      keepCheckpoints: 2,
+      keepCheckpointsForMs: 604_800_000,
+      storm: {},
+    },
   })
   @IsObject()
   policy!: Record<string, unknown>;

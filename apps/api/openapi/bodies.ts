@@ -1,12 +1,9 @@
 import { errorCodes } from '@dormouse/errors';
-import { keepReasons, machineStateNames, operationKindNames } from '@dormouse/session';
+import { absenceCauses, keepReasons, machineStateNames, operationKindNames } from '@dormouse/session';
 import { ApiProperty } from '@nestjs/swagger';
+import { anyObject, optionalTime, time } from './shapes';
 
 /** Shapes of answers, for the OpenAPI document only: the values themselves are the ledger's views. */
-const time = { format: 'date-time', type: String } as const;
-const optionalTime = { ...time, nullable: true } as const;
-const anyObject = { type: 'object', additionalProperties: true } as const;
-
 export class ProblemBody {
   @ApiProperty({ example: 'urn:dormouse:problem:desktop-unknown' }) type!: string;
   @ApiProperty() title!: string;
@@ -45,6 +42,8 @@ export class OperationBody {
   @ApiProperty({ enum: ['pending', 'active', 'succeeded', 'failed', 'cancelled', 'superseded'] }) status!: string;
   @ApiProperty() reason!: string;
   @ApiProperty() requestedBy!: string;
+  @ApiProperty({ ...anyObject, nullable: true, description: 'Who wants one more, if this one does not end asleep' })
+  again!: object | null;
   @ApiProperty({ type: String, nullable: true }) hostId!: string | null;
   @ApiProperty() attempt!: number;
   @ApiProperty(optionalTime) cancelRequestedAt!: string | null;
@@ -62,6 +61,18 @@ class PresenceBody {
   @ApiProperty({ type: [String] }) connections!: string[];
   @ApiProperty({ type: String, nullable: true }) brokerEpoch!: string | null;
   @ApiProperty({ type: Number, nullable: true }) sequence!: number | null;
+  @ApiProperty({ ...optionalTime, description: 'Since when it is not certain' }) unknownSince!: string | null;
+}
+
+class AbsenceBody {
+  @ApiProperty(time) since!: string;
+  @ApiProperty({ enum: absenceCauses }) cause!: string;
+}
+
+class HoldBody {
+  @ApiProperty(time) until!: string;
+  @ApiProperty() by!: string;
+  @ApiProperty() reason!: string;
 }
 
 export class DesktopBody {
@@ -74,6 +85,9 @@ export class DesktopBody {
   @ApiProperty(time) stateSince!: string;
   @ApiProperty() generation!: number;
   @ApiProperty() presence!: PresenceBody;
+  @ApiProperty({ type: AbsenceBody, nullable: true, description: 'Since when and why nobody is there' })
+  absence!: AbsenceBody | null;
+  @ApiProperty({ type: HoldBody, nullable: true, description: 'Not put to sleep before' }) hold!: HoldBody | null;
   @ApiProperty(optionalTime) graceDeadline!: string | null;
   @ApiProperty({ type: OperationBody, nullable: true }) operation!: OperationBody | null;
   @ApiProperty({ type: String, format: 'uuid', nullable: true }) checkpointId!: string | null;
@@ -123,22 +137,6 @@ export class CheckpointPageBody {
   @ApiProperty({ type: [CheckpointBody] }) items!: CheckpointBody[];
   @ApiProperty({ type: String, nullable: true, description: 'Pass as `cursor` for the next page' })
   nextCursor!: string | null;
-}
-
-class PolicyBody {
-  @ApiProperty({ description: 'How long a desktop waits for its user before it is saved' }) graceMs!: number;
-  @ApiProperty({ description: 'Durable checkpoints that are kept, the current one among them' })
-  keepCheckpoints!: number;
-  @ApiProperty({ required: false, description: 'Besides those, durable checkpoints younger than this are kept' })
-  keepCheckpointsForMs?: number;
-  @ApiProperty({ required: false }) minResidencyMs?: number;
-}
-
-export class PoolBody {
-  @ApiProperty() id!: string;
-  @ApiProperty() policy!: PolicyBody;
-  @ApiProperty(time) createdAt!: string;
-  @ApiProperty(time) updatedAt!: string;
 }
 
 export class HostBody {

@@ -11,7 +11,9 @@ export {
   KeyRotationBody,
   OperationBody,
   OperationListBody,
-  PoolBody,
   ProblemBody,
 } from './bodies';
+export { ExplanationBody } from './explanation-body';
+export { RehearsalBody } from './rehearsal-body';
+export { PoolBody } from './pool-body';
 export { serveOpenApi } from './document';

@@ -1,12 +1,13 @@
 import type { Keys } from '@dormouse/config';
 import { DormouseError, isDormouseError } from '@dormouse/errors';
-import type { DesktopView, Receipt, SessionLedger } from '@dormouse/ledger';
+import type { Delivery, DesktopView, Receipt, SessionLedger } from '@dormouse/ledger';
 import type { Metrics } from '@dormouse/observability';
 import { machineStates, parseBrokerEvent, type BrokerEvent, type MachineState } from '@dormouse/session';
 import { Inject, Injectable } from '@nestjs/common';
 import { parseJson } from '../body-parser';
 import { tokens } from '../dependencies';
-import { verifySignature, type SignedDelivery } from './verify-signature';
+import type { BrokerAdapter } from './adapters';
+import { requireSecretOf, verifySignature, type SignedDelivery } from './verify-signature';
 
 export interface Acknowledgement {
   readonly accepted: true;
@@ -34,26 +35,48 @@ export class ReceiveWebhook {
     @Inject(tokens.metrics) private readonly metrics: Metrics,
   ) {}
 
-  /** @throws SIGNATURE_INVALID, SIGNATURE_STALE, EVENT_MALFORMED, DESKTOP_UNKNOWN */
-  async execute(delivery: SignedDelivery, onVerified: (source: string) => void): Promise<Acknowledgement> {
+  /**
+   * A message that amounts to several events is answered as the last of them. Killed in between, it comes again, and those
+   * that were stored are duplicates.
+   * @throws SIGNATURE_INVALID, SIGNATURE_STALE, EVENT_MALFORMED, DESKTOP_UNKNOWN
+   */
+  async execute(
+    delivery: SignedDelivery,
+    adapter: BrokerAdapter,
+    onVerified: (source: string) => void,
+  ): Promise<Acknowledgement> {
     try {
-      const webhookId = verifySignature(delivery, this.keys.webhookSecrets, Date.now());
+      const { webhookSecrets, brokerSecrets } = this.keys;
+      const secrets = [...webhookSecrets, ...brokerSecrets.map(({ secret }) => secret)];
+      const verified = verifySignature(delivery, secrets, Date.now());
       onVerified('broker');
-      const event = readEvent(delivery.body);
-      onVerified(`broker:${event.source}`);
-      const { outcome, desktop } = await this.ledger.receiveEvent({ webhookId, event });
-      this.metrics.webhooks.inc({ outcome });
-      if (outcome !== 'duplicate') this.metrics.decisions.inc({ trigger: event.type, outcome });
-      return {
-        accepted: true,
-        duplicate: outcome === 'duplicate',
-        outcome,
-        desktop: desktop && { id: desktop.id, machineState: desktop.state, etaMs: await this.etaMs(desktop) },
-      };
+      const events = readEvents(delivery.body, adapter, verified.webhookId);
+      for (const { source } of events) {
+        requireSecretOf(source, verified, this.keys);
+        onVerified(`broker:${source}`);
+      }
+      let answer: Acknowledgement = { accepted: true, duplicate: false, outcome: 'ignored', desktop: null };
+      for (const [index, event] of events.entries()) {
+        const webhookId = index === 0 ? verified.webhookId : `${verified.webhookId}#${index + 1}`;
+        answer = await this.receive({ webhookId, event });
+      }
+      return answer;
     } catch (error) {
       this.metrics.webhooks.inc({ outcome: isDormouseError(error) ? error.code : 'INTERNAL' });
       throw error;
     }
+  }
+
+  private async receive({ webhookId, event }: Delivery): Promise<Acknowledgement> {
+    const { outcome, desktop } = await this.ledger.receiveEvent({ webhookId, event });
+    this.metrics.webhooks.inc({ outcome });
+    if (outcome !== 'duplicate') this.metrics.decisions.inc({ trigger: event.type, outcome });
+    return {
+      accepted: true,
+      duplicate: outcome === 'duplicate',
+      outcome,
+      desktop: desktop && { id: desktop.id, machineState: desktop.state, etaMs: await this.etaMs(desktop) },
+    };
   }
 
   /** As long as its last wake took: the head start of a client that shows a progress bar. */
@@ -67,7 +90,7 @@ export class ReceiveWebhook {
   }
 }
 
-function readEvent(body: Buffer): BrokerEvent {
+function readEvents(body: Buffer, adapter: BrokerAdapter, webhookId: string): readonly BrokerEvent[] {
   let parsed: unknown;
   try {
     parsed = parseJson(body);
@@ -75,5 +98,5 @@ function readEvent(body: Buffer): BrokerEvent {
     if (!isDormouseError(cause)) throw cause;
     throw new DormouseError('EVENT_MALFORMED', cause.message, { field: 'event' }, { cause });
   }
-  return parseBrokerEvent(parsed);
+  return adapter.toEvents(parsed, webhookId).map(parseBrokerEvent);
 }

@@ -1,3 +1,4 @@
+import type { Keys } from '@dormouse/config';
 import { DormouseError } from '@dormouse/errors';
 import { Webhook, WebhookVerificationError } from 'standardwebhooks';
 
@@ -6,6 +7,13 @@ const toleranceMs = 5 * 60 * 1000;
 
 const longestIdCharacters = 128;
 
+/** What a good signature tells. */
+export interface Verified {
+  readonly webhookId: string;
+  /** The secret that it was signed with: whose it is says who may have sent it. */
+  readonly secret: string;
+}
+
 export interface SignedDelivery {
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   readonly body: Buffer;
@@ -13,10 +21,13 @@ export interface SignedDelivery {
 
 /**
  * Standard Webhooks: HMAC-SHA256 over `id.timestamp.body`, with any of the secrets while one is being replaced.
- * Answers the `webhook-id`.
  * @throws SIGNATURE_INVALID, SIGNATURE_STALE.
  */
-export function verifySignature({ headers, body }: SignedDelivery, secrets: readonly string[], nowMs: number): string {
+export function verifySignature(
+  { headers, body }: SignedDelivery,
+  secrets: readonly string[],
+  nowMs: number,
+): Verified {
   const id = header(headers, 'webhook-id');
   const timestamp = header(headers, 'webhook-timestamp');
   const signature = header(headers, 'webhook-signature');
@@ -32,10 +43,27 @@ export function verifySignature({ headers, body }: SignedDelivery, secrets: read
     );
   }
   const presented = { 'webhook-id': id, 'webhook-timestamp': timestamp, 'webhook-signature': signature };
-  if (!secrets.some((secret) => matches(secret, body, presented))) {
-    throw invalid('no known secret gives this signature: compare WEBHOOK_SECRETS with the secret of the sender');
-  }
-  return id;
+  const secret = secrets.find((one) => matches(one, body, presented));
+  if (secret !== undefined) return { webhookId: id, secret };
+  throw invalid(
+    'no known secret gives this signature: compare WEBHOOK_SECRETS and BROKER_SECRETS with the secret of the sender',
+  );
+}
+
+/**
+ * A broker with secrets of its own is believed with these alone: who knows another's cannot speak for it.
+ * @throws SIGNATURE_INVALID
+ */
+export function requireSecretOf(
+  source: string,
+  { secret }: Verified,
+  { webhookSecrets, brokerSecrets }: Pick<Keys, 'webhookSecrets' | 'brokerSecrets'>,
+): void {
+  const own = brokerSecrets.filter((one) => one.source === source).map((one) => one.secret);
+  if ((own.length > 0 ? own : webhookSecrets).includes(secret)) return;
+  throw invalid(
+    `the webhook is not signed with a secret of ${source}: compare BROKER_SECRETS with the secret of the sender`,
+  );
 }
 
 function matches(secret: string, body: Buffer, headers: Record<string, string>): boolean {

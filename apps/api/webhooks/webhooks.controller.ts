@@ -1,9 +1,11 @@
-import { Controller, HttpCode, Inject, Post, Req, UseInterceptors } from '@nestjs/common';
+import { DormouseError } from '@dormouse/errors';
+import { Controller, HttpCode, Inject, Param, Post, Req, UseInterceptors } from '@nestjs/common';
 import { ApiBody, ApiHeader, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
 import type { FastifyRequest } from 'fastify';
 import { ChangeInterceptor, Changes, setActor } from '../access';
 import { webhookPath } from '../body-parser';
 import { AcknowledgementBody, ProblemBody } from '../openapi';
+import { brokerAdapters, cloudEvents, type BrokerAdapter } from './adapters';
 import { ReceiveWebhook, type Acknowledgement } from './receive-webhook.usecase';
 
 @ApiTags('webhooks')
@@ -33,9 +35,29 @@ export class WebhooksController {
   @ApiResponse({ status: 401, description: 'SIGNATURE_INVALID, SIGNATURE_STALE', type: ProblemBody })
   @ApiResponse({ status: 404, description: 'DESKTOP_UNKNOWN', type: ProblemBody })
   receive(@Req() request: FastifyRequest): Promise<Acknowledgement> {
+    return this.receiveIn(cloudEvents, request);
+  }
+
+  @Post(':shape')
+  @HttpCode(202)
+  @Changes('webhook')
+  @ApiOperation({
+    summary: 'An event of a broker in a shape of its own, signed in the same way',
+    description: `The shapes are ${brokerAdapters.map(({ name }) => name).join(', ')}.`,
+  })
+  @ApiBody({ schema: { type: 'object', description: 'What the broker has to say' } })
+  @ApiResponse({ status: 202, description: 'As for the others', type: AcknowledgementBody })
+  async receiveShaped(@Param('shape') shape: string, @Req() request: FastifyRequest): Promise<Acknowledgement> {
+    const adapter = brokerAdapters.find(({ name }) => name === shape);
+    if (adapter !== undefined) return this.receiveIn(adapter, request);
+    const known = brokerAdapters.map(({ name }) => name).join(', ');
+    throw new DormouseError('ROUTE_UNKNOWN', `webhooks are not read in this shape; there are ${known}`);
+  }
+
+  private receiveIn(adapter: BrokerAdapter, request: FastifyRequest): Promise<Acknowledgement> {
     // Without a body Fastify runs no parser: what was signed is then nothing.
     const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
-    return this.receiveWebhook.execute({ headers: request.headers, body }, (source) => {
+    return this.receiveWebhook.execute({ headers: request.headers, body }, adapter, (source) => {
       setActor(request, source);
     });
   }

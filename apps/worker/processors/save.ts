@@ -10,9 +10,10 @@ import { watchCancellation } from '../watch-cancellation';
 import type { WorkerContext } from '../worker-context';
 
 /**
- * Capture (the guest runs) → switchover (it is frozen) → commit (durable) → release (it is gone). The phases follow
- * each other in one job: from the switchover on a queue in between would be time the guest stands still. Before each
- * step that cannot be taken back the ledger reads the user's presence again.
+ * Capture (the guest runs) → switchover (it is frozen) → commit (durable) → linger, if the pool wants it (in memory, and in
+ * nobody's hands) → release (it is gone). The phases follow each other in one job: from the switchover on a queue in between
+ * would be time the guest stands still. Only to linger the job ends, and another goes on: a desktop that waits for its user
+ * keeps no worker from another's. Before each step that cannot be taken back the ledger reads the user's presence again.
  */
 export async function save(context: WorkerContext, run: OperationRun): Promise<OperationOutcome> {
   const { ledger } = context;
@@ -23,6 +24,11 @@ export async function save(context: WorkerContext, run: OperationRun): Promise<O
   } else {
     if (claimed.takenOver) await takeBack(context, run);
     result = await capture(context, run);
+  }
+  const lingersUntil = await ledger.linger(claimed.fence);
+  if (lingersUntil !== null) {
+    run.logger.info({ lingersUntil }, 'the desktop is saved and stays in memory for a while, in case its user returns');
+    return null;
   }
   // Killed from here on, a successor finds the desktop resident and goes on with the release.
   if (!(await ledger.beginRelease(claimed.fence))) {
@@ -41,7 +47,7 @@ async function takeBack({ hypervisor, ledger }: WorkerContext, { claimed, machin
 }
 
 /**
- * A worker died after its checkpoint was committed.
+ * A worker died, or left the desktop to linger, after its checkpoint was committed.
  * @throws CANCELLED when it had still thawed the guest: the machine has gone on since, and ending it now would lose that
  */
 async function takeOverResident(

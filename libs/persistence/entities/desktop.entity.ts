@@ -1,4 +1,4 @@
-import type { JsonObject, MachineState, Presence, RecordedError } from '@dormouse/session';
+import type { AbsenceCause, JsonObject, MachineState, Presence, RecordedError } from '@dormouse/session';
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 
 @Entity('desktops')
@@ -8,6 +8,10 @@ export class DesktopEntity {
 
   @Column('text', { name: 'pool_id' })
   poolId!: string;
+
+  /** Of the pool, as it was at the last decision. */
+  @Column('integer', { name: 'pool_version' })
+  poolVersion!: number;
 
   @Column('text', { name: 'host_id', nullable: true })
   hostId!: string | null;
@@ -29,6 +33,34 @@ export class DesktopEntity {
 
   @Column('jsonb')
   presence!: Presence;
+
+  /** The broker that spoke of it last. */
+  @Column('text', { nullable: true })
+  broker!: string | null;
+
+  @Column('timestamptz', { name: 'absent_since', nullable: true })
+  absentSince!: Date | null;
+
+  @Column('text', { name: 'absence_cause', nullable: true })
+  absenceCause!: AbsenceCause | null;
+
+  @Column('timestamptz', { name: 'doubt_since', nullable: true })
+  doubtSince!: Date | null;
+
+  @Column('boolean', { name: 'logged_off' })
+  loggedOff!: boolean;
+
+  @Column('timestamptz', { name: 'woke_at', nullable: true })
+  wokeAt!: Date | null;
+
+  @Column('timestamptz', { name: 'held_until', nullable: true })
+  heldUntil!: Date | null;
+
+  @Column('text', { name: 'held_by', nullable: true })
+  heldBy!: string | null;
+
+  @Column('text', { name: 'hold_reason', nullable: true })
+  holdReason!: string | null;
 
   @Column('timestamptz', { name: 'grace_deadline', nullable: true })
   graceDeadline!: Date | null;

@@ -1,4 +1,11 @@
-import type { JsonObject, OperationKind, OperationPhase, OperationStatus, RecordedError } from '@dormouse/session';
+import type {
+  Again,
+  JsonObject,
+  OperationKind,
+  OperationPhase,
+  OperationStatus,
+  RecordedError,
+} from '@dormouse/session';
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 
 @Entity('operations')
@@ -33,6 +40,10 @@ export class OperationEntity {
   /** Presence does not hinder it. */
   @Column('boolean')
   forced!: boolean;
+
+  /** One more of its kind follows unless it ends as it should. */
+  @Column('jsonb', { nullable: true })
+  again!: Again | null;
 
   @Column('text', { name: 'host_id', nullable: true })
   hostId!: string | null;

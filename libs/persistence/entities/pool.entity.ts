@@ -1,4 +1,4 @@
-import type { PoolPolicy } from '@dormouse/session';
+import type { PoolPolicy, Storm } from '@dormouse/session';
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 
 @Entity('pools')
@@ -8,6 +8,13 @@ export class PoolEntity {
 
   @Column('jsonb')
   policy!: PoolPolicy;
+
+  /** Moves with every change of the policy. */
+  @Column('integer')
+  version!: number;
+
+  @Column('jsonb')
+  storms!: readonly Storm[];
 
   @Column('timestamptz', { name: 'created_at' })
   createdAt!: Date;

@@ -1,0 +1,58 @@
+import type { Command } from 'commander';
+import { DormouseError } from '@dormouse/errors';
+import type { Answering } from './program';
+import { showDesktop } from './show';
+
+const unitMs = { m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+
+/** `desktop explain`, `hold`, `unhold` and `prewarm`: what becomes of a desktop, and when. */
+export function addDesktopPlans(desktop: Command, answer: Answering, now: () => Date): void {
+  desktop
+    .command('explain <id>')
+    .description('why it is in its state, what comes next and when, and why something did not happen')
+    .action((id: string) =>
+      answer(async ({ client }) => {
+        const value = await client.explain(id);
+        return { value, text: value.sentence };
+      }),
+    );
+  withReason(desktop.command('hold <id> <until>'))
+    .description('keep it from being put to sleep until a time, like 2030-01-31T18:00:00Z or 90m, 8h, 2d from now')
+    .action((id: string, until: string, { reason }: { reason: string }) =>
+      answer(async ({ client }) => {
+        const value = await client.hold(id, { until: instant(until, now()), reason });
+        return { value, text: showDesktop(value, now()) };
+      }),
+    );
+  withReason(desktop.command('unhold <id>'))
+    .description('end the hold: the pool’s policy decides, at once')
+    .action((id: string, { reason }: { reason: string }) =>
+      answer(async ({ client }) => {
+        const value = await client.unhold(id, reason);
+        return { value, text: showDesktop(value, now()) };
+      }),
+    );
+  withReason(desktop.command('prewarm <id>'))
+    .description('boot or wake it ahead of its user')
+    .option('--until <time>', 'and hold it until then, as `hold` does')
+    .action((id: string, { reason, until }: { reason: string; until?: string }) =>
+      answer(async ({ client }) => {
+        const held = until === undefined ? {} : { until: instant(until, now()) };
+        const value = await client.prewarm(id, { reason, ...held });
+        return { value, text: showDesktop(value, now()) };
+      }),
+    );
+}
+
+function withReason(command: Command): Command {
+  return command.option('--reason <text>', 'goes into the audit log', 'asked for on the command line');
+}
+
+/** @throws REQUEST_INVALID for what is neither a time nor a time from now on */
+function instant(text: string, now: Date): string {
+  const [, count, unit] = /^(\d{1,6})([mhd])$/.exec(text) ?? [];
+  const at =
+    unit === undefined ? new Date(text) : new Date(now.getTime() + Number(count) * unitMs[unit as 'm' | 'h' | 'd']);
+  if (!Number.isNaN(at.getTime())) return at.toISOString();
+  throw new DormouseError('REQUEST_INVALID', `${text} is no time: write 2030-01-31T18:00:00Z, or 90m, 8h, 2d from now`);
+}

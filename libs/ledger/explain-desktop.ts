@@ -1,0 +1,40 @@
+import { HostEntity } from '@dormouse/persistence';
+import { explain } from '@dormouse/session';
+import { hostSilenceMs } from './as-view';
+import { readDesktop, sessionOf } from './loaded-desktop';
+import type { Transactions } from './transactions';
+import type { ExplanationView } from './views';
+
+/** Looks, and changes nothing. @throws DESKTOP_UNKNOWN */
+export function explainDesktop(transactions: Transactions, desktopId: string): Promise<ExplanationView> {
+  return transactions.run(async ({ manager, now }) => {
+    const loaded = await readDesktop(manager, desktopId);
+    const { hostId } = loaded.row;
+    const host = hostId === null ? null : await manager.findOneBy(HostEntity, { id: hostId });
+    const seenMs = host?.seenAt.getTime() ?? 0;
+    const { next, doubt, ...explained } = explain(sessionOf(loaded), loaded.pool, {
+      reason: loaded.operation?.reason ?? null,
+      hostId,
+      hostSilentSinceMs: host === null || now.getTime() - seenMs < hostSilenceMs ? null : seenMs,
+    });
+    return {
+      desktopId,
+      sentence: explained.sentence,
+      state: explained.state,
+      stateSince: iso(explained.stateSinceMs)!,
+      presence: {
+        occupancy: explained.occupancy,
+        connections: explained.connections,
+        since: iso(explained.occupancySinceMs),
+        cause: explained.absenceCause,
+        doubt,
+      },
+      next: { what: next.what, when: next.when, at: iso(next.atMs) },
+      hindrances: explained.hindrances,
+    };
+  });
+}
+
+function iso(epochMs: number | null): string | null {
+  return epochMs === null ? null : new Date(epochMs).toISOString();
+}

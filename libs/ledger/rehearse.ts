@@ -1,0 +1,93 @@
+import { DesktopEntity } from '@dormouse/persistence';
+import { decide, isDesktopEvent, type Decision, type Pool, type Session } from '@dormouse/session';
+import type { EntityManager } from 'typeorm';
+import type { Delivery } from './commands';
+import { readDesktop, sessionOf } from './loaded-desktop';
+import type { Transactions } from './transactions';
+import type { RehearsedView } from './views';
+
+interface Stage {
+  readonly pool: Pool;
+  session: Session;
+}
+
+/**
+ * What these webhooks would lead to if they came now, one after the other. Decides in memory, on desktops as they are: nothing
+ * is written, nobody waits, and whatever else happens meanwhile is not taken into account.
+ */
+export function rehearse(
+  transactions: Transactions,
+  deliveries: readonly Delivery[],
+): Promise<readonly RehearsedView[]> {
+  return transactions.run(async ({ manager, now }) => {
+    const received = await receivedBefore(manager, deliveries);
+    const stages = new Map<string, Stage | null>();
+    for (const { event } of deliveries) {
+      if (!isDesktopEvent(event) || stages.has(event.desktopId)) continue;
+      stages.set(event.desktopId, await stageOf(manager, event.desktopId));
+    }
+    return deliveries.map((delivery) => {
+      const isDuplicate = received.has(delivery.webhookId);
+      received.add(delivery.webhookId);
+      return isDuplicate ? duplicate(delivery) : rehearsed(delivery, stages, now.getTime());
+    });
+  });
+}
+
+function rehearsed(delivery: Delivery, stages: ReadonlyMap<string, Stage | null>, nowMs: number): RehearsedView {
+  const { event } = delivery;
+  if (!isDesktopEvent(event)) {
+    return { ...unmoved(delivery), outcome: 'ignored', explanation: 'noted; it concerns no single desktop' };
+  }
+  const stage = stages.get(event.desktopId) ?? null;
+  if (stage === null) {
+    const explanation = `no desktop ${event.desktopId} is registered`;
+    return { ...unmoved(delivery), outcome: 'refused', explanation };
+  }
+  const { session, outcome, explanation, effects } = decide(
+    stage.session,
+    { type: 'broker', event },
+    stage.pool,
+    nowMs,
+  );
+  stage.session = session;
+  return {
+    ...unmoved(delivery),
+    outcome,
+    explanation,
+    state: session.machine,
+    graceDeadline: session.deadlineMs === null ? null : new Date(session.deadlineMs).toISOString(),
+    operations: effects.flatMap(operationIn),
+  };
+}
+
+function operationIn(effect: Decision['effects'][number]): RehearsedView['operations'] {
+  if (effect.type === 'open_operation') return [{ kind: effect.kind, becomes: 'pending' }];
+  if (effect.type === 'end_operation') return [{ kind: effect.kind, becomes: effect.status }];
+  return [];
+}
+
+function duplicate(delivery: Delivery): RehearsedView {
+  const explanation = 'a webhook of this id was received before';
+  return { ...unmoved(delivery), outcome: 'duplicate', explanation };
+}
+
+function unmoved({ webhookId, event }: Delivery) {
+  const desktopId = isDesktopEvent(event) ? event.desktopId : null;
+  return { webhookId, type: event.type, desktopId, state: null, graceDeadline: null, operations: [] };
+}
+
+async function receivedBefore(manager: EntityManager, deliveries: readonly Delivery[]): Promise<Set<string>> {
+  const ids = deliveries.map(({ webhookId }) => webhookId);
+  const rows: { id: string }[] = await manager.query(
+    'SELECT webhook_id AS id FROM inbox_events WHERE webhook_id = ANY ($1)',
+    [ids],
+  );
+  return new Set(rows.map(({ id }) => id));
+}
+
+async function stageOf(manager: EntityManager, desktopId: string): Promise<Stage | null> {
+  if (!(await manager.existsBy(DesktopEntity, { id: desktopId }))) return null;
+  const loaded = await readDesktop(manager, desktopId);
+  return { pool: loaded.pool, session: sessionOf(loaded) };
+}

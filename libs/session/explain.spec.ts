@@ -1,0 +1,153 @@
+import fc from 'fast-check';
+import { decide } from './decide';
+import type { DesktopEvent } from './broker-events';
+import { explain, type Circumstances } from './explain';
+import { happeningsOf } from './happenings-fixture';
+import type { Pool } from './plan';
+import { defaultPoolPolicy } from './pool-policy';
+import { nobody } from './presence';
+import { newSession, type Session } from './session';
+import { World } from './world-fixture';
+
+const nowMs = Date.parse('2030-07-01T08:00:00Z');
+const minuteMs = 60_000;
+const pool: Pool = { policy: defaultPoolPolicy, storms: [] };
+const usual: Circumstances = { reason: null, hostId: 'host-1', hostSilentSinceMs: null };
+
+function running(changes: Partial<Session> = {}): Session {
+  const registered = newSession({ desktopId: 'ada', generation: 0, requestedBy: 'anna' }, nowMs);
+  return { ...registered, machine: 'running', operation: null, presence: nobody, accepted: true, ...changes };
+}
+
+function after(session: Session, type: DesktopEvent['type'], fields: object = {}, under: Pool = pool): Session {
+  const base = { id: 'x', source: '/b', brokerEpoch: 'e1', occurredAt: null, data: {}, poolId: null, userRef: null };
+  const event = {
+    ...base,
+    desktopId: 'ada',
+    type,
+    connectionId: 'c1',
+    reason: 'user',
+    ...fields,
+  } as unknown as DesktopEvent;
+  return decide(session, { type: 'broker', event }, under, nowMs).session;
+}
+
+const inUse = after(running(), 'vdc.session.connected', { sequence: 16 });
+
+test('a desktop in use says who is there, and that nothing is going to happen', () => {
+  expect(explain(inUse, pool, usual)).toMatchObject({
+    sentence:
+      'The desktop runs since 2030-07-01T08:00:00Z. A user is there (c1). ' +
+      'Nothing else is going to happen until somebody comes or goes.',
+    next: { what: 'nothing' },
+    hindrances: [],
+  });
+});
+
+test('a grace says since when, why, and when it ends', () => {
+  const left = after(inUse, 'vdc.session.disconnected', { sequence: 17, reason: 'network' });
+  expect(explain(left, pool, usual)).toMatchObject({
+    sentence:
+      'The desktop runs and waits for its user since 2030-07-01T08:00:00Z. ' +
+      'Nobody is there since 2030-07-01T08:00:00Z: the network has broken off. ' +
+      'It is saved at 2030-07-01T08:01:00Z unless somebody comes.',
+    occupancySinceMs: nowMs,
+    absenceCause: 'network',
+    next: { what: 'save', when: 'time', atMs: nowMs + minuteMs },
+  });
+});
+
+test('missing events are named, and that no save begins for want of them', () => {
+  const gap = after(inUse, 'vdc.session.disconnected', { sequence: 19 });
+  expect(explain(gap, pool, usual)).toMatchObject({
+    sentence:
+      'The desktop runs since 2030-07-01T08:00:00Z. It is not known since 2030-07-01T08:00:00Z who is there, because ' +
+      'events 17–18 of epoch e1 are missing; the broker sends what is missing again, or vdc.broker.snapshot. ' +
+      'Nothing else is going to happen until somebody comes or goes. ' +
+      'No save begins before it is known that nobody is there.',
+    doubt: { kind: 'missing', brokerEpoch: 'e1', gaps: [[17, 18]] },
+    hindrances: [{ code: 'PRESENCE_UNKNOWN' }],
+  });
+  const more = after(gap, 'vdc.session.idle', { sequence: 21 });
+  expect(explain(more, pool, usual).doubt).toMatchObject({
+    gaps: [
+      [17, 18],
+      [20, 20],
+    ],
+  });
+});
+
+test('a broker that has begun anew is what only its snapshot can mend', () => {
+  const restarted = after(inUse, 'vdc.session.idle', { brokerEpoch: 'e2', sequence: 1 });
+  const { sentence, doubt } = explain(restarted, pool, usual);
+  expect(sentence).toContain('the broker has begun anew after epoch e1; only its vdc.broker.snapshot');
+  expect(doubt).toEqual({ kind: 'lost', brokerEpoch: 'e2', afterEpoch: 'e1' });
+});
+
+test('what keeps a desktop up is named by its code, and when it lets go', () => {
+  const storm = {
+    broker: null,
+    cause: 'many_left',
+    left: 4,
+    inUse: 5,
+    fromMs: nowMs - 1,
+    untilMs: nowMs + 2 * minuteMs,
+    spreadMs: 0,
+  } as const;
+  const cases: [string, Pool, Partial<Session>][] = [
+    ['STORM', { ...pool, storms: [storm] }, {}],
+    ['DESKTOP_HELD', pool, { heldUntilMs: nowMs + 60 * minuteMs }],
+    ['RESIDENCY', { ...pool, policy: { ...defaultPoolPolicy, minResidencyMs: 60 * minuteMs } }, { wokeAtMs: nowMs }],
+    [
+      'SETTLING',
+      { ...pool, policy: { ...defaultPoolPolicy, graceMs: 0, logoff: { action: 'save', settleMs: 3_000 } } },
+      {},
+    ],
+  ];
+  for (const [code, under, changes] of cases) {
+    const left = after({ ...inUse, ...changes }, 'vdc.session.disconnected', { sequence: 17 }, under);
+    const { hindrances, next, sentence } = explain(left, under, usual);
+    expect(hindrances).toEqual([expect.objectContaining({ code })]);
+    expect(next.atMs).toBe(left.deadlineMs);
+    expect(sentence).toContain(hindrances[0]!.sentence);
+  }
+  const never: Pool = { ...pool, policy: { ...defaultPoolPolicy, neverSave: true } };
+  const left = after(inUse, 'vdc.session.disconnected', { sequence: 17 }, never);
+  expect(explain(left, never, usual)).toMatchObject({
+    next: { what: 'nothing' },
+    hindrances: [{ code: 'POLICY_FORBIDS' }],
+  });
+  expect(explain(running(), pool, usual).hindrances).toMatchObject([{ code: 'FIRST_USER' }]);
+});
+
+test('an operation says who asked for it, and that its host is silent when it is', () => {
+  const waking = decide(
+    running({ machine: 'saved', checkpointed: true }),
+    { type: 'request', kind: 'restore', reason: 'morning', requestedBy: 'key:ops' },
+    pool,
+    nowMs,
+  ).session;
+  const silent = { reason: 'morning', hostId: 'host-1', hostSilentSinceMs: nowMs - minuteMs };
+  expect(explain(waking, pool, silent)).toMatchObject({
+    sentence:
+      'The desktop is being woken since 2030-07-01T08:00:00Z (restore, asked for by key:ops: morning). Nobody is there. ' +
+      'It is woken as soon as its worker has done it. ' +
+      'Nothing has been heard of the worker of host-1 since 2030-07-01T07:59:00Z: the restore waits for it.',
+    hindrances: [{ code: 'HOST_UNAVAILABLE' }],
+  });
+});
+
+test('whatever has happened to a desktop, it is explained in whole sentences', () => {
+  fc.assert(
+    fc.property(fc.nat(), (seed) => {
+      const world = new World();
+      for (const next of happeningsOf(seed)) {
+        world.happens(next);
+        const { sentence } = explain(world.session, world.pool, usual);
+        expect(sentence).toMatch(/^[A-Z].*\.$/);
+        expect(sentence).not.toMatch(/undefined|null|NaN|\.\.|\s{2}/);
+      }
+    }),
+    { numRuns: 300 },
+  );
+});

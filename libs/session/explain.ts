@@ -1,0 +1,221 @@
+import type { ErrorCode } from '@dormouse/errors';
+import { doubtInWords, doubtOf, type Doubt } from './doubt';
+import type { MachineState } from './machine-states';
+import type { OperationKind } from './operations';
+import { planFor, type Pool, type Wait } from './plan';
+import { occupancy, visibleConnections, type Occupancy } from './presence';
+import type { AbsenceCause, Session } from './session';
+
+/** What the ledger knows besides the session. */
+export interface Circumstances {
+  /** Of the open operation. */
+  readonly reason: string | null;
+  readonly hostId: string | null;
+  /** Since when nothing has been heard of the host; null when it is alive. */
+  readonly hostSilentSinceMs: number | null;
+}
+
+/** Why a desktop is as it is, what comes next, and what did not come: as data, and in words. */
+export interface Explanation {
+  readonly sentence: string;
+  readonly state: MachineState;
+  readonly stateSinceMs: number;
+  readonly occupancy: Occupancy;
+  readonly connections: readonly string[];
+  /** Since when nobody is there, or since when that is not certain. */
+  readonly occupancySinceMs: number | null;
+  readonly absenceCause: AbsenceCause | null;
+  readonly doubt: Doubt | null;
+  readonly next: Next;
+  /** Why it was not put to sleep, or not woken. */
+  readonly hindrances: readonly Hindrance[];
+}
+
+export interface Next {
+  readonly what: OperationKind | 'thaw' | 'nothing';
+  /** `time`: at `atMs`. `user`: when one comes. `worker`: as soon as one takes it, or as it goes on. `operator`: when told to. */
+  readonly when: 'time' | 'user' | 'worker' | 'operator';
+  readonly atMs: number | null;
+}
+
+export interface Hindrance {
+  readonly code: ErrorCode | 'FIRST_USER' | 'STORM' | 'SETTLING' | 'RESIDENCY';
+  readonly sentence: string;
+}
+
+export function explain(session: Session, pool: Pool, circumstances: Circumstances): Explanation {
+  const next = nextOf(session, pool);
+  const hindrances = hindrancesOf(session, pool, circumstances);
+  return {
+    sentence: [
+      stateInWords(session, circumstances),
+      presenceInWords(session),
+      nextInWords(next),
+      ...hindrances.map(({ sentence }) => sentence),
+    ].join(' '),
+    state: session.machine,
+    stateSinceMs: session.machineSinceMs,
+    occupancy: occupancy(session.presence),
+    connections: visibleConnections(session.presence),
+    occupancySinceMs: session.absence?.sinceMs ?? session.doubtSinceMs,
+    absenceCause: session.absence?.cause ?? null,
+    doubt: doubtOf(session.presence),
+    next,
+    hindrances,
+  };
+}
+
+const states: Readonly<Record<MachineState, string>> = {
+  registering: 'The launch spec is being examined',
+  off: 'The desktop is off',
+  booting: 'The desktop boots',
+  running: 'The desktop runs',
+  grace: 'The desktop runs and waits for its user',
+  queued: 'The desktop runs and is to be saved',
+  saving: 'The desktop runs and is being saved',
+  committing: 'The desktop stands still while the last of it is saved',
+  resident: 'The desktop is saved and still in memory',
+  saved: 'The desktop sleeps',
+  restoring: 'The desktop is being woken',
+  hydrating: 'The desktop runs while its memory comes',
+  'save-failed': 'The desktop runs because its save has failed',
+  'restore-blocked': 'The desktop sleeps and cannot be woken without an operator',
+  quarantined: 'It is not certain where this desktop runs, so nothing is done with it',
+};
+
+function stateInWords({ machine, machineSinceMs, operation }: Session, { reason }: Circumstances): string {
+  const why = operation === null ? '' : ` (${operation.kind}, asked for by ${operation.requestedBy}: ${reason ?? '?'})`;
+  return `${states[machine]} since ${time(machineSinceMs)}${why}.`;
+}
+
+const causes: Readonly<Record<AbsenceCause, string>> = {
+  user: 'its user has disconnected',
+  idle: 'its user was disconnected for being idle',
+  network: 'the network has broken off',
+  replaced: 'another client had taken its place',
+  admin: 'an admin has disconnected its user',
+  broker_restart: 'the broker was restarted',
+  agent_lost: 'the agent was lost',
+  unknown: 'the broker gives no reason',
+  logoff: 'its user has logged off',
+  unused: 'nobody has come since it was announced, started or woken',
+};
+
+function presenceInWords({ presence, absence, doubtSinceMs }: Session): string {
+  const connections = visibleConnections(presence).join(', ');
+  switch (occupancy(presence)) {
+    case 'present':
+      return `A user is there (${connections}).`;
+    case 'empty':
+      return absence === null
+        ? 'Nobody is there.'
+        : `Nobody is there since ${time(absence.sinceMs)}: ${causes[absence.cause]}.`;
+    case 'unknown': {
+      const since = doubtSinceMs === null ? '' : ` since ${time(doubtSinceMs)}`;
+      return `It is not known${since} who is there, because ${doubtInWords(doubtOf(presence)!)}.`;
+    }
+  }
+}
+
+function nextOf(session: Session, pool: Pool): Next {
+  const { machine, operation, deadlineMs } = session;
+  if (operation !== null) {
+    return { what: operation.cancelRequested ? 'thaw' : operation.kind, when: 'worker', atMs: null };
+  }
+  switch (machine) {
+    case 'grace': {
+      // A storm may have come after the timer was set; the timer looks again when it fires.
+      const plan = planFor(session, pool);
+      return plan === null ? nothing : { what: plan.action, when: 'time', atMs: Math.max(plan.atMs, deadlineMs ?? 0) };
+    }
+    case 'save-failed':
+      return { what: 'save', when: 'time', atMs: deadlineMs };
+    case 'saved':
+      return { what: 'restore', when: 'user', atMs: null };
+    case 'off':
+      return { what: 'boot', when: 'user', atMs: null };
+    case 'restore-blocked':
+      return { what: 'restore', when: 'operator', atMs: null };
+    case 'quarantined':
+      return { what: 'stop', when: 'operator', atMs: null };
+    default:
+      return nothing;
+  }
+}
+
+const nothing: Next = { what: 'nothing', when: 'user', atMs: null };
+
+const comings: Readonly<Record<Next['what'], string>> = {
+  register: 'It is off once that is done',
+  boot: 'It boots',
+  save: 'It is saved',
+  restore: 'It is woken',
+  stop: 'It is stopped',
+  thaw: 'Its save is being called off: it goes on',
+  nothing: 'Nothing else is going to happen until somebody comes or goes',
+};
+
+const whens: Readonly<Record<Next['when'], string>> = {
+  time: '',
+  user: ' when a user comes',
+  worker: ' as soon as its worker has done it',
+  operator: ' when an operator asks for it',
+};
+
+function nextInWords({ what, when, atMs }: Next): string {
+  if (what === 'nothing' || what === 'register') return `${comings[what]}.`;
+  return `${comings[what]}${atMs === null ? whens[when] : ` at ${time(atMs)} unless somebody comes`}.`;
+}
+
+function hindrancesOf(session: Session, pool: Pool, circumstances: Circumstances): readonly Hindrance[] {
+  return [
+    ...doubtHindrance(session),
+    ...policyHindrance(session, pool),
+    ...errorHindrance(session),
+    ...hostHindrance(session, circumstances),
+  ];
+}
+
+function doubtHindrance({ presence, machine }: Session): readonly Hindrance[] {
+  if (occupancy(presence) !== 'unknown' || machine !== 'running') return [];
+  return [{ code: 'PRESENCE_UNKNOWN', sentence: 'No save begins before it is known that nobody is there.' }];
+}
+
+const waitHindrances: Readonly<Record<Exclude<Wait, 'grace'>, Hindrance>> = {
+  settling: { code: 'SETTLING', sentence: 'It is waited whether a logoff belongs to the disconnect.' },
+  residency: { code: 'RESIDENCY', sentence: 'It has been woken lately, and its pool wants it to stay up for a while.' },
+  storm: { code: 'STORM', sentence: 'Too many have left at once: those desktops are let go one after the other.' },
+  hold: { code: 'DESKTOP_HELD', sentence: 'It is held.' },
+};
+
+function policyHindrance(session: Session, pool: Pool): readonly Hindrance[] {
+  const { machine, absence, presence, operation } = session;
+  if (operation !== null || occupancy(presence) !== 'empty') return [];
+  if (machine === 'running' && absence === null) {
+    return [
+      { code: 'FIRST_USER', sentence: 'It was started by hand and waits for its first user for as long as it takes.' },
+    ];
+  }
+  if (machine === 'running' && pool.policy.neverSave === true) {
+    return [{ code: 'POLICY_FORBIDS', sentence: 'Its pool puts nothing to sleep.' }];
+  }
+  const wait = machine === 'grace' ? planFor(session, pool)?.wait : undefined;
+  return wait === undefined || wait === 'grace' ? [] : [waitHindrances[wait]];
+}
+
+function errorHindrance({ lastError, saveFailures, restoreFailures }: Session): readonly Hindrance[] {
+  if (lastError === null) return [];
+  const failures = Math.max(saveFailures, restoreFailures);
+  const again = failures > 1 ? `, ${failures} times in a row` : '';
+  return [{ code: lastError.code, sentence: `What went wrong last${again}: ${lastError.message}.` }];
+}
+
+function hostHindrance({ operation }: Session, { hostId, hostSilentSinceMs }: Circumstances): readonly Hindrance[] {
+  if (operation === null || hostSilentSinceMs === null) return [];
+  const sentence = `Nothing has been heard of the worker of ${hostId} since ${time(hostSilentSinceMs)}: the ${operation.kind} waits for it.`;
+  return [{ code: 'HOST_UNAVAILABLE', sentence }];
+}
+
+function time(atMs: number): string {
+  return new Date(atMs).toISOString().replace(/\.\d+Z$/, 'Z');
+}

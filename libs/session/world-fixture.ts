@@ -1,0 +1,362 @@
+import assert from 'node:assert/strict';
+import type { DesktopEvent } from './broker-events';
+import { decide } from './decide';
+import type { Happening } from './happenings-fixture';
+import { machineStateNames, machineStates } from './machine-states';
+import { operationKindNames } from './operations';
+import { planFor, type Pool } from './plan';
+import type { PoolPolicy } from './pool-policy';
+import { occupancy } from './presence';
+import { newSession, policyActor, type Decision, type Effect, type Session, type SessionEvent } from './session';
+import { releasedAt, type Storm } from './storm';
+
+const base: PoolPolicy = { graceMs: 10_000, keepCheckpoints: 2 };
+const policies: readonly PoolPolicy[] = [
+  base,
+  { ...base, graceMsByReason: { idle: 0, network: 60_000 }, logoff: { action: 'power-off', settleMs: 3_000 } },
+  { ...base, minResidencyMs: 60_000, lingerMs: 15_000, logoff: { action: 'save', settleMs: 3_000 } },
+  { ...base, neverSave: true },
+];
+
+/** Two clocks may differ by this much. */
+const slackMs = 100;
+
+/** A desktop, its broker, its host and its timers; holds every decision against what must never be. */
+export class World {
+  /** Every state, every end of an operation and every wait that a sequence should come across. */
+  static readonly everythingToSee: ReadonlySet<string> = new Set([
+    ...machineStateNames,
+    ...operationKindNames.flatMap((kind) => ['succeeded', 'failed', 'cancelled'].map((how) => `${kind} ${how}`)),
+    ...['grace', 'settling', 'residency', 'storm', 'hold'].map((wait) => `waits for ${wait}`),
+    'stops a desktop whose user has logged off',
+    'lingers',
+    'is saved once more',
+    'is back while it lingers',
+  ]);
+
+  readonly seen = new Set<string>();
+  session: Session;
+  pool: Pool = { policy: base, storms: [] };
+  private nowMs = 1_000_000;
+  /** Timers that are set: when each fires, by its generation. */
+  private readonly timers = new Map<number, number>();
+  /** When a worker takes up what was left to it. */
+  private resumesAtMs = 0;
+  /** A QEMU of this desktop is there. */
+  private live = false;
+  private readonly saving = { durable: false, letGo: false };
+  private openOperations = 1;
+  private epoch = 1;
+  private sequence = 0;
+  private readonly truth = new Set<string>();
+  private readonly onTheirWay: DesktopEvent[] = [];
+  /** An admin had the desktop put away in spite of whoever was there, and nobody has come since. */
+  private putAway = false;
+  /** Since the machine was last wanted. */
+  private loggedOff = false;
+
+  constructor() {
+    this.session = this.registered(0);
+  }
+
+  happens(next: Happening): void {
+    switch (next.do) {
+      case 'wait':
+        this.nowMs += next.ms;
+        return;
+      case 'timer':
+        return this.timerFires();
+      case 'request':
+        return this.adminAsks(next);
+      case 'cancel':
+        return void this.tell({
+          type: 'cancel_asked',
+          generation: this.session.generation,
+          requestedBy: 'anna',
+          reason: 'test',
+        });
+      case 'hold':
+        return void this.tell({ type: 'hold_set', untilMs: next.ms === null ? null : this.nowMs + next.ms });
+      case 'policy':
+        this.pool = { ...this.pool, policy: policies[next.index]! };
+        return void this.tell({ type: 'pool_changed' });
+      case 'storm':
+        this.pool = { ...this.pool, storms: [this.storm()] };
+        return;
+      case 'crash':
+        this.live = false;
+        return;
+      case 'census':
+        return void this.tell({ type: 'machine_observed', observed: this.live ? 'running' : 'absent' });
+      case 'stale report':
+        return this.changesNothing({ type: 'switchover_reached', generation: this.session.generation - 1 });
+      case 'work':
+        return this.work(next.outcome);
+      case 'broker':
+        return this.brokerSends(next);
+      default:
+        throw new Error(`nobody knows what happens: ${JSON.stringify(next satisfies never)}`);
+    }
+  }
+
+  /** What is still on its way arrives; the worker and the timers do what they have to, until nothing is left to do. */
+  comesToRest(): void {
+    for (const event of this.onTheirWay.splice(0)) this.deliver(event);
+    for (let turn = 0; turn < 50; turn += 1) {
+      if (this.session.operation?.phase === 'linger') this.nowMs = Math.max(this.nowMs, this.resumesAtMs);
+      if (this.session.operation !== null) this.work('succeeds');
+      else if (this.timers.size > 0) this.timerFires();
+      else {
+        const { presence, lastError } = this.session;
+        if (occupancy(presence) === 'present' && lastError === null && !this.putAway) this.userIsServed();
+        return;
+      }
+    }
+    throw new Error(`never comes to rest: ${JSON.stringify(this.session)}`);
+  }
+
+  private timerFires(): void {
+    const [timer] = this.timers;
+    if (timer === undefined) return;
+    const [generation, atMs] = timer;
+    this.nowMs = Math.max(this.nowMs, atMs);
+    this.timers.delete(generation);
+    const { outcome } = this.tell({ type: 'grace_elapsed', generation });
+    assert.equal(outcome, 'applied', 'a deadline has come and nothing was decided');
+  }
+
+  private adminAsks({ kind, force, fresh, checkpoint }: Happening & { do: 'request' }): void {
+    const named = kind === 'restore' && checkpoint !== null && this.session.checkpointed;
+    const { outcome } = this.tell({
+      type: 'request',
+      kind,
+      reason: 'test',
+      requestedBy: 'anna',
+      force,
+      fresh,
+      ...(named && { checkpoint: { id: checkpoint, current: checkpoint === 'own' } }),
+    });
+    if (force && (kind === 'save' || kind === 'stop') && outcome !== 'refused') this.putAway = true;
+  }
+
+  private brokerSends({ type, connection, reason, late, lost, restart }: Happening & { do: 'broker' }): void {
+    if (restart) {
+      this.epoch += 1;
+      this.sequence = 0;
+    }
+    this.sequence += 1;
+    if (type === 'vdc.session.disconnected') this.truth.delete(connection);
+    if (type === 'vdc.session.connected' || type === 'vdc.session.reconnected') this.truth.add(connection);
+    const about = { id: 'x', source: 's', occurredAt: null, data: {}, desktopId: 'd', poolId: null, userRef: null };
+    const event = {
+      ...about,
+      type,
+      reason,
+      brokerEpoch: `e${this.epoch}`,
+      sequence: this.sequence,
+      connectionId: connection,
+      connectionIds: [...this.truth],
+    } as unknown as DesktopEvent;
+    // A lost event is made good by the snapshot that the broker sends when it notices.
+    if (!lost) this.onTheirWay.splice(Math.max(0, this.onTheirWay.length - late), 0, event);
+    while (this.onTheirWay.length > 2) this.deliver(this.onTheirWay.shift()!);
+  }
+
+  private deliver(event: DesktopEvent): void {
+    if (event.type === 'vdc.session.logged_off') this.loggedOff = true;
+    const { outcome } = this.tell({ type: 'broker', event });
+    this.changesNothing({ type: 'broker', event });
+    const isConnect = event.type === 'vdc.session.connected' || event.type === 'vdc.session.reconnected';
+    if (outcome === 'applied' && isConnect && this.session.presence.connections.includes(event.connectionId)) {
+      this.putAway = false;
+      this.userIsServed();
+    }
+  }
+
+  private userIsServed(): void {
+    const { machine, operation } = this.session;
+    const ready = ['running', 'hydrating'].includes(machine);
+    const coming = operation !== null && ['register', 'boot', 'restore', 'stop'].includes(operation.kind);
+    const calledOff = operation?.kind === 'save' && (operation.cancelRequested || operation.phase === 'release');
+    const operatorNeeded = ['restore-blocked', 'quarantined'].includes(machine);
+    assert(ready || coming || calledOff || operatorNeeded, `a user finds a desktop that is ${machine}`);
+  }
+
+  /** The worker of the open operation takes its next step. */
+  private work(outcome: (Happening & { do: 'work' })['outcome']): void {
+    const { operation, generation, machine } = this.session;
+    if (operation === null) return;
+    if (operation.status === 'pending') return this.claim();
+    const { kind, phase } = operation;
+    if (phase === 'linger' && this.nowMs < this.resumesAtMs) return;
+    const isGone = kind === 'save' && !this.live && phase !== 'release';
+    if (outcome === 'fails' || isGone) return this.finish('failed', isGone ? 'MACHINE_GONE' : 'STORAGE_FULL');
+    if (outcome === 'gives up' || operation.cancelRequested) return this.finish('cancelled');
+    if (phase === 'capture') return this.risks({ type: 'switchover_reached', generation });
+    if (phase === 'switchover') return this.risks({ type: 'checkpoint_durable', generation });
+    if ((phase === 'commit' || phase === 'linger') && !this.lingers())
+      this.risks({ type: 'release_reached', generation });
+    if (machine === 'resident' && phase !== 'release') return;
+    if (phase === 'place') return void this.tell({ type: 'phase_reached', generation, phase: 'wake' });
+    if (machine === 'restoring') return void this.tell({ type: 'guest_ran', generation });
+    return this.finish('succeeded');
+  }
+
+  /** Whether the worker is to leave the desktop in memory for a while. */
+  private lingers(): boolean {
+    const { outcome } = this.tell({ type: 'linger_asked', generation: this.session.generation });
+    if (outcome === 'applied') this.seen.add('lingers');
+    return outcome === 'applied';
+  }
+
+  private claim(): void {
+    const { operation, generation, presence, machine } = this.session;
+    const { outcome } = this.tell({ type: 'claimed', generation });
+    if (this.session.operation === null) return;
+    const { kind, forced, requestedBy } = operation!;
+    if (kind === 'boot' || kind === 'restore') {
+      assert(!this.live, `a second machine is started by a ${kind}`);
+      this.live = true;
+    }
+    if (kind === 'save' || kind === 'stop') {
+      const mayBegin = forced || occupancy(presence) === 'empty' || machine === 'quarantined';
+      assert(outcome === 'applied' && mayBegin, `a ${kind} begins`);
+    }
+    if (kind === 'save' && requestedBy === policyActor && !forced) {
+      const isHeld = (this.session.heldUntilMs ?? 0) > this.nowMs;
+      assert(!isHeld && this.pool.policy.neverSave !== true, 'a save begins that nobody wants any more');
+    }
+    Object.assign(this.saving, { durable: false, letGo: false });
+  }
+
+  private finish(
+    status: 'succeeded' | 'failed' | 'cancelled',
+    code: 'MACHINE_GONE' | 'STORAGE_FULL' = 'STORAGE_FULL',
+  ): void {
+    const { operation, generation } = this.session;
+    const { kind } = operation!;
+    if (kind === 'save' && status === 'succeeded') {
+      assert(this.saving.durable && this.saving.letGo, 'memory is freed too early');
+    }
+    const ends = status === 'succeeded' ? kind === 'save' || kind === 'stop' : kind === 'boot' || kind === 'restore';
+    if (ends) this.live = false;
+    const error = status === 'failed' ? { code, message: 'because', details: {} } : null;
+    this.tell({ type: 'operation_finished', generation, status, error });
+  }
+
+  private risks(event: SessionEvent & { type: 'switchover_reached' | 'checkpoint_durable' | 'release_reached' }): void {
+    const before = this.session;
+    const { outcome } = this.tell(event);
+    if (outcome !== 'applied') return assert.equal(this.session.operation?.cancelRequested, true);
+    assert(before.operation?.forced === true || occupancy(before.presence) === 'empty');
+    if (event.type === 'checkpoint_durable') this.saving.durable = true;
+    if (event.type === 'release_reached') this.saving.letGo = true;
+  }
+
+  private changesNothing(event: SessionEvent): void {
+    const before = this.session;
+    const { outcome, effects } = this.tell(event);
+    assert(outcome === 'stale' && effects.length === 0, `a stale ${event.type} has effects`);
+    assert.equal(this.session, before);
+  }
+
+  private tell(event: SessionEvent): Decision {
+    const before = this.session;
+    const decision = decide(before, event, this.pool, this.nowMs);
+    this.session = decision.session;
+    for (const effect of decision.effects) this.take(before, effect);
+    this.check(before, decision);
+    return decision;
+  }
+
+  private take(before: Session, effect: Effect): void {
+    switch (effect.type) {
+      case 'open_operation':
+        this.openOperations += 1;
+        if (before.operation?.kind === 'save' && effect.kind === 'save') this.seen.add('is saved once more');
+        if (effect.kind === 'boot' || effect.kind === 'restore') this.loggedOff = false;
+        assert(this.openOperations <= 1, 'two operations are open');
+        return this.mayOpen(before, effect);
+      case 'end_operation':
+        this.openOperations -= 1;
+        this.seen.add(`${effect.kind} ${effect.status}`);
+        return;
+      case 'schedule_grace':
+        this.timers.set(effect.generation, effect.atMs);
+        return;
+      case 'unschedule_grace':
+        assert(this.timers.delete(effect.generation), 'a timer is taken back that was not set');
+        return;
+      case 'request_cancel':
+        return;
+      case 'resume_operation':
+        assert.equal(this.session.operation?.phase, 'linger', 'a worker is called for what another has');
+        if (this.session.operation.cancelRequested) this.seen.add('is back while it lingers');
+        this.resumesAtMs = effect.atMs;
+        return;
+      case 'remove_desktop':
+        this.session = this.registered(this.session.generation);
+    }
+  }
+
+  private mayOpen(before: Session, { kind, forced, requestedBy }: Effect & { type: 'open_operation' }): void {
+    if (kind !== 'save' && kind !== 'stop') return;
+    const { presence, heldUntilMs, absence } = this.session;
+    if (forced || before.machine === 'quarantined') return;
+    assert.equal(occupancy(presence), 'empty', `a ${kind} is opened`);
+    if (kind === 'save') {
+      assert((heldUntilMs ?? 0) <= this.nowMs + slackMs, 'a desktop is saved that is held');
+      assert(this.pool.policy.neverSave !== true, 'a desktop is saved that never is');
+    }
+    if (requestedBy !== policyActor) return;
+    assert(absence !== null);
+    if (kind === 'stop') {
+      assert(absence.cause === 'logoff' && this.loggedOff, 'a desktop is stopped that nobody has logged off from');
+      this.seen.add('stops a desktop whose user has logged off');
+      return;
+    }
+    if (absence.cause === 'logoff' && this.pool.policy.logoff !== undefined) return;
+    const releasedMs = releasedAt(this.pool.storms, { ...this.session, absence });
+    assert(releasedMs === null || releasedMs <= this.nowMs + slackMs, 'a storm is not waited for');
+  }
+
+  private check(before: Session, { effects }: Decision): void {
+    const { session } = this;
+    assert.equal(session.operation === null ? 0 : 1, this.openOperations);
+    assert(session.generation >= before.generation, 'the generation went back');
+    this.seen.add(session.machine);
+    if (effects.some(({ type }) => type === 'remove_desktop')) return;
+    const { operation, held } = machineStates[session.machine];
+    if (held === 'never') assert.equal(session.operation, null);
+    if (held === 'always' || session.operation !== null) assert.equal(session.operation?.kind, operation);
+
+    const { operation: open } = session;
+    const isWantedNow = open?.phase === 'linger' && (open.cancelRequested || open.forced);
+    assert(!isWantedNow || this.resumesAtMs <= this.nowMs, 'nobody is called for a desktop that lingers');
+    const hasDeadline = session.machine === 'grace' || session.machine === 'save-failed';
+    assert.equal(session.deadlineMs !== null, hasDeadline, `${session.machine} and its deadline`);
+    assert.equal(this.timers.size, hasDeadline ? 1 : 0, 'timers');
+    if (hasDeadline) assert.equal(this.timers.get(session.generation), session.deadlineMs, 'another timer than is due');
+    const isEmpty = occupancy(session.presence) === 'empty';
+    assert(session.absence === null || isEmpty, 'somebody who may be there is absent');
+    assert.equal(session.doubtSinceMs !== null, occupancy(session.presence) === 'unknown');
+    const plan = hasDeadline ? planFor(session, this.pool) : null;
+    if (plan !== null) this.seen.add(`waits for ${plan.wait}`);
+  }
+
+  private storm(): Storm {
+    const about = { broker: null, cause: 'many_left', left: 50, inUse: 100 } as const;
+    return { ...about, fromMs: this.nowMs - 10_000, untilMs: this.nowMs + 30_000, spreadMs: 60_000 };
+  }
+
+  private registered(generation: number): Session {
+    assert.equal(this.timers.size, 0, 'a timer of a desktop that is gone');
+    this.live = false;
+    this.openOperations = 1;
+    this.onTheirWay.splice(0);
+    this.epoch += 1;
+    this.sequence = 0;
+    this.truth.clear();
+    return newSession({ desktopId: 'd', generation, requestedBy: 'anna' }, this.nowMs);
+  }
+}
