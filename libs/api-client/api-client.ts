@@ -1,4 +1,7 @@
 import type {
+  ApiKeyView,
+  ApiScope,
+  AuditView,
   DesktopView,
   HostView,
   KeptCheckpointView,
@@ -43,8 +46,8 @@ export class ApiClient {
     return this.call('PUT', desktopPath(id), desktop);
   }
 
-  async deleteDesktop(id: string): Promise<void> {
-    await this.call('DELETE', desktopPath(id));
+  async deleteDesktop(id: string, reason?: string): Promise<void> {
+    await this.call('DELETE', desktopPath(id) + queryOf({ reason }));
   }
 
   /** @param body `force` for save and stop; `checkpointId` for restore: another than its own loses what came after it */
@@ -75,7 +78,7 @@ export class ApiClient {
   }
 
   unpinCheckpoint(desktopId: string, checkpointId: string, reason: string): Promise<KeptCheckpointView> {
-    return this.call('DELETE', `${pinPath(desktopId, checkpointId)}?reason=${encodeURIComponent(reason)}`);
+    return this.call('DELETE', pinPath(desktopId, checkpointId) + queryOf({ reason }));
   }
 
   pool(id: string): Promise<PoolView> {
@@ -100,14 +103,34 @@ export class ApiClient {
     return this.call('POST', '/v1/keys/rotate', body);
   }
 
-  private async *pages<T>(path: string): AsyncGenerator<T> {
-    let cursor: string | null = null;
+  /** The key itself is in this answer and nowhere else. Without pools it is for all. */
+  createApiKey(
+    name: string,
+    body: { scope: ApiScope; pools?: readonly string[]; expiresInDays?: number; reason: string },
+  ): Promise<ApiKeyView & { readonly key: string }> {
+    return this.call('PUT', apiKeyPath(name), body);
+  }
+
+  async apiKeys(): Promise<readonly ApiKeyView[]> {
+    return (await this.call<{ items: readonly ApiKeyView[] }>('GET', '/v1/api-keys')).items;
+  }
+
+  revokeApiKey(name: string, reason: string): Promise<ApiKeyView> {
+    return this.call('DELETE', apiKeyPath(name) + queryOf({ reason }));
+  }
+
+  /** Newest first, page by page. */
+  audit(narrowed: { actor?: string; action?: string; target?: string } = {}): AsyncGenerator<AuditView> {
+    return this.pages('/v1/audit', narrowed);
+  }
+
+  private async *pages<T>(path: string, narrowed: Query = {}): AsyncGenerator<T> {
+    let cursor: string | undefined;
     do {
-      const query: string = cursor === null ? '' : `?cursor=${encodeURIComponent(cursor)}`;
-      const page: Page<T> = await this.call('GET', path + query);
+      const page: Page<T> = await this.call('GET', path + queryOf({ ...narrowed, cursor }));
       yield* page.items;
-      cursor = page.nextCursor;
-    } while (cursor !== null);
+      cursor = page.nextCursor ?? undefined;
+    } while (cursor !== undefined);
   }
 
   private async call<T>(method: string, path: string, body?: object): Promise<T> {
@@ -126,6 +149,17 @@ export class ApiClient {
 
 function desktopPath(id: string): string {
   return `/v1/desktops/${encodeURIComponent(id)}`;
+}
+
+function apiKeyPath(name: string): string {
+  return `/v1/api-keys/${encodeURIComponent(name)}`;
+}
+
+type Query = Readonly<Record<string, string | undefined>>;
+
+function queryOf(query: Query): string {
+  const given = Object.entries(query).filter((pair): pair is [string, string] => pair[1] !== undefined);
+  return given.length === 0 ? '' : `?${new URLSearchParams(given).toString()}`;
 }
 
 function pinPath(desktopId: string, checkpointId: string): string {

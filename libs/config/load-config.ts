@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { DormouseError } from '@dormouse/errors';
 import { dataPaths } from './data-directory';
-import { settingRows, settings, type Values, type Variable } from './settings';
+import { settingRows, settings, type RateLimit, type Values, type Variable } from './settings';
 
 /** Everything that the environment decides, read once. `null`: not set, and what then happens is in the table. */
 export interface DormouseConfig {
@@ -27,6 +27,7 @@ export interface DormouseConfig {
   readonly apiPort: number | null;
   readonly adminKey: string | null;
   readonly webhookSecrets: readonly string[] | null;
+  readonly rateLimits: { readonly keys: RateLimit; readonly brokers: RateLimit };
   readonly accelerator: 'auto' | 'kvm' | 'tcg';
   readonly qemuBinary: string;
   readonly logLevel: LogLevel;
@@ -65,6 +66,10 @@ export function loadConfig(environment: Environment = process.env): DormouseConf
     apiPort: values.API_PORT,
     adminKey: values.ADMIN_KEY,
     webhookSecrets: values.WEBHOOK_SECRETS && Object.freeze(values.WEBHOOK_SECRETS),
+    rateLimits: Object.freeze({
+      keys: values.RATE_LIMIT_KEYS ?? { perSecond: 200, burst: 1_000 },
+      brokers: values.RATE_LIMIT_BROKERS ?? { perSecond: 5_000, burst: 20_000 },
+    }),
     accelerator: values.ACCEL ?? 'auto',
     qemuBinary: values.QEMU_BINARY ?? 'qemu-system-x86_64',
     logLevel: values.LOG_LEVEL ?? 'info',

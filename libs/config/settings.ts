@@ -23,6 +23,20 @@ const wholeNumber = (least: number, most: number) =>
     .transform(Number)
     .refine((value) => value >= least && value <= most);
 
+/** So many a second, and so many at once. */
+export interface RateLimit {
+  readonly perSecond: number;
+  readonly burst: number;
+}
+
+const rateLimit = z
+  .string()
+  .regex(/^[1-9]\d{0,5}\/[1-9]\d{0,5}$/)
+  .transform((text): RateLimit => {
+    const [perSecond, burst] = text.split('/').map(Number);
+    return { perSecond: perSecond!, burst: burst! };
+  });
+
 const list = (item: z.ZodType<string, string>) =>
   z
     .string()
@@ -130,6 +144,18 @@ export const settings = {
     meaning: 'What brokers sign their webhooks with; several while one is being replaced, the first signs',
     secret: true,
     schema: list(webhookSecret),
+  },
+  RATE_LIMIT_KEYS: {
+    shape: 'requests per second, a slash, and how many may come at once, such as 200/1000',
+    fallback: '`200/1000`',
+    meaning: 'How often one key may ask: a second, and at once; the rest is answered 429',
+    schema: rateLimit,
+  },
+  RATE_LIMIT_BROKERS: {
+    shape: 'webhooks per second, a slash, and how many may come at once, such as 5000/20000',
+    fallback: '`5000/20000`',
+    meaning: 'How many webhooks one broker may send: a second, and at once; the rest is answered 429',
+    schema: rateLimit,
   },
   ACCEL: {
     shape: 'auto, kvm or tcg',

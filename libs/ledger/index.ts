@@ -3,7 +3,10 @@
  * the outbox rows that follow. Does not live here: the rules themselves, and getting work into queues.
  */
 export { SessionLedger, type LedgerOptions } from './ledger';
+export { bootstrapKey, hashApiKey } from './api-keys';
+export type { AuditQuery } from './audit';
 export type {
+  ApiKeyCommand,
   AuditEntry,
   CheckpointFacts,
   ClaimedOperation,
@@ -21,7 +24,10 @@ export { LedgerKeys } from './data-keys';
 export type { DesktopHoldings, HeldCheckpoint } from './garbage';
 export { OnlyOne } from './only-one';
 export { hostQueue, jobIdOf, sessionQueue, type JobName } from './work';
+export { apiScopes, type ApiScope } from './views';
 export type {
+  ApiKeyView,
+  AuditView,
   CheckpointState,
   CheckpointView,
   DesktopView,

@@ -1,6 +1,7 @@
 import type { JsonObject, OperationPhase } from '@dormouse/session';
 import type { DataSource } from 'typeorm';
-import { recordAudit } from './audit';
+import { createApiKey, listApiKeys, poolOf, revokeApiKey, useApiKey } from './api-keys';
+import { listAudit, recordAudit, type AuditQuery } from './audit';
 import {
   beginCheckpoint,
   commitCheckpoint,
@@ -9,6 +10,7 @@ import {
   markCheckpointDeleted,
 } from './checkpoints';
 import type {
+  ApiKeyCommand,
   AuditEntry,
   CheckpointFacts,
   ClaimedOperation,
@@ -21,6 +23,7 @@ import type {
   Registered,
   Registration,
   RequestCommand,
+  RevokeCommand,
 } from './commands';
 import { claim, renew } from './claims';
 import { deleteDesktop } from './delete-desktop';
@@ -37,7 +40,17 @@ import { receiveEvent } from './receive-event';
 import { registerDesktop } from './register-desktop';
 import { graceElapsed, request } from './requests';
 import { Transactions } from './transactions';
-import type { CheckpointView, DesktopView, HostView, KeptCheckpointView, OperationView, Page, PoolView } from './views';
+import type {
+  ApiKeyView,
+  AuditView,
+  CheckpointView,
+  DesktopView,
+  HostView,
+  KeptCheckpointView,
+  OperationView,
+  Page,
+  PoolView,
+} from './views';
 import {
   advance,
   authorizeSwitchover,
@@ -147,8 +160,8 @@ export class SessionLedger {
   }
 
   /** Only off, saved or restore-blocked. @throws DESKTOP_UNKNOWN, DESKTOP_BUSY. */
-  deleteDesktop(desktopId: string, actor: string): Promise<void> {
-    return deleteDesktop(this.transactions, desktopId, actor);
+  deleteDesktop(desktopId: string, actor: string, reason?: string): Promise<void> {
+    return deleteDesktop(this.transactions, { desktopId, actor, reason });
   }
 
   /** A durable checkpoint stays, whatever the pool's policy says. @throws DESKTOP_UNKNOWN, CHECKPOINT_UNKNOWN */
@@ -219,8 +232,12 @@ export class SessionLedger {
     return viewDesktop(this.dataSource.manager, desktopId);
   }
 
-  /** In the order of their ids, from after `cursor`. */
-  listDesktops(page: { cursor?: string | null; limit: number }): Promise<Page<DesktopView>> {
+  /** In the order of their ids, from after `cursor`; those of these pools only, if there are some. */
+  listDesktops(page: {
+    cursor?: string | null;
+    limit: number;
+    pools?: readonly string[] | null;
+  }): Promise<Page<DesktopView>> {
     return listDesktops(this.dataSource.manager, page);
   }
 
@@ -245,8 +262,8 @@ export class SessionLedger {
   }
 
   /** Makes or changes a pool. Graces that run already keep their deadline. @throws REQUEST_INVALID. */
-  putPool(poolId: string, policy: unknown, actor: string): Promise<PoolView> {
-    return putPool(this.transactions, { poolId, policy, actor });
+  putPool(poolId: string, policy: unknown, actor: string, reason?: string): Promise<PoolView> {
+    return putPool(this.transactions, { poolId, policy, actor, reason });
   }
 
   /** A worker says that it serves this host; to be said again every few seconds. */
@@ -274,5 +291,35 @@ export class SessionLedger {
   /** One line in the append-only audit log, for what happens outside the other methods (a refused signature). */
   recordAudit(entry: AuditEntry): Promise<void> {
     return this.transactions.run((transaction) => recordAudit(transaction, entry));
+  }
+
+  /** Newest first, from after `cursor`. */
+  listAudit(query: AuditQuery): Promise<Page<AuditView>> {
+    return listAudit(this.dataSource.manager, query);
+  }
+
+  /** The key is in the answer and nowhere else. @throws REQUEST_INVALID, POOL_UNKNOWN, API_KEY_EXISTS */
+  createApiKey(command: ApiKeyCommand): Promise<{ view: ApiKeyView; key: string }> {
+    return createApiKey(this.transactions, command);
+  }
+
+  /** From this moment on nobody is let in with it. @throws API_KEY_UNKNOWN */
+  revokeApiKey(command: RevokeCommand): Promise<ApiKeyView> {
+    return revokeApiKey(this.transactions, command);
+  }
+
+  /** By name, those that are expired or revoked too. */
+  listApiKeys(): Promise<readonly ApiKeyView[]> {
+    return listApiKeys(this.transactions);
+  }
+
+  /** Whose key this is, also when it is valid no more; null when it is nobody's. */
+  useApiKey(key: string): Promise<ApiKeyView | null> {
+    return useApiKey(this.transactions, key);
+  }
+
+  /** The pool that a desktop, or the desktop of an operation, belongs to; null when there is none such (any more). */
+  poolOf(subject: { kind: 'desktop' | 'operation'; id: string }): Promise<string | null> {
+    return poolOf(this.dataSource.manager, subject);
   }
 }

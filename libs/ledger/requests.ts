@@ -25,7 +25,11 @@ export async function request(
       target: desktopId,
       reason,
       outcome: decided.refusal?.code ?? decided.outcome,
-      details: { ...(force && { force }), ...(checkpointId !== undefined && { checkpointId }) },
+      details: {
+        ...(force && { force }),
+        ...(checkpointId !== undefined && { checkpointId }),
+        ...(decided.refusal === undefined && loaded.operation !== null && { operationId: loaded.operation.id }),
+      },
     });
     return { decision: decided, operation: loaded.operation };
   });

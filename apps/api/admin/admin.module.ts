@@ -1,5 +1,7 @@
 import { Module } from '@nestjs/common';
 import { AccessModule } from '../access';
+import { ApiKeysController } from './api-keys.controller';
+import { AuditController } from './audit.controller';
 import { CheckpointsController } from './checkpoints.controller';
 import { DesktopsController } from './desktops.controller';
 import { HostsController } from './hosts.controller';
@@ -18,6 +20,8 @@ import { RotateKeysUsecase } from './rotate-keys.usecase';
     PoolsController,
     HostsController,
     KeysController,
+    ApiKeysController,
+    AuditController,
   ],
   providers: [RegisterDesktopUsecase, RotateKeysUsecase],
 })

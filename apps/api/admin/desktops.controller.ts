@@ -16,12 +16,13 @@ import {
 } from '@nestjs/common';
 import { ApiBearerAuth, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
-import { Actor, AdminKeyGuard, ChangeInterceptor, Changes } from '../access';
+import { AccessGuard, Actor, Asking, assertPool, ChangeInterceptor, Changes, Needs, type Caller } from '../access';
 import { tokens } from '../dependencies';
 import { DesktopBody, DesktopPageBody, OperationBody, OperationListBody, ProblemBody } from '../openapi';
 import { RegisterDesktopUsecase } from './register-desktop.usecase';
 import {
   IdentifierPipe,
+  OptionalReasonRequest,
   PageQuery,
   PutDesktopRequest,
   ReasonRequest,
@@ -36,7 +37,7 @@ const decided = ['DESKTOP_BUSY', 'USER_PRESENT', 'PRESENCE_UNKNOWN', 'CHECKPOINT
 @ApiBearerAuth()
 @ApiResponse({ status: 'default', description: 'A problem', type: ProblemBody })
 @Controller('/v1/desktops')
-@UseGuards(AdminKeyGuard)
+@UseGuards(AccessGuard)
 @UseInterceptors(ChangeInterceptor)
 export class DesktopsController {
   constructor(
@@ -45,18 +46,21 @@ export class DesktopsController {
   ) {}
 
   @Get()
+  @Needs('viewer', 'what the caller has')
   @ApiResponse({ status: 200, type: DesktopPageBody })
-  list(@Query() { cursor, limit }: PageQuery): Promise<Page<DesktopView>> {
-    return this.ledger.listDesktops({ cursor: cursor ?? null, limit });
+  list(@Query() { cursor, limit }: PageQuery, @Asking() { pools }: Caller): Promise<Page<DesktopView>> {
+    return this.ledger.listDesktops({ cursor: cursor ?? null, limit, pools });
   }
 
   @Get(':id')
+  @Needs('viewer', 'desktop')
   @ApiResponse({ status: 200, type: DesktopBody })
   show(@Param('id', IdentifierPipe) id: string): Promise<DesktopView> {
     return this.ledger.viewDesktop(id);
   }
 
   @Get(':id/operations')
+  @Needs('viewer', 'desktop')
   @ApiOperation({ summary: 'Newest first, also of a desktop that is gone' })
   @ApiResponse({ status: 200, type: OperationListBody })
   async operations(@Param('id', IdentifierPipe) id: string): Promise<{ items: readonly OperationView[] }> {
@@ -64,6 +68,7 @@ export class DesktopsController {
   }
 
   @Put(':id')
+  @Needs('admin', 'desktop or new')
   @Changes('desktop.register')
   @ApiOperation({ summary: 'Registers a desktop, or changes the launch spec of one that is off' })
   @ApiResponse({
@@ -75,11 +80,13 @@ export class DesktopsController {
   @ApiResponse({ status: 202, description: 'The examination takes its time, see Location', type: OperationBody })
   async put(
     @Param('id', IdentifierPipe) id: string,
-    @Body() { poolId, launchSpec }: PutDesktopRequest,
+    @Body() request: PutDesktopRequest,
     @Actor() actor: string,
+    @Asking() caller: Caller,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<DesktopView | OperationView> {
-    const answer = await this.registerDesktop.execute({ id, poolId, launchSpec, actor });
+    assertPool(caller, request.poolId, `the pool ${request.poolId}`);
+    const answer = await this.registerDesktop.execute({ ...request, id, actor });
     switch (answer.kind) {
       case 'registered':
         void reply.status(answer.created ? 201 : 200);
@@ -91,15 +98,21 @@ export class DesktopsController {
   }
 
   @Delete(':id')
+  @Needs('admin', 'desktop')
   @HttpCode(204)
   @Changes('desktop.delete')
   @ApiOperation({ summary: 'Forgets a desktop that is off, saved or blocked, with its disks and checkpoints' })
   @ApiResponse({ status: 204 })
-  async delete(@Param('id', IdentifierPipe) id: string, @Actor() actor: string): Promise<void> {
-    await this.ledger.deleteDesktop(id, actor);
+  async delete(
+    @Param('id', IdentifierPipe) id: string,
+    @Query() { reason }: OptionalReasonRequest,
+    @Actor() actor: string,
+  ): Promise<void> {
+    await this.ledger.deleteDesktop(id, actor, reason);
   }
 
   @Post(':id/start')
+  @Needs('operator', 'desktop')
   @HttpCode(202)
   @Changes('desktop.boot', decided)
   @ApiResponse({ status: 202, type: OperationBody })
@@ -113,6 +126,7 @@ export class DesktopsController {
   }
 
   @Post(':id/save')
+  @Needs('operator', 'desktop')
   @HttpCode(202)
   @Changes('desktop.save', decided)
   @ApiResponse({ status: 202, type: OperationBody })
@@ -126,6 +140,7 @@ export class DesktopsController {
   }
 
   @Post(':id/restore')
+  @Needs('operator', 'desktop')
   @HttpCode(202)
   @Changes('desktop.restore', decided)
   @ApiOperation({
@@ -147,6 +162,7 @@ export class DesktopsController {
   }
 
   @Post(':id/stop')
+  @Needs('operator', 'desktop')
   @HttpCode(202)
   @Changes('desktop.stop', decided)
   @ApiOperation({ summary: 'Powers a running desktop off: what is only in its memory is lost' })

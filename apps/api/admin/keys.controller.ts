@@ -2,7 +2,7 @@ import type { KeptKey, WrappedKeyStore } from '@dormouse/keys';
 import type { KeyRotationView, KeyView, Page } from '@dormouse/ledger';
 import { Body, Controller, Get, HttpCode, Inject, Post, Query, UseGuards, UseInterceptors } from '@nestjs/common';
 import { ApiBearerAuth, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
-import { Actor, AdminKeyGuard, ChangeInterceptor, Changes } from '../access';
+import { AccessGuard, Actor, ChangeInterceptor, Changes, Needs } from '../access';
 import { tokens } from '../dependencies';
 import { KeyPageBody, KeyRotationBody, ProblemBody } from '../openapi';
 import { KeyPageQuery, RotateKeysRequest } from './requests';
@@ -12,7 +12,7 @@ import { RotateKeysUsecase } from './rotate-keys.usecase';
 @ApiBearerAuth()
 @ApiResponse({ status: 'default', description: 'A problem', type: ProblemBody })
 @Controller('/v1/keys')
-@UseGuards(AdminKeyGuard)
+@UseGuards(AccessGuard)
 @UseInterceptors(ChangeInterceptor)
 export class KeysController {
   constructor(
@@ -21,6 +21,7 @@ export class KeysController {
   ) {}
 
   @Get()
+  @Needs('admin', 'everything')
   @ApiOperation({ summary: 'Which data keys there are and what wraps them; never a key itself' })
   @ApiResponse({ status: 200, type: KeyPageBody })
   async list(@Query() { cursor, limit }: KeyPageQuery): Promise<Page<KeyView>> {
@@ -30,6 +31,7 @@ export class KeysController {
   }
 
   @Post('rotate')
+  @Needs('admin', 'everything')
   @HttpCode(200)
   @Changes('keys.rotate')
   @ApiOperation({

@@ -4,6 +4,7 @@ import type { DesktopView, Receipt, SessionLedger } from '@dormouse/ledger';
 import type { Metrics } from '@dormouse/observability';
 import { machineStates, parseBrokerEvent, type BrokerEvent, type MachineState } from '@dormouse/session';
 import { Inject, Injectable } from '@nestjs/common';
+import { RateGate } from '../access';
 import { parseJson } from '../body-parser';
 import { tokens } from '../dependencies';
 import { verifySignature, type SignedDelivery } from './verify-signature';
@@ -32,15 +33,17 @@ export class ReceiveWebhook {
     @Inject(tokens.ledger) private readonly ledger: SessionLedger,
     @Inject(tokens.keys) private readonly keys: Keys,
     @Inject(tokens.metrics) private readonly metrics: Metrics,
+    @Inject(RateGate) private readonly gate: RateGate,
   ) {}
 
-  /** @throws SIGNATURE_INVALID, SIGNATURE_STALE, EVENT_MALFORMED, DESKTOP_UNKNOWN */
+  /** @throws SIGNATURE_INVALID, SIGNATURE_STALE, EVENT_MALFORMED, RATE_LIMITED, DESKTOP_UNKNOWN */
   async execute(delivery: SignedDelivery, onVerified: (source: string) => void): Promise<Acknowledgement> {
     try {
       const webhookId = verifySignature(delivery, this.keys.webhookSecrets, Date.now());
       onVerified('broker');
       const event = readEvent(delivery.body);
       onVerified(`broker:${event.source}`);
+      await this.gate.pass('broker', event.source);
       const { outcome, desktop } = await this.ledger.receiveEvent({ webhookId, event });
       this.metrics.webhooks.inc({ outcome });
       if (outcome !== 'duplicate') this.metrics.decisions.inc({ trigger: event.type, outcome });
