@@ -3,10 +3,12 @@ import { FirstLight1795300000000 } from './1795300000000-first-light';
 import { DataKeys1795400000000 } from './1795400000000-data-keys';
 import { Retention1795500000000 } from './1795500000000-retention';
 import { ApiKeys1797000000000 } from './1797000000000-api-keys';
+import { ManyHosts1797100000000 } from './1797100000000-many-hosts';
 
 export const migrations = [
   FirstLight1795300000000,
   DataKeys1795400000000,
   Retention1795500000000,
   ApiKeys1797000000000,
+  ManyHosts1797100000000,
 ];

@@ -9,13 +9,13 @@ import { addApiKeys } from './api-keys';
 import { addAudit } from './audit';
 import { addCheckpointKeeping } from './checkpoint-keeping';
 import { addCheckpointTools } from './checkpoint-tools';
+import { addHosts } from './hosts';
 import { rotateKeys } from './rotate-keys';
 import {
   counted,
   showAnswer,
   showDesktop,
   showDesktops,
-  showHosts,
   showKeys,
   showOperation,
   showOperations,
@@ -173,17 +173,7 @@ export function buildProgram(context: ProgramContext): Command {
   addCheckpointKeeping(checkpoint, answer, now);
   addCheckpointTools(program, context);
 
-  program
-    .command('host')
-    .description('hosts and their workers')
-    .command('list')
-    .description('every host that was ever announced')
-    .action(() =>
-      answer(async ({ client }) => {
-        const value = await client.hosts();
-        return { value, text: showHosts(value, now()) };
-      }),
-    );
+  addHosts(program, answer, now);
 
   addAudit(program, answer);
 

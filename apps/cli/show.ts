@@ -1,5 +1,5 @@
 import type { WebhookAnswer } from '@dormouse/api-client';
-import type { DesktopView, HostView, KeyRotationView, KeyView, OperationView, PoolView } from '@dormouse/ledger';
+import type { DesktopView, KeyRotationView, KeyView, OperationView, PoolView } from '@dormouse/ledger';
 import { facts, table } from './table';
 
 /** What the views look like to a person. */
@@ -72,19 +72,6 @@ export function showOperations(operations: readonly OperationView[], now: Date):
 
 export function showPool({ id, policy }: PoolView): string {
   return facts([['pool', id], ...Object.entries(policy).map(([name, value]) => [name, String(value)] as const)]);
-}
-
-export function showHosts(hosts: readonly HostView[], now: Date): string {
-  return table(
-    hosts,
-    [
-      { title: 'HOST', text: ({ id }) => id },
-      { title: 'ALIVE', text: ({ alive }) => (alive ? 'yes' : 'no') },
-      { title: 'HEARD FROM', text: ({ seenAt }) => `${ago(seenAt, now)} ago` },
-      { title: 'CAPABILITIES', text: ({ capabilities }) => JSON.stringify(capabilities) },
-    ],
-    'no host yet: a worker announces its host when it starts',
-  );
 }
 
 export function showKeys(keys: readonly KeyView[], now: Date): string {

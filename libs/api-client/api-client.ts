@@ -22,6 +22,8 @@ export interface ApiAccess {
 
 export type DesktopCommand = 'start' | 'save' | 'restore' | 'stop';
 
+export type HostChange = 'cordon' | 'uncordon' | 'drain' | 'fence';
+
 export interface CommandBody {
   readonly reason: string;
   readonly force?: boolean;
@@ -91,6 +93,10 @@ export class ApiClient {
 
   async hosts(): Promise<readonly HostView[]> {
     return (await this.call<{ items: readonly HostView[] }>('GET', '/v1/hosts')).items;
+  }
+
+  changeHost(id: string, command: HostChange, reason: string): Promise<HostView> {
+    return this.call('POST', `/v1/hosts/${encodeURIComponent(id)}/${command}`, { reason });
   }
 
   /** Every data key, page by page; nothing of the keys themselves. */

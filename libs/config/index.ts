@@ -14,4 +14,4 @@ export {
   type LogLevel,
   type ServiceConfig,
 } from './load-config';
-export { settingRows, type RateLimit } from './settings';
+export { settingRows, type RateLimit, type Slots } from './settings';

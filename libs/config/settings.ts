@@ -29,13 +29,18 @@ export interface RateLimit {
   readonly burst: number;
 }
 
-const rateLimit = z
+/** So many at once. */
+export interface Slots {
+  readonly wake: number;
+  readonly save: number;
+}
+
+const twoNumbers = z
   .string()
   .regex(/^[1-9]\d{0,5}\/[1-9]\d{0,5}$/)
-  .transform((text): RateLimit => {
-    const [perSecond, burst] = text.split('/').map(Number);
-    return { perSecond: perSecond!, burst: burst! };
-  });
+  .transform((text) => text.split('/').map(Number) as [number, number]);
+const rateLimit = twoNumbers.transform(([perSecond, burst]): RateLimit => ({ perSecond, burst }));
+const slots = twoNumbers.transform(([wake, save]): Slots => ({ wake, save }));
 
 const list = (item: z.ZodType<string, string>) =>
   z
@@ -118,6 +123,19 @@ export const settings = {
     fallback: 'all memory of the machine',
     meaning: 'How much memory the desktops of this host may use together',
     schema: wholeNumber(64, 2 ** 40),
+  },
+  HOST_SLOTS: {
+    shape: 'wakes, a slash, and saves that this host works on at once, such as 8/4',
+    fallback: '`8/4`',
+    meaning:
+      'How many desktops of this host may be waking, and how many being saved, at once; the others wait their turn',
+    schema: slots,
+  },
+  STORAGE_SLOTS: {
+    shape: 'wakes, a slash, and saves that the storage bears at once, such as 64/32',
+    fallback: '`64/32`',
+    meaning: 'The same for all hosts that use this storage; the same on each of them',
+    schema: slots,
   },
   API_HOST: {
     shape: 'an address or host name to listen on',

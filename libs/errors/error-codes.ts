@@ -23,6 +23,10 @@ export const errorCodes = {
   USER_PRESENT: { status: 409, title: 'A user is connected to the desktop' },
   PRESENCE_UNKNOWN: { status: 409, title: 'It is not known whether a user is connected to the desktop' },
   HOST_UNSUITABLE: { status: 409, title: 'The host cannot build the machine the checkpoint was made on' },
+  HOST_BUSY: { status: 503, title: 'The host, or the storage, has as much under way as it may' },
+  HOST_UNKNOWN: { status: 404, title: 'No host has announced itself under this name' },
+  HOST_ALIVE: { status: 409, title: 'The host is heard from' },
+  HOST_FENCED: { status: 409, title: 'The host is fenced' },
   HOST_UNAVAILABLE: { status: 503, title: 'No worker answers for this host' },
   // Hosts and machines
   QEMU_MISSING: { status: 503, title: 'QEMU is not installed on the host' },

@@ -13,6 +13,9 @@ import type { ApiKeyView } from './views';
 /** The name of the key that the configuration holds: it is in no table, so that it works when nothing else does. */
 export const bootstrapKey = 'admin';
 
+/** What is of another shape is nobody's, and not looked for. */
+const apiKeyShape = /^dm_[\w-]{43}$/;
+
 const dayMs = 86_400_000;
 /** A use is noted when the last note is older than this: a key that is used all day is not a row that is written all day. */
 const noteUseEveryMs = 60_000;
@@ -91,7 +94,8 @@ export function listApiKeys(transactions: Transactions): Promise<readonly ApiKey
 }
 
 /** Whose key this is, and that it was used; null when it is nobody's. */
-export function useApiKey(transactions: Transactions, key: string): Promise<ApiKeyView | null> {
+export async function useApiKey(transactions: Transactions, key: string): Promise<ApiKeyView | null> {
+  if (!apiKeyShape.test(key)) return null;
   return transactions.run(async (transaction) => {
     const row = await transaction.manager.findOneBy(ApiKeyEntity, { hash: hashApiKey(key) });
     if (row === null) return null;

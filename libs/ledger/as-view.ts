@@ -96,13 +96,16 @@ export function asPoolView(row: PoolEntity): PoolView {
   };
 }
 
-export function asHostView(row: HostEntity, now: Date): HostView {
+export function asHostView(row: HostEntity, machines: Pick<HostView, 'machines' | 'usedMiB'>, now: Date): HostView {
   return {
     id: row.id,
     capabilities: row.capabilities,
     startedAt: row.startedAt.toISOString(),
     seenAt: row.seenAt.toISOString(),
     alive: now.getTime() - row.seenAt.getTime() < hostSilenceMs,
+    intent: row.intent,
+    intentReason: row.intentReason,
+    ...machines,
   };
 }
 

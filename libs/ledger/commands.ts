@@ -107,6 +107,13 @@ export interface FinishOutcome {
   };
 }
 
+export interface HostCommand {
+  readonly hostId: string;
+  readonly command: 'cordon' | 'uncordon' | 'drain' | 'fence';
+  readonly reason: string;
+  readonly actor: string;
+}
+
 export interface HostAnnouncement {
   readonly id: string;
   readonly capabilities: JsonObject;

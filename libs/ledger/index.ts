@@ -14,6 +14,7 @@ export type {
   Fence,
   FinishOutcome,
   HostAnnouncement,
+  HostCommand,
   PinCommand,
   Receipt,
   Registered,
@@ -21,9 +22,10 @@ export type {
   RequestCommand,
 } from './commands';
 export { LedgerKeys } from './data-keys';
+export type { Drained } from './drain-host';
 export type { DesktopHoldings, HeldCheckpoint } from './garbage';
 export { OnlyOne } from './only-one';
-export { hostQueue, jobIdOf, sessionQueue, type JobName } from './work';
+export { backgroundQueue, hostQueue, jobIdOf, sessionQueue, type JobName } from './work';
 export { apiScopes, type ApiScope } from './views';
 export type {
   ApiKeyView,
@@ -31,6 +33,7 @@ export type {
   CheckpointState,
   CheckpointView,
   DesktopView,
+  HostIntent,
   HostView,
   KeptCheckpointView,
   KeyRotationView,

@@ -18,6 +18,7 @@ import type {
   Fence,
   FinishOutcome,
   HostAnnouncement,
+  HostCommand,
   PinCommand,
   Receipt,
   Registered,
@@ -29,9 +30,12 @@ import { claim, renew } from './claims';
 import { deleteDesktop } from './delete-desktop';
 import { diskGenerationsOf, forgetDiskGenerations } from './disk-generations';
 import { deletedDesktops, desktopHoldings, desktopsWithCondemned, type DesktopHoldings } from './garbage';
+import { drainHosts, type Drained } from './drain-host';
+import { changeHost, hostCleared } from './host-intents';
 import { announceHost, listHosts } from './hosts';
 import { listCheckpoints } from './kept-checkpoints';
 import { pinCheckpoint, unpinCheckpoint } from './pins';
+import { placeWaiting } from './placing';
 import { putPool, viewPool } from './pools';
 import { sweepRetention } from './retention';
 import { listDesktops, listOperations, viewCheckpoint, viewDesktop, viewOperation } from './reading';
@@ -45,6 +49,7 @@ import type {
   AuditView,
   CheckpointView,
   DesktopView,
+  HostIntent,
   HostView,
   KeptCheckpointView,
   OperationView,
@@ -104,9 +109,19 @@ export class SessionLedger {
     return graceElapsed(this.transactions, desktopId, generation);
   }
 
-  /** Null: stale, ended, or held by a live lease of another worker. */
-  claim(operationId: string, generation: number, workerId: string, leaseMs: number): Promise<ClaimedOperation | null> {
-    return claim(this.transactions, { operationId, generation, workerId, leaseMs });
+  /**
+   * Null: stale, ended, another host's, or held by a live lease of another worker.
+   * @param hostId the worker's; null: whichever
+   * @throws HOST_BUSY when there is no free slot for it now
+   */
+  claim(
+    operationId: string,
+    generation: number,
+    workerId: string,
+    leaseMs: number,
+    hostId: string | null = null,
+  ): Promise<ClaimedOperation | null> {
+    return claim(this.transactions, { operationId, generation, workerId, leaseMs, hostId });
   }
 
   /** Prolongs the leases this worker still holds. Answers the ids it holds no longer: stop working on them. */
@@ -266,13 +281,33 @@ export class SessionLedger {
     return putPool(this.transactions, { poolId, policy, actor, reason });
   }
 
-  /** A worker says that it serves this host; to be said again every few seconds. */
-  announceHost(host: HostAnnouncement): Promise<void> {
+  /** A worker says that it serves this host; to be said again every few seconds. @returns what operators want of it */
+  announceHost(host: HostAnnouncement): Promise<HostIntent> {
     return announceHost(this.transactions, host);
   }
 
   listHosts(): Promise<readonly HostView[]> {
     return listHosts(this.transactions);
+  }
+
+  /** @throws HOST_UNKNOWN, HOST_FENCED; HOST_ALIVE when one is to be fenced that is heard from */
+  changeHost(command: HostCommand): Promise<HostView> {
+    return changeHost(this.transactions, command);
+  }
+
+  /** A host that was fenced has come back and has ended all that it still ran. */
+  hostCleared(hostId: string): Promise<void> {
+    return hostCleared(this.transactions, hostId);
+  }
+
+  /** Moves desktops away from hosts that are drained, and gives up those of hosts that are fenced. */
+  drainHosts(): Promise<Drained> {
+    return drainHosts(this.transactions);
+  }
+
+  /** Finds hosts for the operations that wait for one. @returns for how many */
+  placeWaiting(): Promise<number> {
+    return placeWaiting(this.transactions);
   }
 
   /**

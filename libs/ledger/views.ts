@@ -100,6 +100,9 @@ export interface PoolView {
   readonly updatedAt: string;
 }
 
+/** What operators want of a host: only an open one is given machines. */
+export type HostIntent = 'open' | 'cordoned' | 'draining' | 'fenced';
+
 export interface HostView {
   readonly id: string;
   readonly capabilities: JsonObject;
@@ -107,6 +110,11 @@ export interface HostView {
   readonly seenAt: string;
   /** Heard from lately enough to be given work. */
   readonly alive: boolean;
+  readonly intent: HostIntent;
+  readonly intentReason: string | null;
+  /** Desktops that have a machine there, or may have, and their memory. */
+  readonly machines: number;
+  readonly usedMiB: number;
 }
 
 /** What a key of the api allows, each including the ones before it. */

@@ -13,6 +13,8 @@ export interface Metrics {
   /** Age of the oldest outbox row that is not yet in its queue; 0 when there is none. */
   readonly outboxLagSeconds: Gauge;
   readonly eventLoopStallSeconds: Histogram;
+  /** What the reconciler has put right. */
+  readonly repairs: Counter<'repair'>;
   /** Requests answered 429: of a key, a broker, or an address that shows neither. */
   readonly rateLimited: Counter<'kind'>;
 }
@@ -55,6 +57,12 @@ export function createMetrics(service: string): Metrics {
     outboxLagSeconds: new Gauge({
       name: 'dormouse_outbox_lag_seconds',
       help: 'Age of the oldest job that has not reached its queue',
+      registers,
+    }),
+    repairs: new Counter({
+      name: 'dormouse_repairs_total',
+      help: 'What was found to be wrong and put right, by what it was',
+      labelNames: ['repair'],
       registers,
     }),
     rateLimited: new Counter({

@@ -56,5 +56,7 @@ export {
   type RetentionPolicy,
 } from './retention';
 export { layerToWrite, type DiskNow, type LayerToWrite } from './layer-to-write';
+export { admission, admissionOf, slotOf, type SlotKind } from './admission';
+export { place, type HostStanding, type Placement, type PlacementWish } from './placement';
 export { decide } from './decide';
 export { answers, rules, signals, type RuleName, type Signal } from './transitions';

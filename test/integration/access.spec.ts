@@ -135,6 +135,10 @@ const routes: readonly [method: string, path: string, least: ApiScope, limited: 
   ['GET', `/v1/operations/${uuid}`, 'viewer', false],
   ['GET', '/v1/pools/red', 'viewer', true],
   ['GET', '/v1/hosts', 'viewer', true],
+  ['POST', '/v1/hosts/host-1/cordon', 'operator', false],
+  ['POST', '/v1/hosts/host-1/uncordon', 'operator', false],
+  ['POST', '/v1/hosts/host-1/drain', 'operator', false],
+  ['POST', '/v1/hosts/host-1/fence', 'admin', false],
   ['POST', '/v1/desktops/red-1/start', 'operator', true],
   ['POST', '/v1/desktops/red-1/save', 'operator', true],
   ['POST', '/v1/desktops/red-1/restore', 'operator', true],
@@ -186,7 +190,7 @@ describe('what a scope allows', () => {
       ([method, path]) =>
         `${method} ${path
           .replace(/(checkpoints)\/[^/]+/, '$1/{checkpointId}')
-          .replace(/(v1\/(?:desktops|operations|pools|api-keys))\/[^/]+/, '$1/{id}')}`,
+          .replace(/(v1\/(?:desktops|operations|pools|hosts|api-keys))\/[^/]+/, '$1/{id}')}`,
     );
     expect(described.sort()).toEqual(asked.sort());
   });

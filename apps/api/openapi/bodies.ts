@@ -148,6 +148,11 @@ export class HostBody {
   @ApiProperty(time) startedAt!: string;
   @ApiProperty(time) seenAt!: string;
   @ApiProperty({ description: 'Heard from lately enough to be given work' }) alive!: boolean;
+  @ApiProperty({ enum: ['open', 'cordoned', 'draining', 'fenced'], description: 'Only an open one is given machines' })
+  intent!: string;
+  @ApiProperty({ type: String, nullable: true }) intentReason!: string | null;
+  @ApiProperty({ description: 'Desktops that have a machine there, or may have' }) machines!: number;
+  @ApiProperty({ description: 'What these may use of its memory' }) usedMiB!: number;
 }
 
 export class HostListBody {
