@@ -42,6 +42,13 @@ const shutdownPatienceMs = 2_000;
 const qemuImg = 'qemu-img';
 const pagerProgram = join(__dirname, '..', 'pager', 'main.js');
 
+export interface WorkerOptions {
+  /** What its machines are driven by. Default: QEMU. */
+  readonly drive?: (config: ServiceConfig) => Hypervisor;
+  /** Connections to Postgres, at most; three are for those who see to a duty. */
+  readonly poolSize?: number;
+}
+
 export interface RunningWorker {
   stop(): Promise<void>;
 }
@@ -54,7 +61,7 @@ export async function startWorker(
   config: ServiceConfig,
   logger: Logger,
   metrics: Metrics,
-  drive: (config: ServiceConfig) => Hypervisor = qemuOf,
+  { drive = qemuOf, poolSize = 10 }: WorkerOptions = {},
 ): Promise<RunningWorker> {
   const keyProvider = await openKeyProvider(config);
   const runRoot = runRootOf(config);
@@ -79,7 +86,10 @@ export async function startWorker(
   try {
     const store = await openBlobStore(config.storageUrl);
     stops.push(() => store.close());
-    const dataSource = await createDataSource(config.databaseUrl, { applicationName: 'dormouse-worker' }).initialize();
+    const dataSource = await createDataSource(config.databaseUrl, {
+      applicationName: 'dormouse-worker',
+      poolSize,
+    }).initialize();
     stops.push(() => dataSource.destroy());
     await runMigrations(dataSource);
 

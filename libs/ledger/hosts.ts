@@ -67,6 +67,18 @@ export async function chooseHost({ manager, now }: LedgerTransaction): Promise<s
   return hosts.reduce((one, other) => (load(other.id) < load(one.id) ? other : one)).id;
 }
 
+/** Desktops without an open operation that have a machine on this host, or may have. */
+export async function desktopsWithMachine(manager: EntityManager, hostId: string): Promise<string[]> {
+  const rows: { id: string }[] = await manager.query(
+    `SELECT id FROM desktops WHERE host_id = $1 AND ${withMachine}
+       AND NOT EXISTS (SELECT 1 FROM operations
+         WHERE desktop_id = desktops.id AND status IN ('pending', 'active'))
+     ORDER BY id`,
+    [hostId],
+  );
+  return rows.map(({ id }) => id);
+}
+
 export interface MachinesOfHost {
   readonly machines: number;
   readonly usedMiB: number;

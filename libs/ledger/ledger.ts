@@ -32,7 +32,7 @@ import { diskGenerationsOf, forgetDiskGenerations } from './disk-generations';
 import { deletedDesktops, desktopHoldings, desktopsWithCondemned, type DesktopHoldings } from './garbage';
 import { drainHosts, type Drained } from './drain-host';
 import { changeHost, hostCleared } from './host-intents';
-import { announceHost, listHosts } from './hosts';
+import { announceHost, desktopsWithMachine, listHosts } from './hosts';
 import { listCheckpoints } from './kept-checkpoints';
 import { pinCheckpoint, unpinCheckpoint } from './pins';
 import { placeWaiting } from './placing';
@@ -288,6 +288,11 @@ export class SessionLedger {
 
   listHosts(): Promise<readonly HostView[]> {
     return listHosts(this.transactions);
+  }
+
+  /** Of this host, those without an open operation that have a machine, or may have. */
+  desktopsWithMachine(hostId: string): Promise<string[]> {
+    return desktopsWithMachine(this.dataSource.manager, hostId);
   }
 
   /** @throws HOST_UNKNOWN, HOST_FENCED; HOST_ALIVE when one is to be fenced that is heard from */

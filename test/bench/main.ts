@@ -3,19 +3,21 @@ import { rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { defaultGuestCache, ensureGuestImage } from '../guest';
+import { measureEvents } from './events';
 import type { Figure } from './figure';
 import { measureIndex } from './index-image';
 import { measureMainJob } from './main-job';
 import { measureSave } from './save';
 import { measureSize } from './size';
 
-const usage = `usage: npm run bench -- main-job | size | save | index [--runs N] [--memory MiB] [--fill MiB] [--image GiB] [--json]
+const usage = `usage: npm run bench -- main-job | size | save | index | events [--runs N] [--memory MiB] [--fill MiB] [--image GiB] [--json]
   main-job  the small guest, --fill MiB of its memory filled: answer after waking, beside QEMU's own eager restore
   size      the desktop guest, used: bytes of its first and its second checkpoint, and where they come from
   save      the desktop guest, used: from its user leaving to a durable checkpoint, beside QEMU's own migration of the
             same state, to the disk and over a link of 125 MB/s and 5 ms a request; --image GiB makes the golden image
             as large as that
-  index     the index of a golden image of --image GiB (10), beside openssl hashing it`;
+  index     the index of a golden image of --image GiB (10), beside openssl hashing it
+  events    webhooks a second, verified, decided and durable, beside a bare handler that does one INSERT`;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -72,6 +74,10 @@ const benchmarks: Readonly<Record<string, { runs: number; measure: (options: Ben
       const sizes = { fillMiB: Number(values.fill ?? 0), imageGiB: Number(values.image ?? 0) };
       return { figures: await measureSave({ ...options, ...sizes, image }) };
     },
+  },
+  events: {
+    runs: 3,
+    measure: async (options) => ({ figures: await measureEvents(options) }),
   },
   index: {
     runs: 3,
