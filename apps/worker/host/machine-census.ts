@@ -45,7 +45,15 @@ export class MachineCensus {
       if (isDormouseError(error, 'DESKTOP_UNKNOWN')) return null; // deleted meanwhile
       throw error;
     });
-    if (desktop === null || desktop.operation !== null || desktop.hostId !== hostId) return;
+    if (desktop === null || desktop.operation !== null) return;
+    if (desktop.hostId !== hostId) {
+      // Which of the two is the user's only a person can tell: nothing is ended here.
+      logger.error(
+        { desktopId, hostId, elsewhere: desktop.hostId },
+        'a machine runs here whose desktop is on another host',
+      );
+      return;
+    }
     // Looked at after the row was read: an older sight would make a machine that has just booted look lost.
     const alive = await hypervisor.isAlive(desktopId);
     const surprising = alive ? believedAbsent.has(desktop.state) : believedRunning.has(desktop.state);
