@@ -26,6 +26,7 @@ const rooms = {
     libs: ['errors', 'process', 'qemu', 'migration-stream', 'pager-control', 'checkpoint', 'content-index', 'storage'],
     never: [/^(@nestjs\/|nestjs-|typeorm$|bullmq$|ioredis$)/],
   },
+  'libs/simulation': { libs: ['errors', 'qemu', 'hypervisor'], never: [frameworks] },
   'libs/config': { libs: ['errors'], never: [frameworks] },
   'libs/observability': { libs: ['errors', 'config'], never: [] },
   'libs/embedded': { libs: ['errors', 'process'], never: [/^(@nestjs\/|nestjs-|typeorm$|bullmq$)/] },

@@ -5,6 +5,8 @@ import { Retention1795500000000 } from './1795500000000-retention';
 import { Absences1796000000000 } from './1796000000000-absences';
 import { IdempotencyKeys1796100000000 } from './1796100000000-idempotency-keys';
 import { OneMoreSave1796200000000 } from './1796200000000-one-more-save';
+import { ApiKeys1797000000000 } from './1797000000000-api-keys';
+import { ManyHosts1797100000000 } from './1797100000000-many-hosts';
 
 export const migrations = [
   FirstLight1795300000000,
@@ -13,4 +15,6 @@ export const migrations = [
   Absences1796000000000,
   IdempotencyKeys1796100000000,
   OneMoreSave1796200000000,
+  ApiKeys1797000000000,
+  ManyHosts1797100000000,
 ];

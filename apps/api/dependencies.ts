@@ -1,8 +1,9 @@
-import type { Keys } from '@dormouse/config';
+import type { DormouseConfig, Keys } from '@dormouse/config';
 import type { KeyRing, WrappedKeyStore } from '@dormouse/keys';
 import type { SessionLedger } from '@dormouse/ledger';
 import type { Logger, Metrics } from '@dormouse/observability';
 import type { DataSource } from 'typeorm';
+import type { SharedRates } from './rates';
 
 /** What the api is given to work with. */
 export interface ApiDependencies {
@@ -10,6 +11,8 @@ export interface ApiDependencies {
   readonly dataSource: DataSource;
   /** Resolves when Redis answers and keeps what it is given. */
   readonly pingRedis: () => Promise<void>;
+  readonly rates: SharedRates;
+  readonly rateLimits: DormouseConfig['rateLimits'];
   readonly keys: Keys;
   readonly keyRing: KeyRing;
   readonly wrappedKeys: WrappedKeyStore;
@@ -22,6 +25,8 @@ export const tokens = {
   ledger: Symbol('ledger'),
   dataSource: Symbol('dataSource'),
   pingRedis: Symbol('pingRedis'),
+  rates: Symbol('rates'),
+  rateLimits: Symbol('rateLimits'),
   keys: Symbol('keys'),
   keyRing: Symbol('keyRing'),
   wrappedKeys: Symbol('wrappedKeys'),

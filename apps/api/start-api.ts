@@ -9,6 +9,7 @@ import { createDataSource, runMigrations } from '@dormouse/persistence';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { DataSource } from 'typeorm';
 import { createApi } from './create-api';
+import { SharedRates } from './rates';
 
 const usualPort = 7077;
 
@@ -52,6 +53,8 @@ export async function startApi(
       ledger,
       dataSource,
       pingRedis: () => checkEvictionPolicy(redis),
+      rates: new SharedRates(redis, logger),
+      rateLimits: config.rateLimits,
       keys,
       keyRing: new KeyRing(keyProvider, wrappedKeys),
       wrappedKeys,

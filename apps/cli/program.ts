@@ -5,9 +5,12 @@ import { brokerEventTypes, disconnectReasons, type BrokerEventType, type JsonObj
 import { Argument, Command, Option } from 'commander';
 import type { DormouseConfig } from '@dormouse/config';
 import type { Access } from './access';
+import { addApiKeys } from './api-keys';
+import { addAudit } from './audit';
 import { addCheckpointKeeping } from './checkpoint-keeping';
 import { addCheckpointTools } from './checkpoint-tools';
 import { addDesktopPlans } from './desktop-plans';
+import { addHosts } from './hosts';
 import { addReplay } from './replay-events';
 import { rotateKeys } from './rotate-keys';
 import {
@@ -15,7 +18,6 @@ import {
   showAnswer,
   showDesktop,
   showDesktops,
-  showHosts,
   showKeys,
   showOperation,
   showOperations,
@@ -121,9 +123,10 @@ export function buildProgram(context: ProgramContext): Command {
   desktop
     .command('delete <id>')
     .description('forget a desktop that is off or saved, with its disks and checkpoints')
-    .action((id: string) =>
+    .option('--reason <text>', 'goes into the audit log', 'asked for on the command line')
+    .action((id: string, { reason }: { reason: string }) =>
       answer(async ({ client }) => {
-        await client.deleteDesktop(id);
+        await client.deleteDesktop(id, reason);
         return { value: { deleted: id }, text: `${id} is deleted` };
       }),
     );
@@ -187,22 +190,19 @@ export function buildProgram(context: ProgramContext): Command {
   addCheckpointKeeping(checkpoint, answer, now);
   addCheckpointTools(program, context);
 
-  program
-    .command('host')
-    .description('hosts and their workers')
-    .command('list')
-    .description('every host that was ever announced')
-    .action(() =>
-      answer(async ({ client }) => {
-        const value = await client.hosts();
-        return { value, text: showHosts(value, now()) };
-      }),
-    );
+  addHosts(program, answer, now);
 
-  const keys = program.command('keys').description('the keys that checkpoints are encrypted with');
+  addAudit(program, answer);
+
+  const keys = program
+    .command('keys')
+    .description(
+      'the keys of the api (create, list, revoke), and those that checkpoints are encrypted with (data, rotate)',
+    );
+  addApiKeys(keys, answer, now);
   keys
-    .command('list')
-    .description('which keys there are and what wraps them; never a key itself')
+    .command('data')
+    .description('which keys of checkpoints there are and what wraps them; never a key itself')
     .action(() =>
       answer(async ({ client }) => {
         const value = [];
@@ -212,7 +212,7 @@ export function buildProgram(context: ProgramContext): Command {
     );
   keys
     .command('rotate')
-    .description('wrap all keys with a new key-encryption key; checkpoints stay as they are')
+    .description('wrap all keys of checkpoints with a new key-encryption key; checkpoints stay as they are')
     .option('--reason <text>', 'goes into the audit log', 'asked for on the command line')
     .option('--rewrap-only', 'without a new one: finish what was interrupted')
     .action(async (options: { reason: string; rewrapOnly?: boolean }) => {

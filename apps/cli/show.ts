@@ -1,13 +1,5 @@
 import type { WebhookAnswer } from '@dormouse/api-client';
-import type {
-  DesktopView,
-  HostView,
-  KeyRotationView,
-  KeyView,
-  OperationView,
-  PoolView,
-  StormView,
-} from '@dormouse/ledger';
+import type { DesktopView, KeyRotationView, KeyView, OperationView, PoolView, StormView } from '@dormouse/ledger';
 import { facts, table } from './table';
 
 /** What the views look like to a person. */
@@ -97,19 +89,6 @@ function stormInWords({ broker, cause, left, inUse, until, releasedUntil }: Stor
   const what =
     cause === 'broker_started' ? `${broker} has begun anew` : `${left} of ${inUse} desktops${whose} left at once`;
   return `${what}: none is put to sleep before ${until}, the last by ${releasedUntil}`;
-}
-
-export function showHosts(hosts: readonly HostView[], now: Date): string {
-  return table(
-    hosts,
-    [
-      { title: 'HOST', text: ({ id }) => id },
-      { title: 'ALIVE', text: ({ alive }) => (alive ? 'yes' : 'no') },
-      { title: 'HEARD FROM', text: ({ seenAt }) => `${ago(seenAt, now)} ago` },
-      { title: 'CAPABILITIES', text: ({ capabilities }) => JSON.stringify(capabilities) },
-    ],
-    'no host yet: a worker announces its host when it starts',
-  );
 }
 
 export function showKeys(keys: readonly KeyView[], now: Date): string {

@@ -1,5 +1,5 @@
 import { describeError, isDormouseError } from '@dormouse/errors';
-import type { JobContext, JobPayload } from '@dormouse/jobs';
+import { NotNow, type JobContext, type JobPayload } from '@dormouse/jobs';
 import type { ClaimedOperation, FinishOutcome } from '@dormouse/ledger';
 import { logAbout, type Logger } from '@dormouse/observability';
 import { parseLaunchSpec } from '@dormouse/qemu';
@@ -16,6 +16,9 @@ export interface OperationRun {
   readonly leave: AbortSignal;
 }
 
+/** How soon a job that found no free slot looks again. */
+const slotRetryMs = 200;
+
 /** What the operation came to; null when it is left to a successor. */
 export type OperationOutcome = Pick<FinishOutcome, 'result' | 'desktop'> | null;
 
@@ -31,7 +34,7 @@ export async function runOperation(
 ): Promise<void> {
   // Redis, away for long, has given the job out again while we are at it: we still are.
   if (context.leases.holds(operationId)) return;
-  const claimed = await context.ledger.claim(operationId, generation, context.workerId, leaseMs);
+  const claimed = await claim(context, operationId, generation);
   if (claimed === null) return;
   const { desktop, operation, fence } = claimed;
   const logger = logAbout(context.logger, { operationId, desktopId: desktop.id });
@@ -59,6 +62,19 @@ export async function runOperation(
   const seconds = (performance.now() - startedMs) / 1000;
   context.metrics.operations.inc({ kind: operation.kind, outcome: outcome.status });
   logger.info({ seconds, ...outcome.result }, `${operation.kind} ${outcome.status}`);
+}
+
+/** @throws NotNow */
+async function claim(
+  { ledger, workerId, hostId }: WorkerContext,
+  operationId: string,
+  generation: number,
+): Promise<ClaimedOperation | null> {
+  try {
+    return await ledger.claim(operationId, generation, workerId, leaseMs, hostId);
+  } catch (error) {
+    throw isDormouseError(error, 'HOST_BUSY') ? new NotNow(slotRetryMs, error) : error;
+  }
 }
 
 function conclude(outcome: OperationOutcome): FinishOutcome | null {

@@ -4,13 +4,15 @@ import { join } from 'node:path';
 import type { ServiceConfig } from '@dormouse/config';
 import { isDormouseError } from '@dormouse/errors';
 import { LayerCollector, StoreCollector } from '@dormouse/garbage';
-import { QemuHypervisor } from '@dormouse/hypervisor';
+import { QemuHypervisor, type Hypervisor } from '@dormouse/hypervisor';
 import {
+  backgroundQueue,
   checkEvictionPolicy,
   connectRedis,
   hostQueue,
   JobConsumer,
   OutboxDispatcher,
+  redisWasLost,
   Reconciler,
   RetentionSweep,
   sessionQueue,
@@ -20,23 +22,33 @@ import { KeyRing, openKeyProvider } from '@dormouse/keys';
 import { LedgerKeys, OnlyOne, SessionLedger } from '@dormouse/ledger';
 import type { Logger, Metrics } from '@dormouse/observability';
 import { createDataSource, runMigrations } from '@dormouse/persistence';
-import { openBlobStore } from '@dormouse/storage';
+import { directoryIdentity, openBlobStore, storageIdentity } from '@dormouse/storage';
 import { GarbageRounds } from './host/garbage-rounds';
 import { HostAnnouncer } from './host/host-announcer';
 import { ImageIndexer } from './host/image-indexer';
 import { MachineCensus } from './host/machine-census';
 import { Leases } from './leases';
-import { hostHandlers, sessionHandlers } from './processors';
+import { backgroundHandlers, hostHandlers, sessionHandlers } from './processors';
 import type { WorkerContext } from './worker-context';
 
-/** Operations at the same time; each mostly waits for a QEMU and a pager of its own. */
-const hostConcurrency = 8;
+/**
+ * Jobs at the same time; how many of them may be at work is said by the slots, which all workers of the host share. A guest
+ * whose memory is coming has a job and no slot: as many as the host has machines.
+ */
+const hostConcurrency = 256;
 const sessionConcurrency = 16;
 /** Short steps may finish; then long ones are left to the next worker. */
 const shutdownPatienceMs = 2_000;
 
 const qemuImg = 'qemu-img';
 const pagerProgram = join(__dirname, '..', 'pager', 'main.js');
+
+export interface WorkerOptions {
+  /** What its machines are driven by. Default: QEMU. */
+  readonly drive?: (config: ServiceConfig) => Hypervisor;
+  /** Connections to Postgres, at most; three are for those who see to a duty. */
+  readonly poolSize?: number;
+}
 
 export interface RunningWorker {
   stop(): Promise<void>;
@@ -46,23 +58,26 @@ export interface RunningWorker {
  * Looks at the host, connects, and takes jobs.
  * @throws QEMU_MISSING, QEMU_TOO_OLD, USERFAULTFD_DENIED, KEY_REJECTED, KEY_UNAVAILABLE for a key file: better no worker than one that fails at nine in the morning
  */
-export async function startWorker(config: ServiceConfig, logger: Logger, metrics: Metrics): Promise<RunningWorker> {
+export async function startWorker(
+  config: ServiceConfig,
+  logger: Logger,
+  metrics: Metrics,
+  { drive = qemuOf, poolSize = 10 }: WorkerOptions = {},
+): Promise<RunningWorker> {
   const keyProvider = await openKeyProvider(config);
-  const runRoot = join(config.dataDir, 'run');
+  const runRoot = runRootOf(config);
   await mkdir(runRoot, { recursive: true, mode: 0o700 });
   const diskRoot = config.disksDir;
-  const hypervisor = new QemuHypervisor({
-    qemu: config.qemuBinary,
-    qemuImg,
-    accelerator: config.accelerator,
-    runRoot,
-    diskRoot,
-    storageUrl: config.storageUrl,
-    wakeManner: config.wakeManner,
-    pagerProgram,
-  });
+  const hypervisor = drive(config);
   const found = await hypervisor.probe();
-  const capabilities = { ...found, memoryMiB: config.hostMemoryMiB ?? found.memoryMiB };
+  const capabilities = {
+    ...found,
+    memoryMiB: config.hostMemoryMiB ?? found.memoryMiB,
+    disks: await directoryIdentity(diskRoot),
+    storage: await storageIdentity(config.storageUrl),
+    slots: { ...config.hostSlots },
+    storageSlots: { ...config.storageSlots },
+  };
   logger.info({ hostId: config.hostId, ...capabilities }, `this host runs guests with ${capabilities.accelerator}`);
 
   const stops: (() => Promise<unknown>)[] = [() => Promise.resolve(hypervisor.close())];
@@ -72,7 +87,10 @@ export async function startWorker(config: ServiceConfig, logger: Logger, metrics
   try {
     const store = await openBlobStore(config.storageUrl);
     stops.push(() => store.close());
-    const dataSource = await createDataSource(config.databaseUrl, { applicationName: 'dormouse-worker' }).initialize();
+    const dataSource = await createDataSource(config.databaseUrl, {
+      applicationName: 'dormouse-worker',
+      poolSize,
+    }).initialize();
     stops.push(() => dataSource.destroy());
     await runMigrations(dataSource);
 
@@ -84,7 +102,7 @@ export async function startWorker(config: ServiceConfig, logger: Logger, metrics
     await tryKeys(keys, logger);
     dispatcher.start();
     stops.push(() => dispatcher.stop());
-    const reconciler = new Reconciler({ ledger, log: logger });
+    const reconciler = new Reconciler({ ledger, log: logger, metrics, redisWasLost: () => redisWasLost(redis) });
     reconciler.start();
     stops.push(() => reconciler.stop());
     const retention = new RetentionSweep({ ledger, log: logger });
@@ -118,6 +136,7 @@ export async function startWorker(config: ServiceConfig, logger: Logger, metrics
         forget: (desktopId) => hypervisor.forget(desktopId),
       }),
       duty: new OnlyOne(dataSource, 'collect the storage'),
+      hostDuty: new OnlyOne(dataSource, 'collect the layers', config.hostId),
       graceMs: config.garbageGraceMs,
       stopping,
       logger,
@@ -137,7 +156,7 @@ export async function startWorker(config: ServiceConfig, logger: Logger, metrics
       metrics,
     };
 
-    const announcer = new HostAnnouncer(ledger, { id: config.hostId, capabilities: { ...capabilities } }, logger);
+    const announcer = new HostAnnouncer(context, capabilities);
     await announcer.start();
     stops.push(() => Promise.resolve(announcer.stop()));
     const census = new MachineCensus(context);
@@ -155,6 +174,12 @@ export async function startWorker(config: ServiceConfig, logger: Logger, metrics
       }),
       new JobConsumer({
         ...common,
+        queue: backgroundQueue(config.hostId),
+        handlers: backgroundHandlers(context),
+        concurrency: config.hostSlots.save,
+      }),
+      new JobConsumer({
+        ...common,
         queue: sessionQueue,
         handlers: sessionHandlers(context),
         concurrency: sessionConcurrency,
@@ -168,6 +193,23 @@ export async function startWorker(config: ServiceConfig, logger: Logger, metrics
     await stop();
     throw error;
   }
+}
+
+function qemuOf(config: ServiceConfig): QemuHypervisor {
+  return new QemuHypervisor({
+    qemu: config.qemuBinary,
+    qemuImg,
+    accelerator: config.accelerator,
+    runRoot: runRootOf(config),
+    diskRoot: config.disksDir,
+    storageUrl: config.storageUrl,
+    wakeManner: config.wakeManner,
+    pagerProgram,
+  });
+}
+
+function runRootOf({ dataDir }: ServiceConfig): string {
+  return join(dataDir, 'run');
 }
 
 /**

@@ -1,4 +1,7 @@
 import type {
+  ApiKeyView,
+  ApiScope,
+  AuditView,
   DesktopView,
   ExplanationView,
   HostView,
@@ -20,6 +23,8 @@ export interface ApiAccess {
 }
 
 export type DesktopCommand = 'start' | 'save' | 'restore' | 'stop';
+
+export type HostChange = 'cordon' | 'uncordon' | 'drain' | 'fence';
 
 export interface CommandBody {
   readonly reason: string;
@@ -46,8 +51,8 @@ export class ApiClient {
     return this.call('PUT', desktopPath(id), desktop);
   }
 
-  async deleteDesktop(id: string): Promise<void> {
-    await this.call('DELETE', desktopPath(id));
+  async deleteDesktop(id: string, reason?: string): Promise<void> {
+    await this.call('DELETE', desktopPath(id) + queryOf({ reason }));
   }
 
   /** @param body `force` for save and stop; `fresh` for save; `checkpointId` for restore: another than its own loses what came after it */
@@ -105,7 +110,7 @@ export class ApiClient {
   }
 
   unpinCheckpoint(desktopId: string, checkpointId: string, reason: string): Promise<KeptCheckpointView> {
-    return this.call('DELETE', `${pinPath(desktopId, checkpointId)}?reason=${encodeURIComponent(reason)}`);
+    return this.call('DELETE', pinPath(desktopId, checkpointId) + queryOf({ reason }));
   }
 
   pool(id: string): Promise<PoolView> {
@@ -120,6 +125,10 @@ export class ApiClient {
     return (await this.call<{ items: readonly HostView[] }>('GET', '/v1/hosts')).items;
   }
 
+  changeHost(id: string, command: HostChange, reason: string): Promise<HostView> {
+    return this.call('POST', `/v1/hosts/${encodeURIComponent(id)}/${command}`, { reason });
+  }
+
   /** Every data key, page by page; nothing of the keys themselves. */
   keys(): AsyncGenerator<KeyView> {
     return this.pages('/v1/keys');
@@ -130,14 +139,34 @@ export class ApiClient {
     return this.call('POST', '/v1/keys/rotate', body);
   }
 
-  private async *pages<T>(path: string): AsyncGenerator<T> {
-    let cursor: string | null = null;
+  /** The key itself is in this answer and nowhere else. Without pools it is for all. */
+  createApiKey(
+    name: string,
+    body: { scope: ApiScope; pools?: readonly string[]; expiresInDays?: number; reason: string },
+  ): Promise<ApiKeyView & { readonly key: string }> {
+    return this.call('PUT', apiKeyPath(name), body);
+  }
+
+  async apiKeys(): Promise<readonly ApiKeyView[]> {
+    return (await this.call<{ items: readonly ApiKeyView[] }>('GET', '/v1/api-keys')).items;
+  }
+
+  revokeApiKey(name: string, reason: string): Promise<ApiKeyView> {
+    return this.call('DELETE', apiKeyPath(name) + queryOf({ reason }));
+  }
+
+  /** Newest first, page by page. */
+  audit(narrowed: { actor?: string; action?: string; target?: string } = {}): AsyncGenerator<AuditView> {
+    return this.pages('/v1/audit', narrowed);
+  }
+
+  private async *pages<T>(path: string, narrowed: Query = {}): AsyncGenerator<T> {
+    let cursor: string | undefined;
     do {
-      const query: string = cursor === null ? '' : `?cursor=${encodeURIComponent(cursor)}`;
-      const page: Page<T> = await this.call('GET', path + query);
+      const page: Page<T> = await this.call('GET', path + queryOf({ ...narrowed, cursor }));
       yield* page.items;
-      cursor = page.nextCursor;
-    } while (cursor !== null);
+      cursor = page.nextCursor ?? undefined;
+    } while (cursor !== undefined);
   }
 
   private async call<T>(method: string, path: string, body?: object): Promise<T> {
@@ -156,6 +185,17 @@ export class ApiClient {
 
 function desktopPath(id: string): string {
   return `/v1/desktops/${encodeURIComponent(id)}`;
+}
+
+function apiKeyPath(name: string): string {
+  return `/v1/api-keys/${encodeURIComponent(name)}`;
+}
+
+type Query = Readonly<Record<string, string | undefined>>;
+
+function queryOf(query: Query): string {
+  const given = Object.entries(query).filter((pair): pair is [string, string] => pair[1] !== undefined);
+  return given.length === 0 ? '' : `?${new URLSearchParams(given).toString()}`;
 }
 
 function pinPath(desktopId: string, checkpointId: string): string {

@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { DormouseError } from '@dormouse/errors';
 import { dataPaths } from './data-directory';
-import { settingRows, settings, type Values, type Variable } from './settings';
+import { settingRows, settings, type RateLimit, type Slots, type Values, type Variable } from './settings';
 
 /** Everything that the environment decides, read once. `null`: not set, and what then happens is in the table. */
 export interface DormouseConfig {
@@ -23,11 +23,14 @@ export interface DormouseConfig {
   readonly vaultToken: string | null;
   readonly hostId: string;
   readonly hostMemoryMiB: number | null;
+  readonly hostSlots: Slots;
+  readonly storageSlots: Slots;
   readonly apiHost: string;
   readonly apiPort: number | null;
   readonly adminKey: string | null;
   readonly webhookSecrets: readonly string[] | null;
   readonly brokerSecrets: readonly BrokerSecret[];
+  readonly rateLimits: { readonly keys: RateLimit; readonly brokers: RateLimit };
   readonly accelerator: 'auto' | 'kvm' | 'tcg';
   readonly qemuBinary: string;
   /** What is to be otherwise than usual when a guest is woken. */
@@ -71,11 +74,17 @@ export function loadConfig(environment: Environment = process.env): DormouseConf
     vaultToken: values.VAULT_TOKEN,
     hostId: values.HOST_ID ?? hostIdFrom(hostname()),
     hostMemoryMiB: values.HOST_MEMORY_MIB,
+    hostSlots: values.HOST_SLOTS ?? { wake: 8, save: 4 },
+    storageSlots: values.STORAGE_SLOTS ?? { wake: 64, save: 32 },
     apiHost: values.API_HOST ?? '127.0.0.1',
     apiPort: values.API_PORT,
     adminKey: values.ADMIN_KEY,
     webhookSecrets: values.WEBHOOK_SECRETS && Object.freeze(values.WEBHOOK_SECRETS),
     brokerSecrets: Object.freeze(values.BROKER_SECRETS ?? []),
+    rateLimits: Object.freeze({
+      keys: values.RATE_LIMIT_KEYS ?? { perSecond: 200, burst: 1_000 },
+      brokers: values.RATE_LIMIT_BROKERS ?? { perSecond: 5_000, burst: 20_000 },
+    }),
     accelerator: values.ACCEL ?? 'auto',
     qemuBinary: values.QEMU_BINARY ?? 'qemu-system-x86_64',
     wakeManner: values.WAKE_MANNER ?? {},

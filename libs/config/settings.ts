@@ -23,6 +23,25 @@ const wholeNumber = (least: number, most: number) =>
     .transform(Number)
     .refine((value) => value >= least && value <= most);
 
+/** So many a second, and so many at once. */
+export interface RateLimit {
+  readonly perSecond: number;
+  readonly burst: number;
+}
+
+/** So many at once. */
+export interface Slots {
+  readonly wake: number;
+  readonly save: number;
+}
+
+const twoNumbers = z
+  .string()
+  .regex(/^[1-9]\d{0,5}\/[1-9]\d{0,5}$/)
+  .transform((text) => text.split('/').map(Number) as [number, number]);
+const rateLimit = twoNumbers.transform(([perSecond, burst]): RateLimit => ({ perSecond, burst }));
+const slots = twoNumbers.transform(([wake, save]): Slots => ({ wake, save }));
+
 const list = <T>(item: z.ZodType<T, string>) =>
   z
     .string()
@@ -128,6 +147,19 @@ export const settings = {
     meaning: 'How much memory the desktops of this host may use together',
     schema: wholeNumber(64, 2 ** 40),
   },
+  HOST_SLOTS: {
+    shape: 'wakes, a slash, and saves that this host works on at once, such as 8/4',
+    fallback: '`8/4`',
+    meaning:
+      'How many desktops of this host may be waking, and how many being saved, at once; the others wait their turn',
+    schema: slots,
+  },
+  STORAGE_SLOTS: {
+    shape: 'wakes, a slash, and saves that the storage bears at once, such as 64/32',
+    fallback: '`64/32`',
+    meaning: 'The same for all hosts that use this storage; the same on each of them',
+    schema: slots,
+  },
   API_HOST: {
     shape: 'an address or host name to listen on',
     fallback: '`127.0.0.1`',
@@ -160,6 +192,18 @@ export const settings = {
     meaning: 'Brokers with secrets of their own: only these are believed of them, several while one is being replaced',
     secret: true,
     schema: list(brokerSecret),
+  },
+  RATE_LIMIT_KEYS: {
+    shape: 'requests per second, a slash, and how many may come at once, such as 200/1000',
+    fallback: '`200/1000`',
+    meaning: 'How often one key may ask: a second, and at once; the rest is answered 429',
+    schema: rateLimit,
+  },
+  RATE_LIMIT_BROKERS: {
+    shape: 'webhooks per second, a slash, and how many may come at once, such as 5000/20000',
+    fallback: '`5000/20000`',
+    meaning: 'How many webhooks one broker may send: a second, and at once; the rest is answered 429',
+    schema: rateLimit,
   },
   ACCEL: {
     shape: 'auto, kvm or tcg',

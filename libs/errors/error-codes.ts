@@ -5,6 +5,8 @@
 export const errorCodes = {
   // Requests
   UNAUTHENTICATED: { status: 401, title: 'The request carries no valid key' },
+  FORBIDDEN: { status: 403, title: 'The key does not allow this' },
+  RATE_LIMITED: { status: 429, title: 'Too many requests in a short time' },
   SIGNATURE_INVALID: { status: 401, title: 'The webhook signature does not match' },
   SIGNATURE_STALE: { status: 401, title: 'The webhook timestamp is too far from now' },
   EVENT_MALFORMED: { status: 400, title: 'The event is not one Dormouse understands' },
@@ -15,6 +17,8 @@ export const errorCodes = {
   DESKTOP_UNKNOWN: { status: 404, title: 'No desktop is registered under this id' },
   OPERATION_UNKNOWN: { status: 404, title: 'No operation has this id' },
   POOL_UNKNOWN: { status: 404, title: 'No pool has this id' },
+  API_KEY_UNKNOWN: { status: 404, title: 'No key of the api has this name' },
+  API_KEY_EXISTS: { status: 409, title: 'There is, or was, a key of this name' },
   DESKTOP_BUSY: { status: 409, title: 'The desktop is in a state that does not allow this' },
   USER_PRESENT: { status: 409, title: 'A user is connected to the desktop' },
   PRESENCE_UNKNOWN: { status: 409, title: 'It is not known whether a user is connected to the desktop' },
@@ -24,6 +28,10 @@ export const errorCodes = {
   IDEMPOTENCY_KEY_REUSED: { status: 422, title: 'The Idempotency-Key belongs to another request' },
   IDEMPOTENCY_KEY_IN_USE: { status: 409, title: 'A request with this Idempotency-Key is being answered' },
   HOST_UNSUITABLE: { status: 409, title: 'The host cannot build the machine the checkpoint was made on' },
+  HOST_BUSY: { status: 503, title: 'The host, or the storage, has as much under way as it may' },
+  HOST_UNKNOWN: { status: 404, title: 'No host has announced itself under this name' },
+  HOST_ALIVE: { status: 409, title: 'The host is heard from' },
+  HOST_FENCED: { status: 409, title: 'The host is fenced' },
   HOST_UNAVAILABLE: { status: 503, title: 'No worker answers for this host' },
   // Hosts and machines
   QEMU_MISSING: { status: 503, title: 'QEMU is not installed on the host' },

@@ -91,7 +91,7 @@ export interface Hypervisor {
   /** Makes ready, while nobody waits, the disk layer that waking from `sealedGeneration` will need. */
   prepareWake(machine: Machine, sealedGeneration: string | null): Promise<void>;
 
-  /** Brings a machine back to running from wherever a save left it, and ends the save's pager. */
+  /** Brings a machine back to running from wherever a save left it, and ends the save's pager. @throws MACHINE_GONE */
   thaw(desktopId: string): Promise<void>;
 
   /** Ends a machine and frees its memory; resolves when it is gone. Nothing happens when there is none. */
@@ -101,6 +101,9 @@ export interface Hypervisor {
 
   /** Whether the machine's QEMU lives on this host. Asks it nothing, so it answers whatever that is waiting for. */
   isAlive(desktopId: string): Promise<boolean>;
+
+  /** The desktops whose QEMU lives on this host, whoever started it. */
+  machines(): Promise<readonly string[]>;
 
   /** Removes the disk layer that a wake which failed was writing to. */
   discardGeneration(machine: Machine, generation: string): Promise<void>;

@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises';
+import { mkdir, readdir } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { join } from 'node:path';
 import { contentIndexFile } from '@dormouse/content-index';
@@ -248,6 +248,12 @@ export class QemuHypervisor implements Hypervisor {
 
   async isAlive(desktopId: string): Promise<boolean> {
     return (await this.directory(desktopId).liveProcess('qemu')) !== null;
+  }
+
+  async machines(): Promise<readonly string[]> {
+    const names = await readdir(this.options.runRoot);
+    const alive = await Promise.all(names.map(async (name) => !name.startsWith('.') && this.isAlive(name)));
+    return names.filter((_, index) => alive[index]);
   }
 
   async discardGeneration(machine: Machine, generation: string): Promise<void> {

@@ -3,11 +3,12 @@ import { UnrecoverableError, Worker, type Job } from 'bullmq';
 import type { JobHandlers } from './job-handlers';
 import { consumerTimes, type QueueKind } from './job-table';
 import type { JobLog } from './log';
+import { NotNow } from './not-now';
 import { jobPayloads } from './payloads';
 import { AbsenceLog, PatientConnection, type RedisTarget } from './redis';
 
 export interface JobConsumerOptions<Kind extends QueueKind> {
-  /** `sessionQueue`, or `hostQueue(hostId)`. */
+  /** `sessionQueue`, `hostQueue(hostId)` or `backgroundQueue(hostId)`. */
   readonly queue: string;
   readonly handlers: JobHandlers<Kind>;
   readonly redis: RedisTarget;
@@ -83,7 +84,13 @@ export class JobConsumer<Kind extends QueueKind> {
     if (!payload.success) {
       throw new UnrecoverableError(`job ${job.id} carries what is no payload of ${job.name}: ${payload.error.message}`);
     }
-    await handler(payload.data, { jobId: job.id ?? '', signal: signal ?? new AbortController().signal });
+    try {
+      await handler(payload.data, { jobId: job.id ?? '', signal: signal ?? new AbortController().signal });
+    } catch (error) {
+      if (!(error instanceof NotNow) || this.running === null) throw error;
+      await this.running.worker.rateLimit(error.retryMs);
+      throw Worker.RateLimitError();
+    }
   }
 }
 

@@ -11,14 +11,15 @@ const persistent = { attempts: 5, backoff: { type: 'exponential', delay: 500 } }
 export const jobTable = {
   register: { queue: 'host', ...persistent },
   boot: { queue: 'host', ...persistent },
-  save: { queue: 'host', ...persistent },
+  save: { queue: 'background', ...persistent },
   restore: { queue: 'host', ...persistent },
   stop: { queue: 'host', ...persistent },
-  forget: { queue: 'host', ...persistent },
+  forget: { queue: 'background', ...persistent },
   grace: { queue: 'session', ...persistent },
 } as const satisfies Record<JobName, { queue: QueueKind; attempts: number; backoff: JobsOptions['backoff'] }>;
 
-export type QueueKind = 'host' | 'session';
+/** `host`: somebody waits for it. `background`: nobody does. Both of one host; `session` of none. */
+export type QueueKind = 'host' | 'background' | 'session';
 
 export type JobNameOf<Kind extends QueueKind> = {
   [Name in JobName]: (typeof jobTable)[Name]['queue'] extends Kind ? Name : never;

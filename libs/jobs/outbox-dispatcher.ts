@@ -15,7 +15,9 @@ export interface OutboxDispatcherOptions {
   readonly sweepMs?: number;
 }
 
-type Message = Pick<OutboxEntity, 'id' | 'action' | 'queue' | 'jobId' | 'payload' | 'runAt'> & { name: JobName };
+type Message = Pick<OutboxEntity, 'id' | 'action' | 'queue' | 'jobId' | 'payload' | 'priority' | 'runAt'> & {
+  name: JobName;
+};
 
 const batchSize = 100;
 
@@ -111,15 +113,15 @@ export class OutboxDispatcher {
   }
 }
 
-function asJob({ name, payload, jobId, runAt }: Message) {
+function asJob({ name, payload, jobId, runAt, priority }: Message) {
   const delay = Math.max(0, runAt.getTime() - Date.now());
-  return { name, data: payload, opts: { ...jobOptions(name), jobId, delay } };
+  return { name, data: payload, opts: { ...jobOptions(name), jobId, delay, ...(priority > 0 && { priority }) } };
 }
 
 /** Rows another dispatcher holds are passed over; names this version does not know wait for one that does. */
 async function take(manager: EntityManager): Promise<readonly Message[]> {
   return manager.query(
-    `SELECT id, action, queue, name, job_id AS "jobId", payload, run_at AS "runAt" FROM outbox
+    `SELECT id, action, queue, name, job_id AS "jobId", payload, priority, run_at AS "runAt" FROM outbox
      WHERE dispatched_at IS NULL AND name = ANY ($1) ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED`,
     [jobNames, batchSize],
   );

@@ -59,6 +59,15 @@ export async function checkEvictionPolicy(redis: Redis): Promise<void> {
   );
 }
 
+/**
+ * Whether Redis has nothing of what it was given: it was lost, or is new. Leaves a mark, so that only one who asks hears it.
+ * False while it is away.
+ */
+export async function redisWasLost(redis: Redis): Promise<boolean> {
+  if (redis.status !== 'ready') return false;
+  return (await redis.set('dormouse:has-been-filled', new Date().toISOString(), 'NX')) === 'OK';
+}
+
 /** Says once that Redis is away and once that it is back, not at every attempt in between. */
 export class AbsenceLog {
   private away = false;

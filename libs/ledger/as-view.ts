@@ -127,13 +127,16 @@ function asStormView({ broker, cause, left, inUse, fromMs, untilMs, spreadMs }: 
   };
 }
 
-export function asHostView(row: HostEntity, now: Date): HostView {
+export function asHostView(row: HostEntity, machines: Pick<HostView, 'machines' | 'usedMiB'>, now: Date): HostView {
   return {
     id: row.id,
     capabilities: row.capabilities,
     startedAt: row.startedAt.toISOString(),
     seenAt: row.seenAt.toISOString(),
     alive: now.getTime() - row.seenAt.getTime() < hostSilenceMs,
+    intent: row.intent,
+    intentReason: row.intentReason,
+    ...machines,
   };
 }
 

@@ -7,6 +7,7 @@ import { layerOf } from './disk-generations';
 import { lockDesktop } from './loaded-desktop';
 import { findCheckpointInUse } from './retention';
 import { updateRow } from './rows';
+import { assertSlot } from './slots';
 import type { Transactions } from './transactions';
 
 interface Claim {
@@ -14,16 +15,21 @@ interface Claim {
   readonly generation: number;
   readonly workerId: string;
   readonly leaseMs: number;
+  /** The host of the worker; null: whichever. */
+  readonly hostId: string | null;
 }
 
 export function claim(transactions: Transactions, wanted: Claim): Promise<ClaimedOperation | null> {
-  const { operationId, generation, workerId, leaseMs } = wanted;
+  const { operationId, generation, workerId, leaseMs, hostId } = wanted;
   return transactions.run(async (transaction) => {
     const { manager, now } = transaction;
     const named = await manager.findOneBy(OperationEntity, { id: operationId });
     const loaded = named === null ? null : await lockDesktop(manager, named.desktopId);
     const operation = loaded?.operation;
     if (!loaded || !operation || operation.id !== operationId || operation.generation !== generation) return null;
+
+    // Placed anew since this job was sent: it is another host's now.
+    if (hostId !== null && operation.hostId !== hostId) return null;
 
     const leaseEndMs = operation.leaseExpiresAt?.getTime() ?? 0;
     const isLeft = operation.phase === 'linger';
@@ -41,6 +47,8 @@ export function claim(transactions: Transactions, wanted: Claim): Promise<Claime
 
     const { row } = loaded;
     const checkpoint = await findCheckpointInUse(manager, loaded);
+    const layer = await layerOf(manager, row, operation, checkpoint);
+    await assertSlot(transaction, operation);
     const candidate = operation.input?.launchSpec as JsonObject | undefined;
     return {
       fence: { desktopId: row.id, operationId, generation, attempt: operation.attempt },
@@ -48,7 +56,7 @@ export function claim(transactions: Transactions, wanted: Claim): Promise<Claime
       desktop: asDesktopView(row, operation),
       launchSpec: candidate ?? row.launchSpec,
       checkpoint: checkpoint === null ? null : asCheckpointView(checkpoint),
-      layer: await layerOf(manager, row, operation, checkpoint),
+      layer,
       takenOver,
     };
   });

@@ -6,7 +6,7 @@ import type {
   OperationKind,
   RecordedError,
 } from '@dormouse/session';
-import type { CheckpointView, DesktopView, OperationView } from './views';
+import type { ApiScope, CheckpointView, DesktopView, OperationView } from './views';
 
 /** One verified webhook. `webhookId` is the `webhook-id` header: the same id twice has no second effect. */
 export interface Delivery {
@@ -27,6 +27,7 @@ export interface Registration {
   readonly launchSpec: JsonObject;
   /** Who asks, for the operation and the audit log. */
   readonly actor: string;
+  readonly reason?: string | undefined;
 }
 
 export interface Registered {
@@ -127,16 +128,39 @@ export interface FinishOutcome {
   };
 }
 
+export interface HostCommand {
+  readonly hostId: string;
+  readonly command: 'cordon' | 'uncordon' | 'drain' | 'fence';
+  readonly reason: string;
+  readonly actor: string;
+}
+
 export interface HostAnnouncement {
   readonly id: string;
   readonly capabilities: JsonObject;
+}
+
+export interface ApiKeyCommand {
+  readonly name: string;
+  readonly scope: ApiScope;
+  /** Null: all pools, and what belongs to none. */
+  readonly pools: readonly string[] | null;
+  readonly expiresInDays: number;
+  readonly reason: string;
+  readonly actor: string;
+}
+
+export interface RevokeCommand {
+  readonly name: string;
+  readonly reason: string;
+  readonly actor: string;
 }
 
 export interface AuditEntry {
   readonly actor: string;
   readonly action: string;
   readonly target: string;
-  readonly reason?: string;
+  readonly reason?: string | undefined;
   readonly outcome: string;
   readonly details?: JsonObject;
 }

@@ -8,7 +8,10 @@ import { lockKnownDesktop } from './loaded-desktop';
 import { forgetJob } from './outbox';
 import type { Transactions } from './transactions';
 
-export function deleteDesktop(transactions: Transactions, desktopId: string, actor: string): Promise<void> {
+export function deleteDesktop(
+  transactions: Transactions,
+  { desktopId, actor, reason }: { desktopId: string; actor: string; reason: string | undefined },
+): Promise<void> {
   return transactions.run(async (transaction) => {
     const { manager } = transaction;
     const { row } = await lockKnownDesktop(manager, desktopId);
@@ -23,6 +26,6 @@ export function deleteDesktop(transactions: Transactions, desktopId: string, act
     if (row.hostId !== null) {
       await forgetJob(transaction, { desktopId, generation: row.generation, hostId: row.hostId });
     }
-    await recordAudit(transaction, { actor, action: 'desktop.delete', target: desktopId, outcome: 'accepted' });
+    await recordAudit(transaction, { actor, action: 'desktop.delete', target: desktopId, reason, outcome: 'accepted' });
   });
 }

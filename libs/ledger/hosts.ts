@@ -1,44 +1,97 @@
 import { DormouseError } from '@dormouse/errors';
 import { HostEntity } from '@dormouse/persistence';
 import { isIdentifier } from '@dormouse/session';
-import { MoreThan } from 'typeorm';
+import { MoreThan, type EntityManager } from 'typeorm';
 import { asHostView, hostSilenceMs } from './as-view';
 import type { HostAnnouncement } from './commands';
+import { withMachine } from './placing';
 import type { LedgerTransaction, Transactions } from './transactions';
-import type { HostView } from './views';
+import type { HostIntent, HostView } from './views';
 
-/** `started_at` says since when the host has been heard from without a break. */
-export function announceHost(transactions: Transactions, { id, capabilities }: HostAnnouncement): Promise<void> {
+/** `started_at` says since when the host has been heard from without a break. @returns what operators want of the host */
+export function announceHost(transactions: Transactions, { id, capabilities }: HostAnnouncement): Promise<HostIntent> {
   if (!isIdentifier(id)) {
     throw new DormouseError('REQUEST_INVALID', `the host id ${id} may hold a-z, 0-9 and - only (set HOST_ID)`, { id });
   }
   return transactions.run(async ({ manager, now }) => {
-    await manager.query(
+    const [row]: { intent: HostIntent }[] = await manager.query(
       `INSERT INTO hosts (id, capabilities, started_at, seen_at) VALUES ($1, $2, $3, $3)
        ON CONFLICT (id) DO UPDATE SET capabilities = excluded.capabilities, seen_at = excluded.seen_at,
-         started_at = CASE WHEN hosts.seen_at > $4 THEN hosts.started_at ELSE excluded.started_at END`,
+         started_at = CASE WHEN hosts.seen_at > $4 THEN hosts.started_at ELSE excluded.started_at END
+       RETURNING intent`,
       [id, JSON.stringify(capabilities), now, silentSince(now)],
     );
+    return row!.intent;
   });
 }
 
 export function listHosts(transactions: Transactions): Promise<readonly HostView[]> {
   return transactions.run(async ({ manager, now }) => {
     const rows = await manager.find(HostEntity, { order: { id: 'ASC' } });
-    return rows.map((row) => asHostView(row, now));
+    const machines = await machinesByHost(manager);
+    return rows.map((row) => asHostView(row, machines.get(row.id) ?? noMachines, now));
   });
 }
 
-/** @throws HOST_UNAVAILABLE */
+/** @throws HOST_UNKNOWN */
+export async function viewHost({ manager, now }: LedgerTransaction, id: string): Promise<HostView> {
+  const row = (await manager.findOneBy(HostEntity, { id })) ?? unknownHost(id);
+  return asHostView(row, (await machinesByHost(manager)).get(id) ?? noMachines, now);
+}
+
+export function unknownHost(id: string): never {
+  throw new DormouseError('HOST_UNKNOWN', `no host ${id} has ever announced itself; see \`dormouse host list\``, {
+    id,
+  });
+}
+
+/** Where a new desktop is examined, and first at home: the open host with the fewest. @throws HOST_UNAVAILABLE */
 export async function chooseHost({ manager, now }: LedgerTransaction): Promise<string> {
-  const host = await manager.findOne(HostEntity, {
-    where: { seenAt: MoreThan(silentSince(now)) },
+  const hosts = await manager.find(HostEntity, {
+    where: { seenAt: MoreThan(silentSince(now)), intent: 'open' },
     order: { seenAt: 'DESC' },
   });
-  if (host === null) {
-    throw new DormouseError('HOST_UNAVAILABLE', 'no worker has announced itself lately; start one and try again');
+  if (hosts.length === 0) {
+    throw new DormouseError(
+      'HOST_UNAVAILABLE',
+      'no worker of a host that takes machines has announced itself lately; start one, or uncordon one, and try again',
+    );
   }
-  return host.id;
+  if (hosts.length === 1) return hosts[0]!.id;
+  const rows: { host_id: string; desktops: number }[] = await manager.query(
+    'SELECT host_id, count(*)::int AS desktops FROM desktops WHERE host_id = ANY ($1) GROUP BY 1',
+    [hosts.map(({ id }) => id)],
+  );
+  const desktops = new Map(rows.map((row) => [row.host_id, row.desktops]));
+  const load = (id: string): number => desktops.get(id) ?? 0;
+  return hosts.reduce((one, other) => (load(other.id) < load(one.id) ? other : one)).id;
+}
+
+/** Desktops without an open operation that have a machine on this host, or may have. */
+export async function desktopsWithMachine(manager: EntityManager, hostId: string): Promise<string[]> {
+  const rows: { id: string }[] = await manager.query(
+    `SELECT id FROM desktops WHERE host_id = $1 AND ${withMachine}
+       AND NOT EXISTS (SELECT 1 FROM operations
+         WHERE desktop_id = desktops.id AND status IN ('pending', 'active'))
+     ORDER BY id`,
+    [hostId],
+  );
+  return rows.map(({ id }) => id);
+}
+
+export interface MachinesOfHost {
+  readonly machines: number;
+  readonly usedMiB: number;
+}
+
+const noMachines: MachinesOfHost = { machines: 0, usedMiB: 0 };
+
+async function machinesByHost(manager: EntityManager): Promise<Map<string, MachinesOfHost>> {
+  const rows: { host_id: string; machines: number; used_mib: number }[] = await manager.query(
+    `SELECT host_id, count(*)::int AS machines, coalesce(sum(memory_mib), 0)::int AS used_mib FROM desktops
+     WHERE ${withMachine} GROUP BY 1`,
+  );
+  return new Map(rows.map(({ host_id, machines, used_mib }) => [host_id, { machines, usedMiB: used_mib }]));
 }
 
 function silentSince(now: Date): Date {

@@ -3,7 +3,10 @@
  * the outbox rows that follow. Does not live here: the rules themselves, and getting work into queues.
  */
 export { SessionLedger, type LedgerOptions } from './ledger';
+export { bootstrapKey, hashApiKey } from './api-keys';
+export type { AuditQuery } from './audit';
 export type {
+  ApiKeyCommand,
   AuditEntry,
   CancelCommand,
   CheckpointFacts,
@@ -13,6 +16,7 @@ export type {
   FinishOutcome,
   HoldCommand,
   HostAnnouncement,
+  HostCommand,
   PinCommand,
   PrewarmCommand,
   Receipt,
@@ -21,16 +25,21 @@ export type {
   RequestCommand,
 } from './commands';
 export { LedgerKeys } from './data-keys';
+export type { Drained } from './drain-host';
 export type { DesktopHoldings, HeldCheckpoint } from './garbage';
 export type { EarlierRequest, RepeatableAnswer, RepeatableRequest } from './idempotency';
 export type { StormBegun } from './storms';
 export { OnlyOne } from './only-one';
-export { hostQueue, jobIdOf, sessionQueue, type JobName } from './work';
+export { backgroundQueue, hostQueue, jobIdOf, sessionQueue, type JobName } from './work';
+export { apiScopes, type ApiScope } from './views';
 export type {
+  ApiKeyView,
+  AuditView,
   CheckpointState,
   CheckpointView,
   DesktopView,
   ExplanationView,
+  HostIntent,
   HostView,
   KeptCheckpointView,
   KeyRotationView,

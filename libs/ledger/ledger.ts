@@ -1,6 +1,7 @@
 import type { JsonObject, OperationPhase } from '@dormouse/session';
 import type { DataSource } from 'typeorm';
-import { recordAudit } from './audit';
+import { createApiKey, listApiKeys, poolOf, revokeApiKey, useApiKey } from './api-keys';
+import { listAudit, recordAudit, type AuditQuery } from './audit';
 import {
   beginCheckpoint,
   commitCheckpoint,
@@ -9,6 +10,7 @@ import {
   markCheckpointDeleted,
 } from './checkpoints';
 import type {
+  ApiKeyCommand,
   AuditEntry,
   CancelCommand,
   CheckpointFacts,
@@ -18,12 +20,14 @@ import type {
   FinishOutcome,
   HoldCommand,
   HostAnnouncement,
+  HostCommand,
   PinCommand,
   PrewarmCommand,
   Receipt,
   Registered,
   Registration,
   RequestCommand,
+  RevokeCommand,
 } from './commands';
 import { cancelOperation } from './cancel-operation';
 import { claim, renew } from './claims';
@@ -31,8 +35,10 @@ import { deleteDesktop } from './delete-desktop';
 import { diskGenerationsOf, forgetDiskGenerations } from './disk-generations';
 import { explainDesktop } from './explain-desktop';
 import { deletedDesktops, desktopHoldings, desktopsWithCondemned, type DesktopHoldings } from './garbage';
+import { drainHosts, type Drained } from './drain-host';
 import { holdDesktop } from './holds';
-import { announceHost, listHosts } from './hosts';
+import { changeHost, hostCleared } from './host-intents';
+import { announceHost, desktopsWithMachine, listHosts } from './hosts';
 import {
   beginRepeatable,
   endRepeatable,
@@ -42,6 +48,7 @@ import {
 } from './idempotency';
 import { listCheckpoints } from './kept-checkpoints';
 import { pinCheckpoint, unpinCheckpoint } from './pins';
+import { placeWaiting } from './placing';
 import { applyPoolChanges } from './pool-changes';
 import { putPool, viewPool } from './pools';
 import { watchStorms, type StormBegun } from './storms';
@@ -55,9 +62,12 @@ import { registerDesktop } from './register-desktop';
 import { graceElapsed, request } from './requests';
 import { Transactions } from './transactions';
 import type {
+  ApiKeyView,
+  AuditView,
   CheckpointView,
   DesktopView,
   ExplanationView,
+  HostIntent,
   HostView,
   KeptCheckpointView,
   OperationView,
@@ -119,9 +129,19 @@ export class SessionLedger {
     return graceElapsed(this.transactions, desktopId, generation);
   }
 
-  /** Null: stale, ended, or held by a live lease of another worker. */
-  claim(operationId: string, generation: number, workerId: string, leaseMs: number): Promise<ClaimedOperation | null> {
-    return claim(this.transactions, { operationId, generation, workerId, leaseMs });
+  /**
+   * Null: stale, ended, another host's, or held by a live lease of another worker.
+   * @param hostId the worker's; null: whichever
+   * @throws HOST_BUSY when there is no free slot for it now
+   */
+  claim(
+    operationId: string,
+    generation: number,
+    workerId: string,
+    leaseMs: number,
+    hostId: string | null = null,
+  ): Promise<ClaimedOperation | null> {
+    return claim(this.transactions, { operationId, generation, workerId, leaseMs, hostId });
   }
 
   /** Prolongs the leases this worker still holds. Answers the ids it holds no longer: stop working on them. */
@@ -180,8 +200,8 @@ export class SessionLedger {
   }
 
   /** Only off, saved or restore-blocked. @throws DESKTOP_UNKNOWN, DESKTOP_BUSY. */
-  deleteDesktop(desktopId: string, actor: string): Promise<void> {
-    return deleteDesktop(this.transactions, desktopId, actor);
+  deleteDesktop(desktopId: string, actor: string, reason?: string): Promise<void> {
+    return deleteDesktop(this.transactions, { desktopId, actor, reason });
   }
 
   /** A durable checkpoint stays, whatever the pool's policy says. @throws DESKTOP_UNKNOWN, CHECKPOINT_UNKNOWN */
@@ -257,8 +277,12 @@ export class SessionLedger {
     return explainDesktop(this.transactions, desktopId);
   }
 
-  /** In the order of their ids, from after `cursor`. */
-  listDesktops(page: { cursor?: string | null; limit: number }): Promise<Page<DesktopView>> {
+  /** In the order of their ids, from after `cursor`; those of these pools only, if there are some. */
+  listDesktops(page: {
+    cursor?: string | null;
+    limit: number;
+    pools?: readonly string[] | null;
+  }): Promise<Page<DesktopView>> {
     return listDesktops(this.dataSource.manager, page);
   }
 
@@ -283,8 +307,8 @@ export class SessionLedger {
   }
 
   /** Makes or changes a pool; deadlines are moved at once to where the new policy wants them. @throws REQUEST_INVALID. */
-  putPool(poolId: string, policy: unknown, actor: string): Promise<PoolView> {
-    return putPool(this.transactions, { poolId, policy, actor });
+  putPool(poolId: string, policy: unknown, actor: string, reason?: string): Promise<PoolView> {
+    return putPool(this.transactions, { poolId, policy, actor, reason });
   }
 
   /** Moves deadlines that were set under an older policy, if a `putPool` did not get to them all. @returns how many */
@@ -327,13 +351,38 @@ export class SessionLedger {
     return rehearse(this.transactions, deliveries);
   }
 
-  /** A worker says that it serves this host; to be said again every few seconds. */
-  announceHost(host: HostAnnouncement): Promise<void> {
+  /** A worker says that it serves this host; to be said again every few seconds. @returns what operators want of it */
+  announceHost(host: HostAnnouncement): Promise<HostIntent> {
     return announceHost(this.transactions, host);
   }
 
   listHosts(): Promise<readonly HostView[]> {
     return listHosts(this.transactions);
+  }
+
+  /** Of this host, those without an open operation that have a machine, or may have. */
+  desktopsWithMachine(hostId: string): Promise<string[]> {
+    return desktopsWithMachine(this.dataSource.manager, hostId);
+  }
+
+  /** @throws HOST_UNKNOWN, HOST_FENCED; HOST_ALIVE when one is to be fenced that is heard from */
+  changeHost(command: HostCommand): Promise<HostView> {
+    return changeHost(this.transactions, command);
+  }
+
+  /** A host that was fenced has come back and has ended all that it still ran. */
+  hostCleared(hostId: string): Promise<void> {
+    return hostCleared(this.transactions, hostId);
+  }
+
+  /** Moves desktops away from hosts that are drained, and gives up those of hosts that are fenced. */
+  drainHosts(): Promise<Drained> {
+    return drainHosts(this.transactions);
+  }
+
+  /** Finds hosts for the operations that wait for one. @returns for how many */
+  placeWaiting(): Promise<number> {
+    return placeWaiting(this.transactions);
   }
 
   /**
@@ -352,5 +401,35 @@ export class SessionLedger {
   /** One line in the append-only audit log, for what happens outside the other methods (a refused signature). */
   recordAudit(entry: AuditEntry): Promise<void> {
     return this.transactions.run((transaction) => recordAudit(transaction, entry));
+  }
+
+  /** Newest first, from after `cursor`. */
+  listAudit(query: AuditQuery): Promise<Page<AuditView>> {
+    return listAudit(this.dataSource.manager, query);
+  }
+
+  /** The key is in the answer and nowhere else. @throws REQUEST_INVALID, POOL_UNKNOWN, API_KEY_EXISTS */
+  createApiKey(command: ApiKeyCommand): Promise<{ view: ApiKeyView; key: string }> {
+    return createApiKey(this.transactions, command);
+  }
+
+  /** From this moment on nobody is let in with it. @throws API_KEY_UNKNOWN */
+  revokeApiKey(command: RevokeCommand): Promise<ApiKeyView> {
+    return revokeApiKey(this.transactions, command);
+  }
+
+  /** By name, those that are expired or revoked too. */
+  listApiKeys(): Promise<readonly ApiKeyView[]> {
+    return listApiKeys(this.transactions);
+  }
+
+  /** Whose key this is, also when it is valid no more; null when it is nobody's. */
+  useApiKey(key: string): Promise<ApiKeyView | null> {
+    return useApiKey(this.transactions, key);
+  }
+
+  /** The pool that a desktop, or the desktop of an operation, belongs to; null when there is none such (any more). */
+  poolOf(subject: { kind: 'desktop' | 'operation'; id: string }): Promise<string | null> {
+    return poolOf(this.dataSource.manager, subject);
   }
 }

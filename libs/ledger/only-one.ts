@@ -1,7 +1,7 @@
 import type { DataSource, QueryRunner } from 'typeorm';
 
 /** Names this duty among all who take advisory locks of this database. */
-const duties = { 'collect the storage': 0x67617262 } as const;
+const duties = { 'collect the storage': 0x67617262, 'collect the layers': 0x6c617965 } as const;
 
 /**
  * A duty that one process at a time sees to. It has it for as long as its connection to Postgres lives, so nobody waits for
@@ -13,7 +13,13 @@ export class OnlyOne {
   constructor(
     private readonly dataSource: DataSource,
     private readonly duty: keyof typeof duties,
+    /** Whose: a host's, where each has its own. */
+    private readonly of = '',
   ) {}
+
+  private get lock(): [number, string] {
+    return [duties[this.duty], this.of];
+  }
 
   /** Whether it is ours, taken now if it is free. @throws what Postgres says */
   async isOurs(): Promise<boolean> {
@@ -28,8 +34,9 @@ export class OnlyOne {
     }
     const connection = this.dataSource.createQueryRunner();
     try {
-      const lock = [duties[this.duty]];
-      const rows = (await connection.query('SELECT pg_try_advisory_lock($1) AS ours', lock)) as { ours: boolean }[];
+      const rows = (await connection.query('SELECT pg_try_advisory_lock($1, hashtext($2)) AS ours', this.lock)) as {
+        ours: boolean;
+      }[];
       const isOurs = rows[0]?.ours === true;
       if (isOurs) this.connection = connection;
       return isOurs;
@@ -44,7 +51,7 @@ export class OnlyOne {
     this.connection = null;
     if (connection === null || connection.isReleased) return;
     try {
-      await connection.query('SELECT pg_advisory_unlock($1)', [duties[this.duty]]);
+      await connection.query('SELECT pg_advisory_unlock($1, hashtext($2))', this.lock);
     } catch {
       // The connection is gone, and the lock with it.
     } finally {

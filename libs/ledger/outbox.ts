@@ -1,7 +1,7 @@
 import type { OperationEntity } from '@dormouse/persistence';
-import type { JsonObject } from '@dormouse/session';
+import { admission, admissionOf, type JsonObject } from '@dormouse/session';
 import type { LedgerTransaction } from './transactions';
-import { hostQueue, jobIdOf, sessionQueue, type JobName } from './work';
+import { jobIdOf, queueOf, sessionQueue, type JobName } from './work';
 
 interface OutboxMessage {
   readonly action: 'add' | 'remove';
@@ -10,31 +10,41 @@ interface OutboxMessage {
   readonly jobId: string;
   readonly payload: JsonObject;
   readonly runAt: Date;
+  /** As `admission` has it; 0 where nothing competes. */
+  readonly priority: number;
 }
 
-/** The job of an open operation, in its host's queue. */
-export function operationJob(transaction: LedgerTransaction, operation: OperationEntity, action: 'add' | 'remove') {
+/** The job of an open operation, in its host's queue. One that waits for a host has none. */
+export async function operationJob(
+  transaction: LedgerTransaction,
+  operation: OperationEntity,
+  action: 'add' | 'remove',
+): Promise<void> {
   const { kind, desktopId, generation, id: operationId, hostId } = operation;
-  return write(transaction, {
+  if (hostId === null) return;
+  await write(transaction, {
     action,
-    queue: hostQueue(hostId ?? 'none'),
+    queue: queueOf(kind, hostId),
     name: kind,
     jobId: jobIdOf(kind, desktopId, generation),
     payload: { desktopId, operationId, generation },
     runAt: transaction.now,
+    priority: admissionOf(operation),
   });
 }
 
 /** An open operation that its worker has left is taken up again. The jobs of two moments do not swallow each other. */
-export function resumeJob(transaction: LedgerTransaction, operation: OperationEntity, at: Date) {
+export async function resumeJob(transaction: LedgerTransaction, operation: OperationEntity, at: Date): Promise<void> {
   const { kind, desktopId, generation, id: operationId, hostId } = operation;
-  return write(transaction, {
+  if (hostId === null) return;
+  await write(transaction, {
     action: 'add',
-    queue: hostQueue(hostId ?? 'none'),
+    queue: queueOf(kind, hostId),
     name: kind,
     jobId: `${jobIdOf(kind, desktopId, generation)}-${at.getTime()}`,
     payload: { desktopId, operationId, generation },
     runAt: at,
+    priority: admissionOf(operation),
   });
 }
 
@@ -51,6 +61,7 @@ export function graceJob(
     jobId: jobIdOf('grace', desktopId, generation),
     payload: { desktopId, generation },
     runAt: at === 'never' ? transaction.now : at,
+    priority: 0,
   });
 }
 
@@ -61,20 +72,23 @@ export function forgetJob(
 ) {
   return write(transaction, {
     action: 'add',
-    queue: hostQueue(hostId),
+    queue: queueOf('forget', hostId),
     name: 'forget',
     jobId: jobIdOf('forget', desktopId, generation),
     payload: { desktopId, generation },
     runAt: transaction.now,
+    priority: admission['clearing away'],
   });
 }
 
 async function write(transaction: LedgerTransaction, message: OutboxMessage): Promise<void> {
-  const { action, queue, name, jobId, payload, runAt } = message;
+  const { action, queue, name, jobId, payload, runAt, priority } = message;
   await transaction.manager.query(
-    `INSERT INTO outbox (action, queue, name, job_id, payload, run_at, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
-     ON CONFLICT (job_id, action) DO UPDATE SET payload = excluded.payload, run_at = excluded.run_at, dispatched_at = NULL`,
-    [action, queue, name, jobId, JSON.stringify(payload), runAt, transaction.now],
+    `INSERT INTO outbox (action, queue, name, job_id, payload, run_at, priority, created_at)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+     ON CONFLICT (job_id, action) DO UPDATE SET queue = excluded.queue, payload = excluded.payload,
+       run_at = excluded.run_at, priority = excluded.priority, dispatched_at = NULL`,
+    [action, queue, name, jobId, JSON.stringify(payload), runAt, priority, transaction.now],
   );
   transaction.wroteOutbox();
 }

@@ -10,7 +10,12 @@ import type { PoolView } from './views';
 
 export async function putPool(
   transactions: Transactions,
-  { poolId, policy: given, actor }: { poolId: string; policy: unknown; actor: string },
+  {
+    poolId,
+    policy: given,
+    actor,
+    reason,
+  }: { poolId: string; policy: unknown; actor: string; reason: string | undefined },
 ): Promise<PoolView> {
   if (!isIdentifier(poolId)) {
     throw new DormouseError('REQUEST_INVALID', 'a pool id holds a-z, 0-9 and -, at most 63 characters', { poolId });
@@ -25,7 +30,7 @@ export async function putPool(
       [poolId, JSON.stringify(policy), now],
     );
     const details = { policy } as unknown as JsonObject;
-    await recordAudit(transaction, { actor, action: 'pool.put', target: poolId, outcome: 'accepted', details });
+    await recordAudit(transaction, { actor, action: 'pool.put', target: poolId, reason, outcome: 'accepted', details });
     return poolIn(transaction, poolId);
   });
   await applyPoolChanges(transactions, poolId);

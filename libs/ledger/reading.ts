@@ -13,10 +13,10 @@ export async function viewDesktop(manager: EntityManager, desktopId: string): Pr
 
 export async function listDesktops(
   manager: EntityManager,
-  { cursor, limit }: { cursor?: string | null; limit: number },
+  { cursor, limit, pools = null }: { cursor?: string | null; limit: number; pools?: readonly string[] | null },
 ): Promise<Page<DesktopView>> {
   const rows = await manager.find(DesktopEntity, {
-    ...(cursor ? { where: { id: MoreThan(cursor) } } : {}),
+    where: { ...(cursor && { id: MoreThan(cursor) }), ...(pools !== null && { poolId: In([...pools]) }) },
     order: { id: 'ASC' },
     take: limit + 1,
   });

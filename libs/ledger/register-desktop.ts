@@ -12,7 +12,7 @@ import { insertRow, updateRow } from './rows';
 import type { LedgerTransaction, Transactions } from './transactions';
 import { writeDecision } from './write-decision';
 
-const reason = 'registration';
+const unsaid = 'registration';
 
 export function registerDesktop(transactions: Transactions, registration: Registration): Promise<Registered> {
   if (!isIdentifier(registration.id)) {
@@ -42,7 +42,7 @@ async function takeTurns({ manager }: LedgerTransaction, desktopId: string): Pro
 
 async function registerNew(
   transaction: LedgerTransaction,
-  { id, poolId, launchSpec, actor }: Registration,
+  { id, poolId, launchSpec, actor, reason }: Registration,
   pool: LoadedDesktop['pool'],
 ): Promise<Registered> {
   const { manager, now } = transaction;
@@ -81,21 +81,26 @@ async function registerNew(
   });
   await insertRow(manager, DesktopEntity, row);
   const loaded: LoadedDesktop = { row, operation: null, pool };
-  const opened = { type: 'open_operation', kind: 'register', generation: session.generation, reason } as const;
+  const opened = {
+    type: 'open_operation',
+    kind: 'register',
+    generation: session.generation,
+    reason: reason ?? unsaid,
+  } as const;
   await writeDecision(transaction, loaded, {
     outcome: 'applied',
     session,
     effects: [{ ...opened, requestedBy: actor, forced: false, goingBack: null }],
     explanation: 'the launch spec is to be examined',
   });
-  await recordAudit(transaction, { actor, action: 'desktop.register', target: id, outcome: 'accepted' });
+  await recordRegistration(transaction, loaded, { actor, action: 'desktop.register', reason });
   return registered(loaded, true);
 }
 
 async function registerAgain(
   transaction: LedgerTransaction,
   loaded: LoadedDesktop,
-  { id, poolId, launchSpec, actor }: Registration,
+  { id, poolId, launchSpec, actor, reason }: Registration,
 ): Promise<Registered> {
   const { row } = loaded;
   const sameSpec = isDeepStrictEqual(row.launchSpec, JSON.parse(JSON.stringify(launchSpec)));
@@ -108,11 +113,21 @@ async function registerAgain(
   await updateRow(transaction.manager, DesktopEntity, row, { poolId, updatedAt: transaction.now });
   if (!sameSpec) {
     // The desktop keeps its good spec until the new one has been examined.
-    const event = { type: 'request', kind: 'register', reason, requestedBy: actor } as const;
+    const event = { type: 'request', kind: 'register', reason: reason ?? unsaid, requestedBy: actor } as const;
     await decideAndWrite(transaction, loaded, event, { input: { launchSpec } });
   }
-  await recordAudit(transaction, { actor, action: 'desktop.change', target: id, outcome: 'accepted' });
+  await recordRegistration(transaction, loaded, { actor, action: 'desktop.change', reason });
   return registered(loaded, false);
+}
+
+/** What comes of it is decided by the host: the operation tells. */
+function recordRegistration(
+  transaction: LedgerTransaction,
+  { row, operation }: LoadedDesktop,
+  entry: { actor: string; action: string; reason: string | undefined },
+): Promise<void> {
+  const details = operation === null ? {} : { operationId: operation.id };
+  return recordAudit(transaction, { ...entry, target: row.id, outcome: 'accepted', details });
 }
 
 function registered({ row, operation }: LoadedDesktop, created: boolean): Registered {

@@ -29,6 +29,7 @@ export async function request(
         ...(force && { force }),
         ...(fresh && { fresh }),
         ...(checkpointId !== undefined && { checkpointId }),
+        ...(decided.refusal === undefined && loaded.operation !== null && { operationId: loaded.operation.id }),
       },
     });
     return { decision: decided, operation: loaded.operation };

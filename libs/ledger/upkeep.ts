@@ -1,5 +1,5 @@
 import { DesktopEntity, OperationEntity } from '@dormouse/persistence';
-import { In, LessThan } from 'typeorm';
+import { In, IsNull, LessThan, Not } from 'typeorm';
 import { aloneAtIt } from './alone-at-it';
 import { graceJob, operationJob } from './outbox';
 import type { Transactions } from './transactions';
@@ -15,16 +15,19 @@ export function requeueForgotten(
     if (!(await aloneAtIt(transaction, 'upkeep'))) return 0;
     const { manager, now } = transaction;
     const waiting = await manager.findBy(OperationEntity, [
-      { status: 'pending', createdAt: LessThan(before(now, waitingMs)) },
+      { status: 'pending', createdAt: LessThan(before(now, waitingMs)), hostId: Not(IsNull()) },
       { status: 'active', leaseExpiresAt: LessThan(now) },
     ]);
     for (const operation of waiting) await operationJob(transaction, operation, 'add');
 
     const overdue = await manager.find(DesktopEntity, {
-      select: { id: true, generation: true },
+      select: { id: true, generation: true, graceDeadline: true },
       where: { machineState: In(['grace', 'save-failed']), graceDeadline: LessThan(before(now, overdueMs)) },
     });
-    for (const { id, generation } of overdue) await graceJob(transaction, { desktopId: id, generation, at: now });
+    for (const { id, generation, graceDeadline } of overdue) {
+      const at = graceDeadline! > now ? graceDeadline! : now;
+      await graceJob(transaction, { desktopId: id, generation, at });
+    }
     return waiting.length + overdue.length;
   });
 }

@@ -167,6 +167,9 @@ export interface StormView {
   readonly releasedUntil: string;
 }
 
+/** What operators want of a host: only an open one is given machines. */
+export type HostIntent = 'open' | 'cordoned' | 'draining' | 'fenced';
+
 export interface HostView {
   readonly id: string;
   readonly capabilities: JsonObject;
@@ -174,6 +177,45 @@ export interface HostView {
   readonly seenAt: string;
   /** Heard from lately enough to be given work. */
   readonly alive: boolean;
+  readonly intent: HostIntent;
+  readonly intentReason: string | null;
+  /** Desktops that have a machine there, or may have, and their memory. */
+  readonly machines: number;
+  readonly usedMiB: number;
+}
+
+/** What a key of the api allows, each including the ones before it. */
+export const apiScopes = ['viewer', 'operator', 'admin'] as const;
+export type ApiScope = (typeof apiScopes)[number];
+
+/** A key of the api as people may see it: nothing of the key itself. */
+export interface ApiKeyView {
+  readonly name: string;
+  readonly scope: ApiScope;
+  /** What it is limited to; null for all pools and what belongs to none. */
+  readonly pools: readonly string[] | null;
+  readonly state: 'valid' | 'expired' | 'revoked';
+  readonly createdAt: string;
+  readonly createdBy: string;
+  readonly expiresAt: string;
+  /** To the minute. */
+  readonly lastUsedAt: string | null;
+  readonly revokedAt: string | null;
+  readonly revokedBy: string | null;
+}
+
+export interface AuditView {
+  /** Grows with time; texts, since they may grow beyond what a number holds. */
+  readonly id: string;
+  readonly at: string;
+  /** `key:<name>`, `broker:<source>`, `anonymous`. */
+  readonly actor: string;
+  readonly action: string;
+  readonly target: string;
+  readonly reason: string | null;
+  /** What came of it: applied, joined, ignored, accepted, or the code of the refusal. */
+  readonly outcome: string;
+  readonly details: JsonObject;
 }
 
 /** A data key as people may see it: nothing of the key itself. */

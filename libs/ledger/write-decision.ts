@@ -5,6 +5,7 @@ import { firstPhase, type Decision, type Effect, type JsonObject, type Session }
 import { shredKey } from './data-keys';
 import type { LoadedDesktop } from './loaded-desktop';
 import { graceJob, operationJob, resumeJob } from './outbox';
+import { placeOperation } from './placing';
 import { insertRow, updateRow } from './rows';
 import type { LedgerTransaction } from './transactions';
 
@@ -81,6 +82,7 @@ async function writeEffect(
   switch (effect.type) {
     case 'open_operation':
       loaded.operation = await openOperation(transaction, row, effect, context);
+      await placeOperation(transaction, loaded);
       return operationJob(transaction, loaded.operation, 'add');
     case 'end_operation': {
       if (operation === null) return;

@@ -13,6 +13,10 @@ export interface Metrics {
   /** Age of the oldest outbox row that is not yet in its queue; 0 when there is none. */
   readonly outboxLagSeconds: Gauge;
   readonly eventLoopStallSeconds: Histogram;
+  /** What the reconciler has put right. */
+  readonly repairs: Counter<'repair'>;
+  /** Requests answered 429: of a key, a broker, or an address that shows neither. */
+  readonly rateLimited: Counter<'kind'>;
 }
 
 const phaseBuckets = [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300];
@@ -53,6 +57,18 @@ export function createMetrics(service: string): Metrics {
     outboxLagSeconds: new Gauge({
       name: 'dormouse_outbox_lag_seconds',
       help: 'Age of the oldest job that has not reached its queue',
+      registers,
+    }),
+    repairs: new Counter({
+      name: 'dormouse_repairs_total',
+      help: 'What was found to be wrong and put right, by what it was',
+      labelNames: ['repair'],
+      registers,
+    }),
+    rateLimited: new Counter({
+      name: 'dormouse_rate_limited_total',
+      help: 'Requests refused because there were too many, by who sent them',
+      labelNames: ['kind'],
       registers,
     }),
     eventLoopStallSeconds: new Histogram({

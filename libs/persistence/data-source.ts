@@ -2,6 +2,7 @@ import 'reflect-metadata';
 import { DormouseError } from '@dormouse/errors';
 import { DataSource } from 'typeorm';
 import { migrations } from '../../migrations';
+import { ApiKeyEntity } from './entities/api-key.entity';
 import { AuditEntryEntity } from './entities/audit-entry.entity';
 import { CheckpointEntity } from './entities/checkpoint.entity';
 import { DataKeyEntity } from './entities/data-key.entity';
@@ -43,6 +44,7 @@ export function createDataSource(url: string, options: DataSourceOptions = {}): 
     migrations,
     migrationsTransactionMode: 'all',
     entities: [
+      ApiKeyEntity,
       AuditEntryEntity,
       CheckpointEntity,
       DataKeyEntity,

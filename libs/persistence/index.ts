@@ -3,6 +3,7 @@
  * Does not live here: what the rows mean and when they change; that is the ledger's.
  */
 export { createDataSource, runMigrations, type DataSourceOptions } from './data-source';
+export { ApiKeyEntity } from './entities/api-key.entity';
 export { AuditEntryEntity } from './entities/audit-entry.entity';
 export { CheckpointEntity } from './entities/checkpoint.entity';
 export { DataKeyEntity } from './entities/data-key.entity';

@@ -64,6 +64,8 @@ export {
 } from './retention';
 export { wayUp } from './way-up';
 export { layerToWrite, type DiskNow, type LayerToWrite } from './layer-to-write';
+export { admission, admissionOf, slotOf, type SlotKind } from './admission';
+export { place, type HostStanding, type Placement, type PlacementWish } from './placement';
 export { decide } from './decide';
 export { explain, type Explanation, type Hindrance, type Next } from './explain';
 export type { Doubt } from './doubt';

@@ -3,4 +3,5 @@
  * Knows nothing of what is in an object, of desktops or of checkpoints.
  */
 export { putBlob, type BlobInfo, type BlobRange, type BlobStore, type BlobWriter } from './blob-store';
+export { directoryIdentity, storageIdentity } from './identity';
 export { openBlobStore } from './open-store';

@@ -3,6 +3,7 @@ import { rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { defaultGuestCache, ensureGuestImage } from '../guest';
+import { measureEvents } from './events';
 import type { Figure } from './figure';
 import { measureIndex } from './index-image';
 import { measureMainJob } from './main-job';
@@ -10,8 +11,8 @@ import { measureSave } from './save';
 import { measureSize } from './size';
 import { measureWake, profiles } from './wake';
 
-const usage = `usage: npm run bench -- main-job | size | save | index | wake [--runs N] [--memory MiB] [--fill MiB] [--image GiB]
-                      [--profile local|net] [--json]
+const usage = `usage: npm run bench -- main-job | size | save | index | wake | events [--runs N] [--memory MiB] [--fill MiB]
+                      [--image GiB] [--profile local|net] [--json]
   main-job  the small guest, --fill MiB of its memory filled: answer after waking, beside QEMU's own eager restore
   size      the desktop guest, used: bytes of its first and its second checkpoint, and where they come from
   save      the desktop guest, used: from its user leaving to a durable checkpoint, beside QEMU's own migration of the
@@ -19,7 +20,8 @@ const usage = `usage: npm run bench -- main-job | size | save | index | wake [--
             as large as that
   wake      the desktop guest, used: answers after a cold boot, after QEMU's eager restore, after Dormouse's first and third
             wake; from the disk and over the link
-  index     the index of a golden image of --image GiB (10), beside openssl hashing it`;
+  index     the index of a golden image of --image GiB (10), beside openssl hashing it
+  events    webhooks a second, verified, decided and durable, beside a bare handler that does one INSERT`;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -86,6 +88,10 @@ const benchmarks: Readonly<Record<string, { runs: number; measure: (options: Ben
       if (wanted.length === 0) throw new Error(usage);
       return measureWake({ ...options, image, fillMiB: Number(values.fill ?? 0), profiles: wanted });
     },
+  },
+  events: {
+    runs: 3,
+    measure: async (options) => ({ figures: await measureEvents(options) }),
   },
   index: {
     runs: 3,

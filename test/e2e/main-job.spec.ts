@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { hostQueue, sessionQueue } from '@dormouse/jobs';
+import { backgroundQueue, hostQueue, sessionQueue } from '@dormouse/jobs';
 import { Queue } from 'bullmq';
 import { Redis } from 'ioredis';
 import { leftOf, mainJob, type MainJobReport, type RunningDormouse } from '../scenario';
@@ -88,7 +88,7 @@ describe('after all of it', () => {
   test('no job is left in Redis', async () => {
     const redis = new Redis((await dormouse.services()).redisUrl, { maxRetriesPerRequest: null });
     const [host] = await dormouse.api.hosts();
-    for (const name of [hostQueue(host!.id), sessionQueue]) {
+    for (const name of [hostQueue(host!.id), backgroundQueue(host!.id), sessionQueue]) {
       const queue = new Queue(name, { connection: redis });
       const counts = await queue.getJobCounts();
       expect({ name, jobs: Object.values(counts).reduce((sum, count) => sum + count, 0) }).toEqual({ name, jobs: 0 });

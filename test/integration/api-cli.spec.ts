@@ -72,6 +72,33 @@ test('pools and hosts are shown', async () => {
   expect((await dormouse(['host', 'list'])).stdout).toMatch(/host-1 +yes/);
 });
 
+test('a key is made, printed once, lets in, is listed, and is revoked', async () => {
+  const made = await dormouse(['keys', 'create', 'desk', '--scope', 'operator', '--pool', 'default', '--expires', '7']);
+  const key = made.stdout.trim();
+  expect(key).toMatch(/^dm_[\w-]{43}$/);
+  const { code } = await dormouse(['desktop', 'list'], { DORMOUSE_KEY: key });
+  expect(code).toBe(0);
+  const [head, row] = lines(await dormouse(['keys', 'list']));
+  expect(head).toMatch(/^KEY +SCOPE +POOLS +STATE +EXPIRES +LAST USED +MADE BY$/);
+  expect(row).toMatch(/^desk +operator +default +valid +\d{4}-\d\d-\d\d +\d s ago +key:admin$/);
+  expect(lines(await dormouse(['keys', 'revoke', 'desk', '--reason', 'left']))).toEqual([
+    'desk lets nobody in any more',
+  ]);
+  expect(await dormouse(['desktop', 'list'], { DORMOUSE_KEY: key })).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/the key desk was revoked .*\(UNAUTHENTICATED\)/),
+  });
+});
+
+test('the audit log is shown, newest first, as far as was asked for', async () => {
+  await dormouse(['desktop', 'save', 'none', '--reason', 'a try']);
+  const [head, row, ...more] = lines(await dormouse(['audit', '--limit', '1', '--actor', 'key:admin']));
+  expect(head).toMatch(/^AT +WHO +WHAT +TO +CAME OF IT +WHY$/);
+  expect(row).toMatch(/^\d{4}-\d\d-\d\d \S+ +key:admin +desktop.save +none +DESKTOP_UNKNOWN +a try$/);
+  expect(more).toEqual([]);
+  expect(json(await dormouse(['--json', 'audit', '--action', 'nothing']))).toEqual([]);
+});
+
 test('what the api refuses is told in one line with its code, and the exit code says so', async () => {
   expect(await dormouse(['desktop', 'show', 'none'])).toMatchObject({
     code: 1,

@@ -131,8 +131,8 @@ export class ApiFixture {
     );
   }
 
-  announceHost(): Promise<void> {
-    return this.ledger.announceHost({ id: 'host-1', capabilities: {} });
+  async announceHost(): Promise<void> {
+    await this.ledger.announceHost({ id: 'host-1', capabilities: {} });
   }
 
   /** Does what a worker does with the open operation of a desktop: takes it and ends it. */

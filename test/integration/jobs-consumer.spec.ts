@@ -56,7 +56,7 @@ describe('a process', () => {
   const nothing = async () => undefined;
 
   test('does not start when a job has no handler, and says which', () => {
-    const handlers = new JobHandlers('host').register('save', nothing).register('boot', nothing);
+    const handlers = new JobHandlers('host').register('stop', nothing).register('boot', nothing);
     const consumer = new JobConsumer({
       queue: hostQueue('h'),
       handlers,
@@ -65,7 +65,7 @@ describe('a process', () => {
       log: silent,
     });
     expect(() => consumer.start()).toThrow(
-      expect.objectContaining({ code: 'JOB_UNHANDLED', details: { jobs: ['register', 'restore', 'stop', 'forget'] } }),
+      expect.objectContaining({ code: 'JOB_UNHANDLED', details: { jobs: ['register', 'restore'] } }),
     );
   });
 

@@ -136,11 +136,11 @@ test('a key file that was opened to others stops a rotation, and the refusal is 
 
 describe('the command', () => {
   test('lists keys as a table for people and as JSON for scripts', async () => {
-    const [head, ...rows] = lines((await dormouse(['keys', 'list'])).stdout);
+    const [head, ...rows] = lines((await dormouse(['keys', 'data'])).stdout);
     expect(head).toMatch(/^SCOPE +KEY +AGE +WRAPPED BY +SINCE$/);
     expect(rows).toHaveLength((await keys()).length);
     expect(rows[0]).toMatch(/^content +[0-9a-f-]{36} +\d+ \w+ +[0-9a-f-]{36} +\d+ \w+$/);
-    expect(JSON.parse((await dormouse(['--json', 'keys', 'list'])).stdout)).toEqual(await keys());
+    expect(JSON.parse((await dormouse(['--json', 'keys', 'data'])).stdout)).toEqual(await keys());
   });
 
   test('rotates, and says how many keys are wrapped with which one', async () => {

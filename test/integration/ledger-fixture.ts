@@ -50,8 +50,8 @@ export class LedgerFixture {
     });
   }
 
-  hostIsAlive(): Promise<void> {
-    return this.ledger.announceHost({ id: 'host-1', capabilities: {} });
+  async hostIsAlive(): Promise<void> {
+    await this.ledger.announceHost({ id: 'host-1', capabilities: {} });
   }
 
   /** A webhook without epoch and sequence unless `data` has them. */

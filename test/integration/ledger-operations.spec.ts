@@ -322,7 +322,7 @@ describe('deleting a desktop', () => {
     await expect(fixture.ledger.viewDesktop(id)).rejects.toMatchObject({ code: 'DESKTOP_UNKNOWN' });
     expect(await fixture.ledger.condemnedCheckpoints(id)).toHaveLength(1);
     expect((await fixture.outbox(id)).at(-1)).toMatchObject({
-      queue: 'host.host-1',
+      queue: 'host.host-1.background',
       jobId: expect.stringMatching(/^forget-gone-/),
     });
     expect((await fixture.ledger.listOperations(id)).map(({ kind }) => kind)).toEqual(['save', 'boot', 'register']);

@@ -19,6 +19,7 @@ afterAll(async () => {
 });
 
 const hostOne = 'host.host-1';
+const background = 'host.host-1.background';
 
 function startDispatcher(sweepMs = 60_000): OutboxDispatcher {
   const dispatcher = new OutboxDispatcher({
@@ -94,7 +95,7 @@ test('many dispatchers and a repeated row make one job', async () => {
   // As after a crash between the add and the mark.
   await fixture.dataSource.query(`UPDATE outbox SET dispatched_at = NULL WHERE name = 'save'`);
   await eventually(async () => (await Promise.all(names.map(waiting))).every((count) => count === 0));
-  const saves = (await redis.jobIds(hostOne)).filter((id) => id.startsWith('save-shared'));
+  const saves = (await redis.jobIds(background)).filter((id) => id.startsWith('save-shared'));
   expect(saves).toHaveLength(names.length);
 });
 
@@ -126,7 +127,7 @@ describe('while Redis is away', () => {
     await redis.startAgain({ empty: false });
     await eventually(async () => (await waiting('meanwhile')) === 0);
     const { generation } = await fixture.ledger.viewDesktop('meanwhile');
-    expect(await redis.jobIds(hostOne)).toContain(`save-meanwhile-${generation}`);
+    expect(await redis.jobIds(background)).toContain(`save-meanwhile-${generation}`);
   });
 
   test('a dispatcher starts, waits, and stops all the same', async () => {

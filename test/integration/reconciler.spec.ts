@@ -1,11 +1,13 @@
 import { OutboxDispatcher, Reconciler, sessionQueue } from '@dormouse/jobs';
+import { createMetrics } from '@dormouse/observability';
 import { eventually, RedisFixture, silent } from './jobs-fixture';
 import { graceMs, leaseMs, LedgerFixture } from './ledger-fixture';
 
-const hostOne = 'host.host-1';
+const background = 'host.host-1.background';
 const waitingMs = 30_000;
 const overdueMs = 5_000;
 
+const metrics = createMetrics('test');
 let fixture: LedgerFixture;
 let redis: RedisFixture;
 let dispatcher: OutboxDispatcher;
@@ -21,7 +23,7 @@ beforeEach(async () => {
     sweepMs: 50,
   });
   dispatcher.start();
-  reconciler = new Reconciler({ ledger: fixture.ledger, log: silent, waitingMs, overdueMs });
+  reconciler = new Reconciler({ ledger: fixture.ledger, log: silent, metrics, waitingMs, overdueMs });
 });
 afterEach(async () => {
   await dispatcher.stop();
@@ -46,12 +48,15 @@ test('a Redis that comes back empty gets every open operation and every deadline
   await allDispatched();
   await redis.stop();
   await redis.startAgain({ empty: true });
-  expect(await redis.jobIds(hostOne)).toEqual([]);
+  expect(await redis.jobIds(background)).toEqual([]);
 
   fixture.nowMs += waitingMs + overdueMs + graceMs + leaseMs;
   expect(await reconciler.reconcile()).toBe(3);
   await allDispatched();
-  expect((await redis.jobIds(hostOne)).map((id) => id.replace(/-\d+$/, ''))).toEqual(['save-queued', 'save-worked-on']);
+  expect((await redis.jobIds(background)).map((id) => id.replace(/-\d+$/, ''))).toEqual([
+    'save-queued',
+    'save-worked-on',
+  ]);
   expect((await redis.jobIds(sessionQueue)).map((id) => id.replace(/-\d+$/, ''))).toEqual(['grace-graced']);
 });
 
@@ -75,18 +80,18 @@ test('repeated sweeps put no second job beside one that waits', async () => {
     expect(await reconciler.reconcile()).toBe(1);
     await allDispatched();
   }
-  expect((await redis.jobIds(hostOne)).filter((id) => id.startsWith('save-patient-'))).toHaveLength(1);
+  expect((await redis.jobIds(background)).filter((id) => id.startsWith('save-patient-'))).toHaveLength(1);
   expect((await fixture.outbox('patient')).filter(({ jobId }) => jobId.startsWith('save-'))).toHaveLength(1);
 });
 
 test('what a dead worker held is given out again once its lease has run out', async () => {
   const { desktopId, operationId, generation } = await fixture.capturing('orphan');
   await allDispatched();
-  await redis.with(hostOne, (queue) => queue.obliterate({ force: true }));
+  await redis.with(background, (queue) => queue.obliterate({ force: true }));
   fixture.nowMs += leaseMs + 1;
   expect(await reconciler.reconcile()).toBe(1);
   await allDispatched();
-  expect(await redis.jobIds(hostOne)).toEqual([`save-${desktopId}-${generation}`]);
+  expect(await redis.jobIds(background)).toEqual([`save-${desktopId}-${generation}`]);
   expect(await fixture.ledger.claim(operationId, generation, 'worker-2', leaseMs)).toMatchObject({ takenOver: true });
 });
 
@@ -108,7 +113,7 @@ test('it sweeps by itself from start to stop', async () => {
   await fixture.queued('swept');
   fixture.nowMs += waitingMs + 1_000;
   await fixture.dataSource.query('DELETE FROM outbox');
-  const sweeping = new Reconciler({ ledger: fixture.ledger, log: silent, waitingMs, overdueMs, sweepMs: 20 });
+  const sweeping = new Reconciler({ ledger: fixture.ledger, log: silent, metrics, waitingMs, overdueMs, sweepMs: 20 });
   sweeping.start();
   await eventually(async () => (await fixture.outbox('swept')).length === 1);
   await sweeping.stop();

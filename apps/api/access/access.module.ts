@@ -1,10 +1,10 @@
 import { Module } from '@nestjs/common';
-import { AdminKeyGuard } from './admin-key.guard';
+import { AccessGuard } from './access.guard';
 import { ChangeInterceptor } from './changes';
+import { RateGate } from './rate-gate';
 import { RefusalLog } from './refusal-log';
 
-@Module({
-  providers: [RefusalLog, AdminKeyGuard, ChangeInterceptor],
-  exports: [RefusalLog, AdminKeyGuard, ChangeInterceptor],
-})
+const providers = [RefusalLog, RateGate, AccessGuard, ChangeInterceptor];
+
+@Module({ providers, exports: providers })
 export class AccessModule {}

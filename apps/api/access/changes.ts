@@ -27,6 +27,14 @@ interface Change {
 export const Changes = (action: string, recordedByLedger: readonly ErrorCode[] = []) =>
   SetMetadata(changeKey, { action, recordedByLedger } satisfies Change);
 
+/** The action of a route that changes something, as the audit log has it. */
+export function changeOf(
+  reflector: Reflector,
+  handler: ReturnType<ExecutionContext['getHandler']>,
+): string | undefined {
+  return reflector.get<Change | undefined>(changeKey, handler)?.action;
+}
+
 /** Writes the audit line of a change that was refused, whatever refused it: a validation, the state, the database. */
 @Injectable()
 export class ChangeInterceptor implements NestInterceptor {
@@ -43,7 +51,9 @@ export class ChangeInterceptor implements NestInterceptor {
       catchError((thrown: unknown) => {
         const error = asDormouseError(thrown);
         if (change.recordedByLedger.includes(error.code)) return throwError(() => error);
-        return from(this.refusals.record(request, change.action, error)).pipe(mergeMap(() => throwError(() => error)));
+        return from(this.refusals.record(request, change.action, error)).pipe(
+          mergeMap((answer) => throwError(() => answer)),
+        );
       }),
     );
   }

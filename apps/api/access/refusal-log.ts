@@ -1,26 +1,48 @@
-import type { DormouseError } from '@dormouse/errors';
+import { isDormouseError, type DormouseError, type ErrorCode } from '@dormouse/errors';
 import type { SessionLedger } from '@dormouse/ledger';
 import type { Logger } from '@dormouse/observability';
 import { Inject, Injectable } from '@nestjs/common';
 import type { FastifyRequest } from 'fastify';
 import { tokens } from '../dependencies';
 import { actorOf } from './actor';
+import { RateGate } from './rate-gate';
 
 const longestText = 256;
+
+/** What one is told who is not who he says to be. */
+const strange: readonly ErrorCode[] = ['UNAUTHENTICATED', 'SIGNATURE_INVALID', 'SIGNATURE_STALE'];
 
 /**
  * The audit line of a request that was refused; the one of an accepted change is written by the ledger, in the same
  * transaction as the change. Without its line a refusal is still a refusal: a failing database must not turn a 401 into
- * a 500.
+ * a 500. A flood of refused requests is no flood of lines: what is one too many is counted and not written.
  */
 @Injectable()
 export class RefusalLog {
   constructor(
     @Inject(tokens.ledger) private readonly ledger: SessionLedger,
     @Inject(tokens.logger) private readonly logger: Logger,
+    @Inject(RateGate) private readonly gate: RateGate,
   ) {}
 
-  async record(request: FastifyRequest, action: string, error: DormouseError): Promise<void> {
+  /** @returns what to answer with: the error, or that there were too many of them */
+  async record(request: FastifyRequest, action: string, error: DormouseError): Promise<DormouseError> {
+    const answer = strange.includes(error.code) ? await this.orTooMany(request, error) : error;
+    if (answer.code !== 'RATE_LIMITED') await this.write(request, action, answer);
+    return answer;
+  }
+
+  private async orTooMany(request: FastifyRequest, error: DormouseError): Promise<DormouseError> {
+    try {
+      await this.gate.pass('stranger', request.ip);
+      return error;
+    } catch (tooMany) {
+      if (isDormouseError(tooMany)) return tooMany;
+      throw tooMany;
+    }
+  }
+
+  private async write(request: FastifyRequest, action: string, error: DormouseError): Promise<void> {
     const { target, reason } = subjectOf(request);
     try {
       await this.ledger.recordAudit({

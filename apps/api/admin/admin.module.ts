@@ -1,5 +1,7 @@
 import { Module } from '@nestjs/common';
 import { AccessModule } from '../access';
+import { ApiKeysController } from './api-keys.controller';
+import { AuditController } from './audit.controller';
 import { CheckpointsController } from './checkpoints.controller';
 import { DesktopsController } from './desktops.controller';
 import { EventsController } from './events.controller';
@@ -22,6 +24,8 @@ import { RotateKeysUsecase } from './rotate-keys.usecase';
     HostsController,
     KeysController,
     EventsController,
+    ApiKeysController,
+    AuditController,
   ],
   providers: [RegisterDesktopUsecase, RotateKeysUsecase],
 })

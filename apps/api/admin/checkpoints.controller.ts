@@ -1,7 +1,7 @@
 import type { KeptCheckpointView, Page, SessionLedger } from '@dormouse/ledger';
 import { Body, Controller, Delete, Get, Inject, Param, Put, Query, UseGuards, UseInterceptors } from '@nestjs/common';
 import { ApiBearerAuth, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
-import { Actor, AdminKeyGuard, ChangeInterceptor, Changes } from '../access';
+import { AccessGuard, Actor, ChangeInterceptor, Changes, Needs } from '../access';
 import { tokens } from '../dependencies';
 import { CheckpointBody, CheckpointPageBody, ProblemBody } from '../openapi';
 import { CheckpointIdPipe, CheckpointPageQuery, IdentifierPipe, ReasonRequest } from './requests';
@@ -10,12 +10,13 @@ import { CheckpointIdPipe, CheckpointPageQuery, IdentifierPipe, ReasonRequest } 
 @ApiBearerAuth()
 @ApiResponse({ status: 'default', description: 'A problem', type: ProblemBody })
 @Controller('/v1/desktops/:id/checkpoints')
-@UseGuards(AdminKeyGuard)
+@UseGuards(AccessGuard)
 @UseInterceptors(ChangeInterceptor)
 export class CheckpointsController {
   constructor(@Inject(tokens.ledger) private readonly ledger: SessionLedger) {}
 
   @Get()
+  @Needs('viewer', 'desktop')
   @ApiOperation({ summary: 'Newest first, and why each is kept; those whose objects are gone are left out' })
   @ApiResponse({ status: 200, type: CheckpointPageBody })
   list(
@@ -26,6 +27,7 @@ export class CheckpointsController {
   }
 
   @Put(':checkpointId/pin')
+  @Needs('operator', 'desktop')
   @Changes('checkpoint.pin')
   @ApiOperation({ summary: 'Keeps a checkpoint, whatever the pool’s policy says, until the pin is taken away' })
   @ApiResponse({ status: 200, type: CheckpointBody })
@@ -39,6 +41,7 @@ export class CheckpointsController {
   }
 
   @Delete(':checkpointId/pin')
+  @Needs('operator', 'desktop')
   @Changes('checkpoint.unpin')
   @ApiOperation({
     summary: 'Takes the pin away: the pool’s policy decides about the checkpoint, at once',

@@ -23,7 +23,7 @@ import {
 } from '@nestjs/common';
 import { ApiBearerAuth, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
-import { Actor, AdminKeyGuard, ChangeInterceptor, Changes } from '../access';
+import { AccessGuard, Actor, Asking, assertPool, ChangeInterceptor, Changes, Needs, type Caller } from '../access';
 import { tokens } from '../dependencies';
 import { IdempotencyInterceptor, Repeatable } from '../idempotency';
 import {
@@ -37,6 +37,7 @@ import {
 import { RegisterDesktopUsecase } from './register-desktop.usecase';
 import {
   IdentifierPipe,
+  OptionalReasonRequest,
   PageQuery,
   PrewarmRequest,
   PutDesktopRequest,
@@ -60,7 +61,7 @@ const decided = [
 @ApiBearerAuth()
 @ApiResponse({ status: 'default', description: 'A problem', type: ProblemBody })
 @Controller('/v1/desktops')
-@UseGuards(AdminKeyGuard)
+@UseGuards(AccessGuard)
 @UseInterceptors(ChangeInterceptor, IdempotencyInterceptor)
 export class DesktopsController {
   constructor(
@@ -69,18 +70,21 @@ export class DesktopsController {
   ) {}
 
   @Get()
+  @Needs('viewer', 'what the caller has')
   @ApiResponse({ status: 200, type: DesktopPageBody })
-  list(@Query() { cursor, limit }: PageQuery): Promise<Page<DesktopView>> {
-    return this.ledger.listDesktops({ cursor: cursor ?? null, limit });
+  list(@Query() { cursor, limit }: PageQuery, @Asking() { pools }: Caller): Promise<Page<DesktopView>> {
+    return this.ledger.listDesktops({ cursor: cursor ?? null, limit, pools });
   }
 
   @Get(':id')
+  @Needs('viewer', 'desktop')
   @ApiResponse({ status: 200, type: DesktopBody })
   show(@Param('id', IdentifierPipe) id: string): Promise<DesktopView> {
     return this.ledger.viewDesktop(id);
   }
 
   @Get(':id/explain')
+  @Needs('viewer', 'desktop')
   @ApiOperation({ summary: 'Why it is in its state, what comes next and when, and why something did not happen' })
   @ApiResponse({ status: 200, type: ExplanationBody })
   explain(@Param('id', IdentifierPipe) id: string): Promise<ExplanationView> {
@@ -88,6 +92,7 @@ export class DesktopsController {
   }
 
   @Get(':id/operations')
+  @Needs('viewer', 'desktop')
   @ApiOperation({ summary: 'Newest first, also of a desktop that is gone' })
   @ApiResponse({ status: 200, type: OperationListBody })
   async operations(@Param('id', IdentifierPipe) id: string): Promise<{ items: readonly OperationView[] }> {
@@ -95,6 +100,7 @@ export class DesktopsController {
   }
 
   @Put(':id')
+  @Needs('admin', 'desktop or new')
   @Changes('desktop.register')
   @ApiOperation({ summary: 'Registers a desktop, or changes the launch spec of one that is off' })
   @ApiResponse({
@@ -106,11 +112,13 @@ export class DesktopsController {
   @ApiResponse({ status: 202, description: 'The examination takes its time, see Location', type: OperationBody })
   async put(
     @Param('id', IdentifierPipe) id: string,
-    @Body() { poolId, launchSpec }: PutDesktopRequest,
+    @Body() request: PutDesktopRequest,
     @Actor() actor: string,
+    @Asking() caller: Caller,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<DesktopView | OperationView> {
-    const answer = await this.registerDesktop.execute({ id, poolId, launchSpec, actor });
+    assertPool(caller, request.poolId, `the pool ${request.poolId}`);
+    const answer = await this.registerDesktop.execute({ ...request, id, actor });
     switch (answer.kind) {
       case 'registered':
         void reply.status(answer.created ? 201 : 200);
@@ -122,15 +130,21 @@ export class DesktopsController {
   }
 
   @Delete(':id')
+  @Needs('admin', 'desktop')
   @HttpCode(204)
   @Changes('desktop.delete')
   @ApiOperation({ summary: 'Forgets a desktop that is off, saved or blocked, with its disks and checkpoints' })
   @ApiResponse({ status: 204 })
-  async delete(@Param('id', IdentifierPipe) id: string, @Actor() actor: string): Promise<void> {
-    await this.ledger.deleteDesktop(id, actor);
+  async delete(
+    @Param('id', IdentifierPipe) id: string,
+    @Query() { reason }: OptionalReasonRequest,
+    @Actor() actor: string,
+  ): Promise<void> {
+    await this.ledger.deleteDesktop(id, actor, reason);
   }
 
   @Post(':id/start')
+  @Needs('operator', 'desktop')
   @HttpCode(202)
   @Repeatable()
   @Changes('desktop.boot', decided)
@@ -145,6 +159,7 @@ export class DesktopsController {
   }
 
   @Post(':id/save')
+  @Needs('operator', 'desktop')
   @HttpCode(202)
   @Repeatable()
   @Changes('desktop.save', decided)
@@ -160,6 +175,7 @@ export class DesktopsController {
   }
 
   @Post(':id/restore')
+  @Needs('operator', 'desktop')
   @HttpCode(202)
   @Repeatable()
   @Changes('desktop.restore', decided)
@@ -182,6 +198,7 @@ export class DesktopsController {
   }
 
   @Post(':id/prewarm')
+  @Needs('operator', 'desktop')
   @HttpCode(202)
   @Repeatable()
   @Changes('desktop.prewarm')
@@ -200,6 +217,7 @@ export class DesktopsController {
   }
 
   @Post(':id/stop')
+  @Needs('operator', 'desktop')
   @HttpCode(202)
   @Repeatable()
   @Changes('desktop.stop', decided)

@@ -3,7 +3,7 @@ import type { Delivery, RehearsedView, SessionLedger } from '@dormouse/ledger';
 import { parseBrokerEvent } from '@dormouse/session';
 import { Body, Controller, HttpCode, Inject, Post, UseGuards } from '@nestjs/common';
 import { ApiBearerAuth, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
-import { AdminKeyGuard } from '../access';
+import { AccessGuard, Needs } from '../access';
 import { tokens } from '../dependencies';
 import { ProblemBody, RehearsalBody } from '../openapi';
 import { RehearseRequest } from './requests';
@@ -12,11 +12,12 @@ import { RehearseRequest } from './requests';
 @ApiBearerAuth()
 @ApiResponse({ status: 'default', description: 'A problem', type: ProblemBody })
 @Controller('/v1/events')
-@UseGuards(AdminKeyGuard)
+@UseGuards(AccessGuard)
 export class EventsController {
   constructor(@Inject(tokens.ledger) private readonly ledger: SessionLedger) {}
 
   @Post('rehearse')
+  @Needs('operator', 'everything')
   @HttpCode(200)
   @ApiOperation({
     summary: 'What events would lead to if they came now, one after the other; nothing is changed',

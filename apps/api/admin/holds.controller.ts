@@ -1,7 +1,7 @@
 import type { DesktopView, SessionLedger } from '@dormouse/ledger';
 import { Body, Controller, Delete, Inject, Param, Put, Query, UseGuards, UseInterceptors } from '@nestjs/common';
 import { ApiBearerAuth, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
-import { Actor, AdminKeyGuard, ChangeInterceptor, Changes } from '../access';
+import { AccessGuard, Actor, ChangeInterceptor, Changes, Needs } from '../access';
 import { tokens } from '../dependencies';
 import { DesktopBody, ProblemBody } from '../openapi';
 import { HoldRequest, IdentifierPipe, ReasonRequest } from './requests';
@@ -10,12 +10,13 @@ import { HoldRequest, IdentifierPipe, ReasonRequest } from './requests';
 @ApiBearerAuth()
 @ApiResponse({ status: 'default', description: 'A problem', type: ProblemBody })
 @Controller('/v1/desktops/:id/hold')
-@UseGuards(AdminKeyGuard)
+@UseGuards(AccessGuard)
 @UseInterceptors(ChangeInterceptor)
 export class HoldsController {
   constructor(@Inject(tokens.ledger) private readonly ledger: SessionLedger) {}
 
   @Put()
+  @Needs('operator', 'desktop')
   @Changes('desktop.hold')
   @ApiOperation({
     summary: 'Keeps a desktop from being put to sleep until a time',
@@ -31,6 +32,7 @@ export class HoldsController {
   }
 
   @Delete()
+  @Needs('operator', 'desktop')
   @Changes('desktop.unhold')
   @ApiOperation({ summary: 'Ends the hold: the pool’s policy decides, at once' })
   @ApiResponse({ status: 200, type: DesktopBody })

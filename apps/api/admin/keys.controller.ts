@@ -2,7 +2,7 @@ import type { KeptKey, WrappedKeyStore } from '@dormouse/keys';
 import type { KeyRotationView, KeyView, Page } from '@dormouse/ledger';
 import { Body, Controller, Get, HttpCode, Inject, Post, Query, UseGuards, UseInterceptors } from '@nestjs/common';
 import { ApiBearerAuth, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
-import { Actor, AdminKeyGuard, ChangeInterceptor, Changes } from '../access';
+import { AccessGuard, Actor, ChangeInterceptor, Changes, Needs } from '../access';
 import { tokens } from '../dependencies';
 import { IdempotencyInterceptor, Repeatable } from '../idempotency';
 import { KeyPageBody, KeyRotationBody, ProblemBody } from '../openapi';
@@ -13,7 +13,7 @@ import { RotateKeysUsecase } from './rotate-keys.usecase';
 @ApiBearerAuth()
 @ApiResponse({ status: 'default', description: 'A problem', type: ProblemBody })
 @Controller('/v1/keys')
-@UseGuards(AdminKeyGuard)
+@UseGuards(AccessGuard)
 @UseInterceptors(ChangeInterceptor, IdempotencyInterceptor)
 export class KeysController {
   constructor(
@@ -22,6 +22,7 @@ export class KeysController {
   ) {}
 
   @Get()
+  @Needs('admin', 'everything')
   @ApiOperation({ summary: 'Which data keys there are and what wraps them; never a key itself' })
   @ApiResponse({ status: 200, type: KeyPageBody })
   async list(@Query() { cursor, limit }: KeyPageQuery): Promise<Page<KeyView>> {
@@ -31,6 +32,7 @@ export class KeysController {
   }
 
   @Post('rotate')
+  @Needs('admin', 'everything')
   @HttpCode(200)
   @Repeatable()
   @Changes('keys.rotate')

@@ -1,7 +1,7 @@
 import type { OperationView, SessionLedger } from '@dormouse/ledger';
 import { Body, Controller, Get, HttpCode, Inject, Param, Post, UseGuards, UseInterceptors } from '@nestjs/common';
 import { ApiBearerAuth, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
-import { Actor, AdminKeyGuard, ChangeInterceptor, Changes } from '../access';
+import { AccessGuard, Actor, ChangeInterceptor, Changes, Needs } from '../access';
 import { tokens } from '../dependencies';
 import { IdempotencyInterceptor, Repeatable } from '../idempotency';
 import { OperationBody, ProblemBody } from '../openapi';
@@ -11,18 +11,20 @@ import { OperationIdPipe, ReasonRequest } from './requests';
 @ApiBearerAuth()
 @ApiResponse({ status: 'default', description: 'A problem', type: ProblemBody })
 @Controller('/v1/operations')
-@UseGuards(AdminKeyGuard)
+@UseGuards(AccessGuard)
 @UseInterceptors(ChangeInterceptor, IdempotencyInterceptor)
 export class OperationsController {
   constructor(@Inject(tokens.ledger) private readonly ledger: SessionLedger) {}
 
   @Get(':id')
+  @Needs('viewer', 'operation')
   @ApiResponse({ status: 200, type: OperationBody })
   show(@Param('id', OperationIdPipe) id: string): Promise<OperationView> {
     return this.ledger.viewOperation(id);
   }
 
   @Post(':id/cancel')
+  @Needs('operator', 'operation')
   @HttpCode(202)
   @Repeatable()
   @Changes('operation.cancel', ['DESKTOP_BUSY', 'USER_PRESENT', 'OPERATION_ENDED'])

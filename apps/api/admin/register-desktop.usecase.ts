@@ -14,6 +14,7 @@ export interface RegisterDesktop {
   readonly poolId: string;
   readonly launchSpec: unknown;
   readonly actor: string;
+  readonly reason?: string | undefined;
 }
 
 export type RegistrationAnswer =

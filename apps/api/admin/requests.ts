@@ -1,12 +1,15 @@
 import { DormouseError } from '@dormouse/errors';
+import { apiScopes, type ApiScope } from '@dormouse/ledger';
 import { identifierPattern, isIdentifier } from '@dormouse/session';
 import { Injectable, type PipeTransform } from '@nestjs/common';
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
 import {
   ArrayMaxSize,
+  ArrayNotEmpty,
   IsArray,
   IsBoolean,
+  IsIn,
   IsInt,
   IsISO8601,
   IsObject,
@@ -20,7 +23,18 @@ import {
 export const defaultPool = 'default';
 const longestReason = 500;
 
-export class PutDesktopRequest {
+const noControlCharacters = /^[^\p{Cc}]*$/u;
+
+/** Who says why says it for the audit log; what needs no reason may have one. */
+export class OptionalReasonRequest {
+  @ApiPropertyOptional({ example: 'a new colleague', description: 'Goes into the audit log' })
+  @IsOptional()
+  @Length(1, longestReason)
+  @Matches(noControlCharacters, { message: 'reason must not hold control characters' })
+  reason?: string;
+}
+
+export class PutDesktopRequest extends OptionalReasonRequest {
   @ApiPropertyOptional({ default: defaultPool })
   @IsOptional()
   @Matches(identifierPattern)
@@ -49,7 +63,7 @@ export class PutDesktopRequest {
 export class ReasonRequest {
   @ApiProperty({ example: 'maintenance of the host', description: 'Goes into the audit log' })
   @Length(1, longestReason)
-  @Matches(/^[^\p{Cc}]*$/u, { message: 'reason must not hold control characters' })
+  @Matches(noControlCharacters, { message: 'reason must not hold control characters' })
   reason!: string;
 }
 
@@ -114,7 +128,7 @@ export class RotateKeysRequest extends ReasonRequest {
   rewrapOnly?: boolean;
 }
 
-export class PutPoolRequest {
+export class PutPoolRequest extends OptionalReasonRequest {
   @ApiProperty({
     type: 'object',
     additionalProperties: true,
@@ -162,6 +176,48 @@ export class KeyPageQuery extends PageLimit {
   @IsOptional()
   @Matches(/^(content|desktop\/[a-z0-9][a-z0-9-]{0,62})$/)
   cursor?: string;
+}
+
+export class CreateApiKeyRequest extends ReasonRequest {
+  @ApiProperty({ enum: apiScopes, description: 'Each allows what the ones before it allow, and more' })
+  @IsIn(apiScopes)
+  scope!: ApiScope;
+
+  @ApiPropertyOptional({ type: [String], description: 'Limits the key to these pools; left out, it is for everything' })
+  @IsOptional()
+  @IsArray()
+  @ArrayNotEmpty()
+  @Matches(identifierPattern, { each: true })
+  pools?: string[];
+
+  @ApiPropertyOptional({ default: 90, minimum: 1, maximum: 366 })
+  @IsOptional()
+  @IsInt()
+  @Min(1)
+  @Max(366)
+  expiresInDays: number = 90;
+}
+
+export class AuditPageQuery extends PageLimit {
+  @ApiPropertyOptional({ description: '`nextCursor` of the page before' })
+  @IsOptional()
+  @Matches(/^\d{1,18}$/)
+  cursor?: string;
+
+  @ApiPropertyOptional({ example: 'key:admin', description: 'Only what this one did' })
+  @IsOptional()
+  @Length(1, 300)
+  actor?: string;
+
+  @ApiPropertyOptional({ example: 'desktop.save' })
+  @IsOptional()
+  @Length(1, 100)
+  action?: string;
+
+  @ApiPropertyOptional({ example: 'ada', description: 'Only what was done to this one' })
+  @IsOptional()
+  @Length(1, 300)
+  target?: string;
 }
 
 /** Ids in addresses become file names and queue names: nothing else gets through. */

@@ -1,4 +1,5 @@
 import { errorCodes } from '@dormouse/errors';
+import { apiScopes } from '@dormouse/ledger';
 import { absenceCauses, keepReasons, machineStateNames, operationKindNames } from '@dormouse/session';
 import { ApiProperty } from '@nestjs/swagger';
 import { anyObject, optionalTime, time } from './shapes';
@@ -145,6 +146,11 @@ export class HostBody {
   @ApiProperty(time) startedAt!: string;
   @ApiProperty(time) seenAt!: string;
   @ApiProperty({ description: 'Heard from lately enough to be given work' }) alive!: boolean;
+  @ApiProperty({ enum: ['open', 'cordoned', 'draining', 'fenced'], description: 'Only an open one is given machines' })
+  intent!: string;
+  @ApiProperty({ type: String, nullable: true }) intentReason!: string | null;
+  @ApiProperty({ description: 'Desktops that have a machine there, or may have' }) machines!: number;
+  @ApiProperty({ description: 'What these may use of its memory' }) usedMiB!: number;
 }
 
 export class HostListBody {
@@ -182,4 +188,44 @@ export class KeyRotationBody {
   remaining!: number;
   @ApiProperty({ type: [RejectedKeyBody], description: 'Keys that cannot be unwrapped; they stay as they are' })
   rejected!: RejectedKeyBody[];
+}
+
+export class ApiKeyBody {
+  @ApiProperty({ example: 'service-desk' }) name!: string;
+  @ApiProperty({ enum: apiScopes }) scope!: string;
+  @ApiProperty({ type: [String], nullable: true, description: 'What it is limited to; null for everything' })
+  pools!: string[] | null;
+  @ApiProperty({ enum: ['valid', 'expired', 'revoked'] }) state!: string;
+  @ApiProperty(time) createdAt!: string;
+  @ApiProperty() createdBy!: string;
+  @ApiProperty(time) expiresAt!: string;
+  @ApiProperty({ ...optionalTime, description: 'To the minute' }) lastUsedAt!: string | null;
+  @ApiProperty(optionalTime) revokedAt!: string | null;
+  @ApiProperty({ type: String, nullable: true }) revokedBy!: string | null;
+}
+
+export class NewApiKeyBody extends ApiKeyBody {
+  @ApiProperty({ description: 'The key itself: it is shown this once' }) key!: string;
+}
+
+export class ApiKeyListBody {
+  @ApiProperty({ type: [ApiKeyBody] }) items!: ApiKeyBody[];
+}
+
+class AuditBody {
+  @ApiProperty() id!: string;
+  @ApiProperty(time) at!: string;
+  @ApiProperty({ example: 'key:service-desk' }) actor!: string;
+  @ApiProperty({ example: 'desktop.save' }) action!: string;
+  @ApiProperty({ example: 'ada' }) target!: string;
+  @ApiProperty({ type: String, nullable: true }) reason!: string | null;
+  @ApiProperty({ description: 'What came of it: applied, joined, ignored, accepted, or the code of the refusal' })
+  outcome!: string;
+  @ApiProperty(anyObject) details!: object;
+}
+
+export class AuditPageBody {
+  @ApiProperty({ type: [AuditBody] }) items!: AuditBody[];
+  @ApiProperty({ type: String, nullable: true, description: 'Pass as `cursor` for the next page' })
+  nextCursor!: string | null;
 }

@@ -1,6 +1,9 @@
 /** The API's own description: the shapes of its answers, and the document at /openapi.json and /docs. */
 export {
   AcknowledgementBody,
+  ApiKeyBody,
+  ApiKeyListBody,
+  AuditPageBody,
   CheckpointBody,
   CheckpointPageBody,
   DesktopBody,
@@ -9,6 +12,7 @@ export {
   HostListBody,
   KeyPageBody,
   KeyRotationBody,
+  NewApiKeyBody,
   OperationBody,
   OperationListBody,
   ProblemBody,

@@ -19,6 +19,7 @@ export class ProblemFilter implements ExceptionFilter {
     const facts = { requestId: request.id, method: request.method, path: pathOf(request), err: error.cause ?? error };
     if (error.status >= 500) this.logger.error(facts, 'a request failed');
     if (error.code === 'UNAUTHENTICATED') void reply.header('www-authenticate', 'Bearer');
+    if (error.code === 'RATE_LIMITED') void reply.header('retry-after', String(error.details['retryAfterS']));
     void reply
       .status(error.status)
       .header('content-type', problemContentType)

@@ -4,6 +4,7 @@ import type { Delivery, DesktopView, Receipt, SessionLedger } from '@dormouse/le
 import type { Metrics } from '@dormouse/observability';
 import { machineStates, parseBrokerEvent, type BrokerEvent, type MachineState } from '@dormouse/session';
 import { Inject, Injectable } from '@nestjs/common';
+import { RateGate } from '../access';
 import { parseJson } from '../body-parser';
 import { tokens } from '../dependencies';
 import type { BrokerAdapter } from './adapters';
@@ -33,12 +34,13 @@ export class ReceiveWebhook {
     @Inject(tokens.ledger) private readonly ledger: SessionLedger,
     @Inject(tokens.keys) private readonly keys: Keys,
     @Inject(tokens.metrics) private readonly metrics: Metrics,
+    @Inject(RateGate) private readonly gate: RateGate,
   ) {}
 
   /**
    * A message that amounts to several events is answered as the last of them. Killed in between, it comes again, and those
    * that were stored are duplicates.
-   * @throws SIGNATURE_INVALID, SIGNATURE_STALE, EVENT_MALFORMED, DESKTOP_UNKNOWN
+   * @throws SIGNATURE_INVALID, SIGNATURE_STALE, EVENT_MALFORMED, RATE_LIMITED, DESKTOP_UNKNOWN
    */
   async execute(
     delivery: SignedDelivery,
@@ -54,6 +56,7 @@ export class ReceiveWebhook {
       for (const { source } of events) {
         requireSecretOf(source, verified, this.keys);
         onVerified(`broker:${source}`);
+        await this.gate.pass('broker', source);
       }
       let answer: Acknowledgement = { accepted: true, duplicate: false, outcome: 'ignored', desktop: null };
       for (const [index, event] of events.entries()) {

@@ -34,6 +34,7 @@ export class WebhooksController {
   @ApiResponse({ status: 400, description: 'EVENT_MALFORMED', type: ProblemBody })
   @ApiResponse({ status: 401, description: 'SIGNATURE_INVALID, SIGNATURE_STALE', type: ProblemBody })
   @ApiResponse({ status: 404, description: 'DESKTOP_UNKNOWN', type: ProblemBody })
+  @ApiResponse({ status: 429, description: 'RATE_LIMITED: send it again after Retry-After seconds', type: ProblemBody })
   receive(@Req() request: FastifyRequest): Promise<Acknowledgement> {
     return this.receiveIn(cloudEvents, request);
   }

@@ -14,6 +14,8 @@ export interface GarbageRoundsOptions {
   readonly layers: LayerCollector;
   /** Who collects the storage, of all workers. */
   readonly duty: OnlyOne;
+  /** Who collects and merges the layers of this host, of its workers. */
+  readonly hostDuty: OnlyOne;
   readonly graceMs: number;
   /** Ends what the collectors are at. */
   readonly stopping: AbortController;
@@ -45,11 +47,13 @@ export class GarbageRounds {
     this.options.stopping.abort();
     await this.sweep.stop();
     await this.options.duty.leave();
+    await this.options.hostDuty.leave();
   }
 
   private async round(): Promise<void> {
     try {
-      await this.collectLayers();
+      if (await this.options.hostDuty.isOurs()) await this.collectLayers();
+      else this.changed.clear(); // the full round of the worker that has the duty finds them
       if (await this.options.duty.isOurs()) await this.collectObjects();
     } catch (error) {
       if (!isDormouseError(error, 'CANCELLED')) throw error;

@@ -1,9 +1,7 @@
 import { isDormouseError } from '@dormouse/errors';
-import type { DesktopView } from '@dormouse/ledger';
 import type { WorkerContext } from '../worker-context';
 
 const everyMs = 5_000;
-const pageSize = 200;
 
 /** States in which the ledger believes that a machine is running on its host. */
 const believedRunning = new Set(['running', 'grace', 'save-failed']);
@@ -12,7 +10,8 @@ const believedAbsent = new Set(['off', 'saved', 'restore-blocked']);
 
 /**
  * Compares what the ledger believes of this host's machines with what is really there, at start and every few seconds,
- * and reports the difference. Desktops with an open operation are its worker's business.
+ * and reports the difference. Desktops with an open operation are its worker's business. Looks at those that have a machine, or are
+ * believed to: however many sleep, they cost nothing.
  */
 export class MachineCensus {
   private timer: NodeJS.Timeout | null = null;
@@ -35,40 +34,32 @@ export class MachineCensus {
   }
 
   private async count(): Promise<void> {
-    const { hypervisor, ledger, hostId, logger } = this.context;
-    for await (const desktop of this.desktopsOfHost()) {
-      if (desktop.operation !== null) continue;
-      // Looked at after the row was read: an older sight would make a machine that has just booted look lost.
-      const alive = await hypervisor.isAlive(desktop.id);
-      const surprising = alive ? believedAbsent.has(desktop.state) : believedRunning.has(desktop.state);
-      if (!surprising) continue;
-      const observed = alive ? 'running' : 'absent';
-      logger.warn(
-        { desktopId: desktop.id, hostId, state: desktop.state, observed },
-        'a machine is not what it should be',
-      );
-      await ledger.reportMachine(desktop.id, observed);
-    }
+    const { hypervisor, ledger, hostId } = this.context;
+    const suspects = new Set([...(await ledger.desktopsWithMachine(hostId)), ...(await hypervisor.machines())]);
+    for (const desktopId of suspects) await this.compare(desktopId);
   }
 
-  private async *desktopsOfHost(): AsyncIterable<DesktopView> {
-    const { ledger, hostId } = this.context;
-    let cursor: string | null = null;
-    do {
-      const page: Awaited<ReturnType<typeof ledger.listDesktops>> = await ledger.listDesktops({
-        cursor,
-        limit: pageSize,
-      });
-      for (const { id, hostId: where } of page.items) {
-        if (where !== hostId) continue;
-        // Read once more: an operation may have opened since the page was read.
-        const desktop = await ledger.viewDesktop(id).catch((error: unknown) => {
-          if (isDormouseError(error, 'DESKTOP_UNKNOWN')) return null; // deleted meanwhile
-          throw error;
-        });
-        if (desktop !== null) yield desktop;
-      }
-      cursor = page.nextCursor;
-    } while (cursor !== null);
+  private async compare(desktopId: string): Promise<void> {
+    const { hypervisor, ledger, hostId, logger } = this.context;
+    const desktop = await ledger.viewDesktop(desktopId).catch((error: unknown) => {
+      if (isDormouseError(error, 'DESKTOP_UNKNOWN')) return null; // deleted meanwhile
+      throw error;
+    });
+    if (desktop === null || desktop.operation !== null) return;
+    if (desktop.hostId !== hostId) {
+      // Which of the two is the user's only a person can tell: nothing is ended here.
+      logger.error(
+        { desktopId, hostId, elsewhere: desktop.hostId },
+        'a machine runs here whose desktop is on another host',
+      );
+      return;
+    }
+    // Looked at after the row was read: an older sight would make a machine that has just booted look lost.
+    const alive = await hypervisor.isAlive(desktopId);
+    const surprising = alive ? believedAbsent.has(desktop.state) : believedRunning.has(desktop.state);
+    if (!surprising) return;
+    const observed = alive ? 'running' : 'absent';
+    logger.warn({ desktopId, hostId, state: desktop.state, observed }, 'a machine is not what it should be');
+    await ledger.reportMachine(desktopId, observed);
   }
 }

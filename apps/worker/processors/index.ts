@@ -13,9 +13,13 @@ export function hostHandlers(context: WorkerContext): JobHandlers<'host'> {
   return new JobHandlers('host')
     .register('register', (job, about) => runOperation(context, job, about, (run) => register(context, run)))
     .register('boot', (job, about) => runOperation(context, job, about, (run) => boot(context, run)))
-    .register('save', (job, about) => runOperation(context, job, about, (run) => save(context, run)))
     .register('restore', (job, about) => runOperation(context, job, about, (run) => restore(context, run)))
-    .register('stop', (job, about) => runOperation(context, job, about, (run) => stop(context, run)))
+    .register('stop', (job, about) => runOperation(context, job, about, (run) => stop(context, run)));
+}
+
+export function backgroundHandlers(context: WorkerContext): JobHandlers<'background'> {
+  return new JobHandlers('background')
+    .register('save', (job, about) => runOperation(context, job, about, (run) => save(context, run)))
     .register('forget', (job) => forget(context, job.desktopId));
 }
 

@@ -19,6 +19,10 @@ export class DesktopEntity {
   @Column('jsonb', { name: 'launch_spec' })
   launchSpec!: JsonObject;
 
+  /** Of the launch spec, made by the database. */
+  @Column({ type: 'integer', name: 'memory_mib', nullable: true, insert: false, update: false })
+  memoryMiB!: number | null;
+
   @Column('jsonb', { nullable: true })
   fingerprint!: JsonObject | null;
 

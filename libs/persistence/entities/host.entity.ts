@@ -14,4 +14,11 @@ export class HostEntity {
 
   @Column('timestamptz', { name: 'seen_at' })
   seenAt!: Date;
+
+  /** What operators want of it: only an `open` one is given machines. */
+  @Column('text')
+  intent!: 'open' | 'cordoned' | 'draining' | 'fenced';
+
+  @Column('text', { name: 'intent_reason', nullable: true })
+  intentReason!: string | null;
 }

@@ -19,6 +19,10 @@ export class OutboxEntity {
   @Column('text', { name: 'job_id' })
   jobId!: string;
 
+  /** BullMQ's: lower is sooner, 0 before all. */
+  @Column('smallint')
+  priority!: number;
+
   @Column('jsonb')
   payload!: JsonObject;
 

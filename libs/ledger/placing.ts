@@ -1,0 +1,143 @@
+import { DesktopEntity, OperationEntity } from '@dormouse/persistence';
+import { place, type HostStanding, type OperationKind, type Placement, type PlacementWish } from '@dormouse/session';
+import type { EntityManager } from 'typeorm';
+import { hostSilenceMs } from './as-view';
+import { lockDesktop, type LoadedDesktop } from './loaded-desktop';
+import { operationJob } from './outbox';
+import { findCheckpointInUse } from './retention';
+import { updateRow } from './rows';
+import type { LedgerTransaction, Transactions } from './transactions';
+
+/** Desktops that have a machine, or may have; an index knows them by just these words. */
+export const withMachine = `machine_state NOT IN ('registering', 'off', 'saved', 'restore-blocked')`;
+
+/** Operations that start a machine, and so may start it on another host than the last one. */
+const startsMachine: readonly OperationKind[] = ['boot', 'restore'];
+
+/** How many waiting operations are looked at in one turn: the longest waiting first. */
+const mostAtOnce = 100;
+
+interface HostRow {
+  id: string;
+  intent: string;
+  seen_at: Date;
+  capabilities: Readonly<Record<string, unknown>>;
+  used_mib: number;
+}
+
+/** @param besides the memory of this desktop is not counted, wherever it is */
+export async function standingsOfHosts(
+  { manager, now }: LedgerTransaction,
+  besides: string | null,
+): Promise<HostStanding[]> {
+  const rows: HostRow[] = await manager.query(
+    `SELECT id, intent, seen_at, capabilities, coalesce(used.mib, 0)::int AS used_mib FROM hosts
+     LEFT JOIN (SELECT host_id, sum(memory_mib) AS mib FROM desktops
+       WHERE ${withMachine} AND id IS DISTINCT FROM $1 GROUP BY host_id) AS used ON used.host_id = hosts.id
+     ORDER BY id`,
+    [besides],
+  );
+  return rows.map(({ id, intent, seen_at, capabilities, used_mib }) => ({
+    id,
+    alive: now.getTime() - seen_at.getTime() < hostSilenceMs,
+    open: intent === 'open',
+    memoryMiB: numberOrNull(capabilities['memoryMiB']),
+    usedMiB: used_mib,
+    qemuVersion: textOrNull(capabilities['qemuVersion']),
+    accelerator: textOrNull(capabilities['accelerator']),
+    storage: textOrNull(capabilities['storage']),
+    disks: textOrNull(capabilities['disks']),
+  }));
+}
+
+/**
+ * Gives an operation that starts a machine its host, and the desktop with it. While none fits, the operation waits without a
+ * host and without a job, and its progress says for what; `placeWaiting` tries again.
+ * @param loaded with the operation that was just opened, or still waits
+ */
+export async function placeOperation(transaction: LedgerTransaction, loaded: LoadedDesktop): Promise<void> {
+  const { manager } = transaction;
+  const { row, operation } = loaded;
+  if (operation === null || !startsMachine.includes(operation.kind)) return;
+  // Those who place at the same moment would all see the same room.
+  await manager.query('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', ['placing']);
+  const placed = place(await standingsOfHosts(transaction, row.id), await wishOf(manager, loaded));
+  if (placed.hostId !== null) await updateRow(manager, DesktopEntity, row, { hostId: placed.hostId });
+  await updateRow(manager, OperationEntity, operation, {
+    hostId: placed.hostId,
+    progress:
+      placed.hostId === null ? { ...operation.progress, waitingFor: whyNowhere(placed) } : withoutWaiting(operation),
+  });
+}
+
+/**
+ * Looks for hosts for the operations that wait for one, and for those that nobody has taken on a host that has fallen silent: nothing
+ * of them is there. @returns for how many one was found
+ */
+export async function placeWaiting(transactions: Transactions): Promise<number> {
+  const waiting = await transactions.run(async ({ manager, now }) => {
+    const rows: { desktop_id: string }[] = await manager.query(
+      `SELECT desktop_id FROM operations LEFT JOIN hosts ON hosts.id = operations.host_id
+       WHERE status = 'pending' AND attempt = 0 AND kind = ANY ($1)
+         AND (operations.host_id IS NULL OR hosts.seen_at < $2)
+       ORDER BY created_at LIMIT $3`,
+      [startsMachine, new Date(now.getTime() - hostSilenceMs), mostAtOnce],
+    );
+    return rows.map(({ desktop_id }) => desktop_id);
+  });
+  let placed = 0;
+  for (const desktopId of waiting) {
+    placed += await transactions.run(async (transaction) => {
+      const loaded = await lockDesktop(transaction.manager, desktopId);
+      const operation = loaded?.operation;
+      if (!loaded || !operation || operation.status !== 'pending' || operation.attempt > 0) return 0;
+      const before = operation.hostId;
+      await placeOperation(transaction, loaded);
+      if (operation.hostId === null || operation.hostId === before) return 0;
+      await operationJob(transaction, operation, 'add');
+      return 1;
+    });
+  }
+  return placed;
+}
+
+/** Whether a desktop that has a machine here could be woken on another host. */
+export async function couldMove(transaction: LedgerTransaction, loaded: LoadedDesktop): Promise<boolean> {
+  const others = (await standingsOfHosts(transaction, null)).map((host) =>
+    host.id === loaded.row.hostId ? { ...host, open: false } : host,
+  );
+  const wish = await wishOf(transaction.manager, loaded);
+  return place(others, { ...wish, hasCheckpoint: true, fingerprint: loaded.row.fingerprint }).hostId !== null;
+}
+
+async function wishOf(manager: EntityManager, loaded: LoadedDesktop): Promise<PlacementWish> {
+  const { row, operation } = loaded;
+  const checkpoint = operation?.kind === 'restore' ? await findCheckpointInUse(manager, loaded) : null;
+  const hasLayers = row.diskGeneration !== null || (checkpoint?.diskGeneration ?? null) !== null;
+  return {
+    memoryMiB: numberOrNull(row.launchSpec['memoryMiB']) ?? 0,
+    lastHostId: row.hostId,
+    staysIfItCan: hasLayers || checkpoint !== null,
+    hasLayers,
+    hasCheckpoint: checkpoint !== null,
+    fingerprint: (checkpoint?.facts['fingerprint'] ?? null) as PlacementWish['fingerprint'],
+  };
+}
+
+function whyNowhere(placed: Extract<Placement, { hostId: null }>): string {
+  const each = Object.entries(placed.reasons).map(([id, why]) => `${id} ${why}`);
+  return each.length === 0 ? 'a host: none has ever announced itself' : `a host: ${each.join('; ')}`;
+}
+
+function withoutWaiting({ progress }: OperationEntity): OperationEntity['progress'] {
+  const { waitingFor: _, ...rest } = progress;
+  return rest;
+}
+
+function numberOrNull(value: unknown): number | null {
+  return typeof value === 'number' ? value : null;
+}
+
+function textOrNull(value: unknown): string | null {
+  return typeof value === 'string' ? value : null;
+}

@@ -1,0 +1,52 @@
+import { DormouseError } from '@dormouse/errors';
+import type { OperationEntity } from '@dormouse/persistence';
+import { slotOf, type SlotKind } from '@dormouse/session';
+import type { LedgerTransaction } from './transactions';
+
+/** How many of each kind may be under way at once, as a host announces it; what it does not say is not limited. */
+interface Announced {
+  readonly storage: string | null;
+  readonly slots: Partial<Record<SlotKind, number>> | null;
+  readonly storage_slots: Partial<Record<SlotKind, number>> | null;
+}
+
+/**
+ * A slot is taken by being active: what a worker has claimed, and whose lease it has not let run out, holds one. So none is ever lost
+ * with a worker, and none has to be given back. To be called when the claim is written, right before the commit: those
+ * who claim at the same host, and then at the same storage, count one after the other.
+ * @throws HOST_BUSY when the host, or the storage, has as much under way as it may
+ */
+export async function assertSlot({ manager, now }: LedgerTransaction, operation: OperationEntity): Promise<void> {
+  const slot = slotOf(operation);
+  if (slot === null || operation.hostId === null) return;
+  const [host]: Announced[] = await manager.query(
+    `SELECT capabilities ->> 'storage' AS storage, capabilities -> 'slots' AS slots,
+       capabilities -> 'storageSlots' AS storage_slots FROM hosts WHERE id = $1`,
+    [operation.hostId],
+  );
+  const storage = host?.storage ?? null;
+  const most = { host: host?.slots?.[slot] ?? Infinity, storage: host?.storage_slots?.[slot] ?? Infinity };
+  if (most.host === Infinity && (storage === null || most.storage === Infinity)) return;
+  await takeTurns(manager, `slots of the host ${operation.hostId}`);
+  if (storage !== null) await takeTurns(manager, `slots of the storage ${storage}`);
+  const rows: { kind: OperationEntity['kind']; phase: OperationEntity['phase']; here: boolean }[] = await manager.query(
+    `SELECT kind, phase, operations.host_id = $1 AS here FROM operations JOIN hosts ON hosts.id = operations.host_id
+     WHERE status = 'active' AND lease_expires_at > $2 AND operations.id <> $3
+       AND (operations.host_id = $1 OR hosts.capabilities ->> 'storage' = $4)`,
+    [operation.hostId, now, operation.id, storage],
+  );
+  const taken = rows.filter((other) => slotOf(other) === slot);
+  const here = taken.filter((other) => other.here).length;
+  if (here >= most.host) throw busy(`the host ${operation.hostId} has ${here} of ${most.host} ${slot}s under way`);
+  if (storage !== null && taken.length >= most.storage) {
+    throw busy(`the storage has ${taken.length} of ${most.storage} ${slot}s under way`);
+  }
+}
+
+function takeTurns(manager: LedgerTransaction['manager'], what: string): Promise<unknown> {
+  return manager.query('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [what]);
+}
+
+function busy(message: string): DormouseError {
+  return new DormouseError('HOST_BUSY', message);
+}

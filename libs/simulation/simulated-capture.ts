@@ -1,0 +1,44 @@
+import type { Capture, CaptureFacts } from '@dormouse/hypervisor';
+
+export interface CaptureSteps {
+  readonly ramBytes: number;
+  readonly streamBytes: number;
+  readonly switchOver: () => Promise<void>;
+  readonly commit: () => Promise<void>;
+  readonly thaw: () => Promise<void>;
+}
+
+/** A save whose guest stands still. */
+export class SimulatedCapture implements Capture {
+  readonly frozenAtMs = Date.now();
+
+  constructor(private readonly steps: CaptureSteps) {}
+
+  switchOver(): Promise<void> {
+    return this.steps.switchOver();
+  }
+
+  async commit(): Promise<CaptureFacts> {
+    await this.steps.commit();
+    const { ramBytes, streamBytes } = this.steps;
+    const storedBytes = Math.round(streamBytes / 4);
+    return {
+      ramBytes,
+      storedBytes,
+      streamBytes,
+      rawBytes: streamBytes,
+      mapBytes: 0,
+      wakePackBytes: 0,
+      pages: {},
+      pagerPeakRssBytes: 0,
+    };
+  }
+
+  abandon(): Promise<void> {
+    return this.steps.thaw();
+  }
+
+  close(): void {
+    // There is no pager to let go of.
+  }
+}

@@ -1,0 +1,35 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Wake, WakeProgress } from '@dormouse/hypervisor';
+
+export interface WakeSteps {
+  readonly totalPages: number;
+  /** Epoch ms. */
+  readonly wholeAtMs: number;
+  readonly ready: () => Promise<void>;
+  readonly whole: () => Promise<void>;
+}
+
+/** A machine that runs and whose memory comes by itself, whether anybody watches or not. */
+export class SimulatedWake implements Wake {
+  private readonly runsSinceMs = Date.now();
+
+  constructor(private readonly steps: WakeSteps) {}
+
+  async awaitReady(_patienceMs: number): Promise<number | null> {
+    await this.steps.ready();
+    return null;
+  }
+
+  async hydrated(onProgress: (progress: WakeProgress) => void): Promise<WakeProgress> {
+    onProgress(this.progress(0, null));
+    await sleep(Math.max(0, this.steps.wholeAtMs - Date.now()));
+    await this.steps.whole();
+    return this.progress(this.steps.totalPages, Date.now() - this.runsSinceMs);
+  }
+
+  private progress(sentPages: number, hydratedMs: number | null): WakeProgress {
+    const { totalPages } = this.steps;
+    const nothing = { pageRequests: 0, waitingForStorage: null, pagerPeakRssBytes: 0, pagersReplaced: 0 };
+    return { totalPages, sentPages, hydratedMs, ...nothing };
+  }
+}

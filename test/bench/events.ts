@@ -1,0 +1,94 @@
+import { randomUUID } from 'node:crypto';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { Webhook } from 'standardwebhooks';
+import { SimulatedCloud } from '../simulation/cloud';
+import { figure, type Figure } from './figure';
+import { hammer, type Shot } from './hammer';
+
+const desktops = 500;
+const shotsOfARun = 3_000;
+
+/**
+ * Webhooks that are verified, decided and stored, beside a bare handler that does one INSERT, on the same Postgres, which syncs
+ * each commit to the disk. Users leave running desktops and return, so each webhook begins or ends a grace.
+ */
+export async function measureEvents({ runs, say }: { runs: number; say: (line: string) => void }): Promise<Figure[]> {
+  const cloud = await SimulatedCloud.start({
+    desktops,
+    hosts: 1,
+    workers: 0,
+    apis: 1,
+    desktopMiB: 64,
+    speed: 1,
+    failureRate: 0,
+    durable: true,
+    graceMs: 3_600_000,
+  });
+  const bare = spawn(process.execPath, [join(process.cwd(), 'dist/test/bench/bare-insert.js')], {
+    env: { PATH: process.env['PATH'], DATABASE_URL: cloud.postgres.url },
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  });
+  try {
+    await cloud.dataSource.query(`UPDATE desktops SET machine_state = 'running'`);
+    const [message] = (await once(bare, 'message')) as [{ url: string }];
+    const api = cloud.apis[0]!.url;
+    const found = { bare: [] as number[], webhooks: [] as number[], p99: [] as number[] };
+    await hammer(message.url, shots(cloud, 500), Infinity);
+    await hammer(api, shots(cloud, 1_000), Infinity);
+    for (let run = 1; run <= runs; run += 1) {
+      const bareRate = allAccepted(await hammer(message.url, shots(cloud, shotsOfARun))).perSecond;
+      const rate = allAccepted(await hammer(api, shots(cloud, shotsOfARun))).perSecond;
+      const { p99Ms } = allAccepted(await hammer(api, shots(cloud, shotsOfARun), rate / 2));
+      say(
+        `run ${run}: bare ${Math.round(bareRate)}/s, webhooks ${Math.round(rate)}/s, p99 at half of that ${p99Ms.toFixed(1)} ms`,
+      );
+      found.bare.push(bareRate);
+      found.webhooks.push(rate);
+      found.p99.push(p99Ms);
+    }
+    return [
+      figure('bareInsertPerSecond', '/s', found.bare, 0),
+      figure('webhooksPerSecond', '/s', found.webhooks, 0),
+      figure('p99MsAtHalf', 'ms', found.p99, 1),
+    ];
+  } finally {
+    bare.disconnect();
+    await cloud.stop();
+  }
+}
+
+function allAccepted<T extends { answers: Readonly<Record<number, number>> }>(hammered: T): T {
+  const others = Object.keys(hammered.answers).filter((status) => status !== '202');
+  if (others.length > 0) throw new Error(`not all were accepted: ${JSON.stringify(hammered.answers)}`);
+  return hammered;
+}
+
+/** Each desktop's user comes, and goes, and comes. */
+function shots(cloud: SimulatedCloud, count: number): Shot[] {
+  const signer = new Webhook(cloud.keys.webhookSecrets[0]);
+  const ids = cloud.desktopIds;
+  return Array.from({ length: count }, (_, n) => {
+    const id = `msg_${randomUUID()}`;
+    const at = new Date();
+    const left = Math.floor(n / ids.length) % 2 === 1;
+    const body = JSON.stringify({
+      specversion: '1.0',
+      id,
+      source: 'bench',
+      type: left ? 'vdc.session.disconnected' : 'vdc.session.connected',
+      data: { desktopId: ids[n % ids.length], connectionId: 'c1', ...(left && { reason: 'user' }) },
+    });
+    return {
+      body,
+      headers: {
+        'content-type': 'application/cloudevents+json',
+        'content-length': String(Buffer.byteLength(body)),
+        'webhook-id': id,
+        'webhook-timestamp': String(Math.floor(at.getTime() / 1000)),
+        'webhook-signature': signer.sign(id, at, body),
+      },
+    };
+  });
+}

@@ -1,0 +1,182 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  QemuHypervisor,
+  type Capture,
+  type CheckpointTarget,
+  type Hypervisor,
+  type Machine,
+} from '@dormouse/hypervisor';
+import { parseLaunchSpec } from '@dormouse/qemu';
+import { SimulatedHypervisor } from '@dormouse/simulation';
+import { defaultGuestCache, ensureGuestImage } from '../guest';
+import { guestLaunchSpec } from '../scenario/desk';
+
+jest.setTimeout(180_000);
+
+let directory: string;
+let launchSpec: Machine['launchSpec'];
+const opened: Hypervisor[] = [];
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'dormouse-hypervisor-'));
+  launchSpec = parseLaunchSpec(guestLaunchSpec(await ensureGuestImage(defaultGuestCache()), 128));
+});
+afterAll(async () => {
+  for (const one of opened) {
+    for (const desktopId of await one.machines()) await one.release(desktopId);
+    one.close();
+  }
+  await rm(directory, { recursive: true, force: true });
+});
+
+/** How each is opened; opened again, it is what the successor of a worker that died has. */
+const drivers: Readonly<Record<string, () => Hypervisor>> = {
+  'QEMU and pagers': () =>
+    new QemuHypervisor({
+      qemu: 'qemu-system-x86_64',
+      qemuImg: 'qemu-img',
+      accelerator: 'auto',
+      runRoot: join(directory, 'run'),
+      diskRoot: join(directory, 'disks'),
+      storageUrl: `file://${directory}/storage`,
+      pagerProgram: join(__dirname, '../../dist/apps/pager/main.js'),
+    }),
+  'a simulation': () =>
+    new SimulatedHypervisor({
+      root: join(directory, 'world'),
+      hostId: 'host-1',
+      memoryMiB: 4_096,
+      speed: 20,
+      fails: () => false,
+    }),
+};
+
+describe.each(Object.entries(drivers))('%s', (_, open) => {
+  const keys = { keyId: randomUUID(), dataKey: randomBytes(32), contentKey: randomBytes(32) };
+  const desktopId = 'ada';
+  const first = randomUUID();
+  const machine = (diskGeneration: string): Machine => ({ desktopId, launchSpec, diskGeneration });
+  const target = (checkpointId: string): CheckpointTarget => ({ operationId: randomUUID(), checkpointId, keys });
+  const never = new AbortController().signal;
+  let driver: Hypervisor;
+  let checkpointId: string;
+
+  function openAgain(): Hypervisor {
+    const one = open();
+    opened.push(one);
+    return one;
+  }
+
+  function capture(id: string, signal = never): Promise<Capture> {
+    const options = { previousCheckpointId: null, keptGenerations: [], signal, onProgress: () => undefined };
+    return driver.capture(machine(first), target(id), options);
+  }
+
+  beforeAll(async () => {
+    driver = openAgain();
+    await driver.probe();
+  });
+
+  test('examines a launch spec, answers what it would build, and leaves no machine behind', async () => {
+    const fingerprint = await driver.examine({ desktopId, launchSpec });
+    expect(fingerprint).toEqual(await driver.fingerprint(launchSpec));
+    expect(fingerprint).toMatchObject({ memoryMiB: 128, qemuVersion: (await driver.probe()).qemuVersion });
+    expect(await driver.machines()).toEqual([]);
+  });
+
+  test('has no machine where none was started: nothing to end, and none to thaw', async () => {
+    expect([await driver.condition(desktopId), await driver.isAlive(desktopId)]).toEqual(['absent', false]);
+    await driver.release(desktopId);
+    await expect(driver.thaw(desktopId)).rejects.toMatchObject({ code: 'MACHINE_GONE' });
+    expect(await driver.condition(desktopId)).toBe('absent');
+  });
+
+  test('boots a machine that runs and whose guest answers, and that a successor finds', async () => {
+    await driver.boot(machine(first), null);
+    await driver.awaitGuest(machine(first), 120_000, never);
+    for (const one of [driver, openAgain()]) {
+      expect([await one.condition(desktopId), await one.isAlive(desktopId)]).toEqual(['running', true]);
+      expect(await one.machines()).toEqual([desktopId]);
+    }
+  });
+
+  test('a capture that is called off leaves the guest running', async () => {
+    const controller = new AbortController();
+    const calledOff = capture(randomUUID(), controller.signal);
+    controller.abort();
+    await expect(calledOff).rejects.toMatchObject({ code: 'CANCELLED' });
+    expect(await driver.condition(desktopId)).toBe('running');
+  });
+
+  test('a capture freezes the guest; abandoned, it runs again and nothing is stored', async () => {
+    const abandoned = randomUUID();
+    const taken = await capture(abandoned);
+    expect(Math.abs(Date.now() - taken.frozenAtMs)).toBeLessThan(5_000);
+    await taken.switchOver();
+    await taken.abandon();
+    expect(await driver.condition(desktopId)).toBe('running');
+    await driver.release(desktopId);
+    await expect(driver.wake(machine(randomUUID()), target(abandoned), first)).rejects.toMatchObject({
+      code: 'CHECKPOINT_UNKNOWN',
+    });
+    expect(await driver.condition(desktopId)).toBe('absent');
+    await driver.boot(machine(first), null);
+    await driver.awaitGuest(machine(first), 120_000, never);
+  });
+
+  test('a guest that was frozen and let go of is found so by a successor, and thawed', async () => {
+    const taken = await capture(randomUUID());
+    await taken.switchOver();
+    await taken.commit();
+    taken.close();
+    const successor = openAgain();
+    expect(await successor.condition(desktopId)).toBe('stopped');
+    await successor.thaw(desktopId);
+    expect(await successor.condition(desktopId)).toBe('running');
+  });
+
+  test('a capture that is committed says what it has stored; its machine is then released', async () => {
+    checkpointId = randomUUID();
+    const taken = await capture(checkpointId);
+    await taken.switchOver();
+    const facts = await taken.commit();
+    expect(facts.ramBytes).toBeGreaterThanOrEqual(128 * 2 ** 20);
+    expect(facts.storedBytes).toBeGreaterThan(0);
+    taken.close();
+    expect(await driver.condition(desktopId)).toBe('stopped');
+    await driver.release(desktopId);
+    expect([await driver.condition(desktopId), await driver.machines()]).toEqual(['absent', []]);
+  });
+
+  test('wakes a machine whose guest runs and answers, and has all of its memory in the end', async () => {
+    const generation = randomUUID();
+    await driver.prepareWake(machine(first), first);
+    const wake = await driver.wake(machine(generation), target(checkpointId), first);
+    expect(['waking', 'running']).toContain(await driver.condition(desktopId));
+    await wake.awaitReady(60_000);
+    const done = await wake.hydrated(() => undefined);
+    expect(done.sentPages).toBe(done.totalPages);
+    expect(done.hydratedMs).toBeGreaterThan(0);
+    expect(await driver.condition(desktopId)).toBe('running');
+    await driver.release(desktopId);
+  });
+
+  test('a wake is joined by a successor, and there is nothing to be joined once it is whole, or gone', async () => {
+    const generation = randomUUID();
+    const wake = await driver.wake(machine(generation), target(checkpointId), first);
+    const successor = openAgain();
+    const joined = await successor.rejoinWake(machine(generation), target(checkpointId));
+    await joined!.awaitReady(60_000);
+    await joined!.hydrated(() => undefined);
+    await wake.hydrated(() => undefined).catch(() => undefined); // a pager speaks to the last who called
+    expect(await successor.condition(desktopId)).toBe('running');
+    expect(await successor.rejoinWake(machine(generation), target(checkpointId))).toBeNull();
+    await successor.forget(desktopId);
+    expect([await driver.condition(desktopId), await driver.machines()]).toEqual(['absent', []]);
+    const rejoined = driver.rejoinWake(machine(generation), target(checkpointId));
+    await expect(rejoined).rejects.toMatchObject({ code: 'MACHINE_GONE' });
+  });
+});

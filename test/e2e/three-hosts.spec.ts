@@ -1,0 +1,91 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createWriteStream } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { RunDirectory } from '@dormouse/hypervisor';
+import { GuestClient } from '../guest';
+import type { RunningDormouse } from '../scenario';
+import { memoryOf, TestBed, type RunningDesk } from '../scenario/test-bed';
+
+jest.setTimeout(240_000);
+
+const reason = 'a test';
+let bed: TestBed;
+let dormouse: RunningDormouse;
+let ada: RunningDesk;
+
+beforeAll(async () => {
+  bed = await TestBed.make();
+  dormouse = await bed.start({ HOST_ID: 'first' });
+  await dormouse.api.putPool('default', { graceMs: 60 * 60_000, keepCheckpoints: 2 });
+  ada = await bed.desktop(dormouse, 'ada');
+  await ada.guest.write('written on the first host');
+  // The second host has two workers.
+  await Promise.all(['second', 'second', 'third'].map(startWorkerOf));
+});
+afterAll(() => bed?.end());
+
+/** A worker as on another machine: run directories of its own, and the same services, storage, keys and disks. */
+async function startWorkerOf(hostId: string): Promise<void> {
+  const { databaseUrl, redisUrl } = await dormouse.services();
+  await mkdir(hostDirectory(hostId), { recursive: true });
+  const log = createWriteStream(join(bed.dataDir, `${hostId}.log`), { flags: 'a' });
+  const worker = spawn(process.execPath, [join(process.cwd(), 'dist/apps/worker/main.js')], {
+    env: {
+      PATH: process.env['PATH'],
+      HOST_ID: hostId,
+      DATA_DIR: hostDirectory(hostId),
+      DATABASE_URL: databaseUrl,
+      REDIS_URL: redisUrl,
+      STORAGE_URL: `file://${join(bed.dataDir, 'storage')}`,
+      DISKS_DIR: join(bed.dataDir, 'disks'),
+      KEY_URL: `file://${join(bed.dataDir, 'keys', 'master.json')}`,
+      LOG_FORMAT: 'json',
+    },
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+  });
+  worker.stdout!.pipe(log);
+  worker.stderr!.pipe(log);
+  await once(worker, 'message'); // it is ready
+}
+
+function hostDirectory(hostId: string): string {
+  return hostId === 'first' ? bed.dataDir : join(bed.dataDir, 'hosts', hostId);
+}
+
+async function guestOn(hostId: string): Promise<GuestClient> {
+  const guest = await GuestClient.connect(
+    new RunDirectory(join(hostDirectory(hostId), 'run'), 'ada').file('probe.sock'),
+  );
+  await guest.ping({ timeoutMs: 60_000 });
+  return guest;
+}
+
+test('a desktop that was saved on one host wakes on another, with its memory and its disk', async () => {
+  ada.guest.close();
+  expect(await ada.desk.command('save')).toMatchObject({ status: 'succeeded', hostId: 'first' });
+  await dormouse.api.changeHost('first', 'cordon', reason);
+  const { hostId, status, error } = await ada.desk.command('restore');
+  expect({ status, error }).toEqual({ status: 'succeeded', error: null });
+  expect(['second', 'third']).toContain(hostId);
+  const guest = await guestOn(hostId!);
+  expect(await memoryOf(guest)).toEqual(ada.memory);
+  expect(await guest.read()).toBe('written on the first host');
+  await guest.write('written on another host');
+  guest.close();
+});
+
+test('a host that is drained has the desktop saved from under its user, and woken on the third host', async () => {
+  const before = (await ada.desk.view()).hostId!;
+  await ada.desk.broker('connected');
+  expect(await dormouse.api.changeHost(before, 'drain', reason)).toMatchObject({ intent: 'draining', machines: 1 });
+  const moved = await ada.desk.until(({ state, hostId }) => state === 'running' && hostId !== before);
+  expect(moved.hostId).toBe(before === 'second' ? 'third' : 'second');
+  const guest = await guestOn(moved.hostId!);
+  expect(await memoryOf(guest)).toEqual(ada.memory);
+  expect(await guest.read()).toBe('written on another host');
+  guest.close();
+  const machines = (await dormouse.api.hosts()).map(({ id, machines: count }) => [id, count]);
+  expect(Object.fromEntries(machines)).toEqual({ first: 0, second: 0, third: 0, [moved.hostId!]: 1 });
+});

@@ -1,0 +1,187 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { loadConfig, requireServices } from '@dormouse/config';
+import { startRedis, type EmbeddedRedis } from '@dormouse/embedded';
+import { createLogger, createMetrics } from '@dormouse/observability';
+import { Redis } from 'ioredis';
+import { startApi, type RunningApi } from '../../apps/api';
+import { SharedRates, takeTurn } from '../../apps/api/rates';
+import { ApiFixture, problemOf } from './api-fixture';
+
+jest.setTimeout(60_000);
+
+const silent = createLogger('test', loadConfig({ LOG_LEVEL: 'silent' }));
+
+describe('counting', () => {
+  let directory: string;
+  let server: EmbeddedRedis;
+  let redis: Redis;
+
+  beforeAll(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'dormouse-rates-'));
+    server = await startRedis({ directory, log: () => undefined });
+    redis = new Redis(server.socketPath, { enableOfflineQueue: false, maxRetriesPerRequest: 0 });
+    await new Promise((resolve) => redis.once('ready', resolve));
+  });
+  afterAll(async () => {
+    redis.disconnect();
+    await server.stop();
+    await rm(directory, { recursive: true });
+  });
+
+  test('in Redis several processes grant together what one would', async () => {
+    const processes = [1, 2, 3].map(() => new SharedRates(redis, silent));
+    const limit = { perSecond: 1, burst: 50 };
+    const waits = await Promise.all(
+      Array.from({ length: 90 }, (_, index) => processes[index % 3]!.take('together', limit)),
+    );
+    expect(waits.filter((waitMs) => waitMs === 0)).toHaveLength(50);
+    for (const waitMs of waits.filter((wait) => wait > 0)) {
+      expect(waitMs).toBeGreaterThan(0);
+      expect(waitMs).toBeLessThanOrEqual(1_000);
+    }
+  });
+
+  test('who waits as long as Redis said is let through', async () => {
+    const rates = new SharedRates(redis, silent);
+    const limit = { perSecond: 5, burst: 1 };
+    expect(await rates.take('patient', limit)).toBe(0);
+    const waitMs = await rates.take('patient', limit);
+    expect(waitMs).toBeGreaterThan(100);
+    await sleep(waitMs + 1);
+    expect(await rates.take('patient', limit)).toBe(0);
+  });
+
+  test('in Redis it is the same as in a process', async () => {
+    const rates = new SharedRates(redis, silent);
+    const limit = { perSecond: 20, burst: 4 };
+    /** Redis looks at its clock a moment after we have asked for it: on the edge of a turn the two may differ. */
+    const edgeMs = 10;
+    let compared = 0;
+    for (let tried = 0; tried < 80; tried += 1) {
+      const [seconds, micros] = await redis.time();
+      const nowUs = Number(seconds) * 1e6 + Number(micros);
+      const spentUntilUs = Number((await redis.get('dormouse:rate:same')) ?? 0);
+      const here = takeTurn(spentUntilUs, nowUs, limit);
+      const later = takeTurn(spentUntilUs, nowUs + edgeMs * 1000, limit);
+      const thereMs = await rates.take('same', limit);
+      if (here.granted) {
+        expect(thereMs).toBe(0);
+        if (spentUntilUs > nowUs + edgeMs * 1000) {
+          expect(Number(await redis.get('dormouse:rate:same'))).toBe(here.spentUntilUs);
+          compared += 1;
+        }
+      } else if (!later.granted) {
+        expect(Math.abs(thereMs - here.retryAfterMs)).toBeLessThanOrEqual(edgeMs);
+        compared += 1;
+      }
+      await sleep(7);
+    }
+    expect(compared).toBeGreaterThan(20);
+  });
+
+  test('what nothing is spent of any more is not kept', async () => {
+    await new SharedRates(redis, silent).take('forgotten', { perSecond: 100, burst: 1 });
+    await sleep(50);
+    expect(await redis.exists('dormouse:rate:forgotten')).toBe(0);
+  });
+
+  test('a Redis that hangs delays one request by a moment, and is then not waited for', async () => {
+    const rates = new SharedRates(redis, silent);
+    await redis.call('CLIENT', 'PAUSE', '3000', 'ALL');
+    const limit = { perSecond: 1, burst: 3 };
+    const begunMs = performance.now();
+    const waits = [];
+    for (let tried = 0; tried < 5; tried += 1) waits.push(await rates.take('hung', limit));
+    expect(performance.now() - begunMs).toBeLessThan(900);
+    expect(waits.map((waitMs) => waitMs === 0)).toEqual([true, true, true, false, false]);
+  });
+});
+
+describe('two apis behind one address', () => {
+  let fixture: ApiFixture;
+  let second: RunningApi;
+  const limits = { RATE_LIMIT_KEYS: '1/20', RATE_LIMIT_BROKERS: '1/30' };
+
+  beforeAll(async () => {
+    fixture = await ApiFixture.start(limits);
+    const { directory, postgres, redis, keys } = fixture;
+    const environment = {
+      DATA_DIR: directory,
+      DATABASE_URL: postgres.url,
+      REDIS_URL: redis.socketPath,
+      API_PORT: '0',
+      LOG_LEVEL: 'silent',
+      ...limits,
+    };
+    const config = requireServices(loadConfig(environment));
+    second = await startApi(config, { keys, logger: silent, metrics: createMetrics('api') });
+  });
+  afterAll(async () => {
+    await second.close();
+    await fixture.stop();
+  });
+
+  const urls = () => [fixture.api.url, second.url];
+
+  test('let a key in as often together as one would alone; the rest is told when to come again', async () => {
+    const { key } = await fixture.client.createApiKey('eager', { scope: 'viewer', reason: 'a test' });
+    const answers = await Promise.all(
+      Array.from({ length: 40 }, (_, index) =>
+        fetch(`${urls()[index % 2]}/v1/hosts`, { headers: { authorization: `Bearer ${key}` } }),
+      ),
+    );
+    const refused = answers.filter(({ status }) => status === 429);
+    expect(answers.filter(({ status }) => status === 200).length).toBeGreaterThanOrEqual(20);
+    expect(refused.length).toBeGreaterThanOrEqual(17);
+    for (const answer of refused) {
+      expect(Number(answer.headers.get('retry-after'))).toBeGreaterThanOrEqual(1);
+      const problem = await problemOf(answer, 'RATE_LIMITED', 429);
+      expect(problem['retryAfterS']).toBe(Number(answer.headers.get('retry-after')));
+    }
+    const metrics = (await Promise.all(urls().map(async (url) => (await fetch(`${url}/metrics`)).text()))).join('\n');
+    const counted = [...metrics.matchAll(/dormouse_rate_limited_total\{.*kind="key".*\} (\d+)/g)];
+    expect(counted.reduce((sum, [, count]) => sum + Number(count), 0)).toBe(refused.length);
+  });
+
+  test('refuse a broker that sends too much, store nothing of that, and take another one’s webhooks', async () => {
+    const send = (source: string) =>
+      fixture
+        .sendEvent({ type: 'vdc.broker.heartbeat', source, data: {} })
+        .then(({ outcome }) => outcome as string)
+        .catch((error: { code: string }) => error.code);
+    const lines = await fixture.rows('audit_log');
+    const outcomes = await Promise.all(Array.from({ length: 45 }, () => send('loud-broker')));
+    const taken = outcomes.filter((outcome) => outcome === 'ignored').length;
+    expect(taken).toBeGreaterThanOrEqual(30);
+    expect(outcomes.filter((outcome) => outcome === 'RATE_LIMITED')).toHaveLength(45 - taken);
+    expect(await send('quiet-broker')).toBe('ignored');
+    expect(await fixture.rows('inbox_events')).toBe(taken + 1);
+    expect(await fixture.rows('audit_log')).toBe(lines);
+  });
+
+  test('do not fill the audit log for one who guesses keys', async () => {
+    const before = await fixture.rows('audit_log');
+    const guess = (index: number) =>
+      fetch(`${urls()[index % 2]}/v1/hosts`, { headers: { authorization: `Bearer dm_guess-${index}` } });
+    const statuses: number[] = [];
+    for (let round = 0; round < 6; round += 1) {
+      const answers = await Promise.all(Array.from({ length: 50 }, (_, index) => guess(round * 50 + index)));
+      statuses.push(...answers.map(({ status }) => status));
+    }
+    const told = statuses.filter((status) => status === 401).length;
+    expect(told).toBeLessThan(250);
+    expect(statuses.filter((status) => status === 429)).toHaveLength(300 - told);
+    expect(await fixture.rows('audit_log')).toBe(before + told);
+  });
+
+  test('take webhooks while Redis is away', async () => {
+    await fixture.redis.stop();
+    for (let sent = 0; sent < 5; sent += 1) {
+      const { outcome } = await fixture.sendEvent({ type: 'vdc.broker.heartbeat', source: `lonely-${sent}`, data: {} });
+      expect(outcome).toBe('ignored');
+    }
+  });
+});

@@ -1,0 +1,81 @@
+/** `npm run soak -- [options]`: working days in fast motion on simulated hosts, with mishaps, for as long as is asked for. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { SimulatedCloud } from './cloud';
+import { liveADay } from './day';
+import { standingOf, untilAtRest } from './operator';
+
+const { values } = parseArgs({
+  options: {
+    minutes: { type: 'string', default: '20' },
+    desktops: { type: 'string', default: '1000' },
+    hosts: { type: 'string', default: '20' },
+    day: { type: 'string', default: '120' },
+    calm: { type: 'boolean', default: false },
+  },
+});
+
+const say = (line: string): void => void process.stdout.write(`${new Date().toISOString().slice(11, 19)} ${line}\n`);
+const restPatienceMs = 5 * 60_000;
+
+async function main(): Promise<void> {
+  const [minutes, desktops, hosts, daySeconds] = [values.minutes, values.desktops, values.hosts, values.day].map(
+    Number,
+  );
+  const plan = { lengthMs: daySeconds! * 1000, duplicated: 0.05, delayed: 0.05, longestDelayMs: 2_000 };
+  const cloud = await SimulatedCloud.start({
+    desktops: desktops!,
+    hosts: hosts!,
+    workers: 4,
+    apis: 2,
+    desktopMiB: 4_096,
+    speed: 20,
+    failureRate: 0.01,
+    durable: true,
+    graceMs: 2_000,
+  });
+  const mishaps: Readonly<Record<string, () => Promise<void>>> = {
+    'a worker is killed': () => cloud.crash(cloud.workers[Math.floor(Math.random() * cloud.workers.length)]!),
+    'an api is killed': () => cloud.crash(cloud.apis[Math.floor(Math.random() * cloud.apis.length)]!),
+    'Redis is lost': () => cloud.loseRedis(),
+  };
+  try {
+    const end = Date.now() + minutes! * 60_000;
+    let events = 0;
+    for (let day = 1; day === 1 || Date.now() < end; day += 1) {
+      let over = false;
+      const meanwhile = (async () => {
+        for (let beat = 1; !over; beat += 1) {
+          await sleep(Math.min(10_000, plan.lengthMs / 4));
+          await untilAtRest(cloud, 0).catch(() => undefined);
+          say(JSON.stringify(await standingOf(cloud)));
+          const names = Object.keys(mishaps);
+          const name = names[(day + beat) % names.length]!;
+          if (values.calm || over || beat % 2 === 1) continue;
+          say(name);
+          await mishaps[name]!();
+        }
+      })();
+      const report = await liveADay(cloud, plan);
+      over = true;
+      await meanwhile;
+      events += report.events;
+      const standing = await untilAtRest(cloud, restPatienceMs);
+      const violations = await cloud.violations();
+      say(`day ${day} is over: ${JSON.stringify({ ...report, ...standing, violations: violations.length })}`);
+      if (violations.length > 0 || standing.events !== events || standing.notEmpty > 0) {
+        throw new Error([`what must not be has happened; ${events} events were sent`, ...violations].join('\n'));
+      }
+    }
+  } finally {
+    await cloud.stop();
+  }
+}
+
+main().then(
+  () => process.exit(0),
+  (error: unknown) => {
+    process.stderr.write(`the soak failed: ${(error as Error).message}\n`);
+    process.exit(1);
+  },
+);
