@@ -162,6 +162,8 @@ export interface Wake {
   awaitReady(patienceMs: number): Promise<number | null>;
   /** Resolves when all memory is there. @throws the pager's error */
   hydrated(onProgress: (progress: WakeProgress) => void): Promise<WakeProgress>;
+  /** Watches it no longer: it is somebody else's, or nobody's. The memory goes on coming. */
+  letGo(): void;
 }
 
 export interface WakeProgress {

@@ -15,9 +15,11 @@ const fruitlessMs = 1_000;
 export class QemuWake implements Wake {
   private readonly complete: Promise<ServeStatus>;
   private onProgress: (progress: WakeProgress) => void = () => undefined;
+  private current: PagerClient<ServeStatus> | null = null;
   /** What the last pager has said. */
   private last: ServeStatus | null = null;
   private died = 0;
+  private watched = true;
 
   /** @param nextPager starts a pager that goes on with the machine of one that died; null when there is nothing left to do */
   constructor(
@@ -43,13 +45,19 @@ export class QemuWake implements Wake {
     return this.progressOf(await this.complete);
   }
 
+  /** Whoever takes over watches too: two would replace the same pager. */
+  letGo(): void {
+    this.watched = false;
+    this.current?.close();
+  }
+
   private async untilComplete(): Promise<ServeStatus> {
     for (let fruitless = 0; ;) {
       const startedMs = performance.now();
       try {
         return await this.servedToTheEnd();
       } catch (error) {
-        if (!isDormouseError(error, 'PAGER_FAILED')) throw error;
+        if (!this.watched || !isDormouseError(error, 'PAGER_FAILED')) throw error;
         fruitless = performance.now() - startedMs < fruitlessMs ? fruitless + 1 : 0;
         if (fruitless === mostFruitlessPagers) throw error;
       }
@@ -61,6 +69,7 @@ export class QemuWake implements Wake {
     const pager = this.pager ?? (await this.nextPager());
     if (pager === null) return withAllPages(this.last!);
     this.pager = null;
+    this.current = pager;
     const stop = pager.onChange((status) => {
       this.last = status;
       this.onProgress(this.progressOf(status));

@@ -44,7 +44,7 @@ export async function resumeJob(transaction: LedgerTransaction, operation: Opera
     jobId: `${jobIdOf(kind, desktopId, generation)}-${at.getTime()}`,
     payload: { desktopId, operationId, generation },
     runAt: at,
-    priority: admissionOf(operation),
+    priority: admission['a waiting user'], // it may be for one
   });
 }
 

@@ -40,7 +40,8 @@ export function slotOf({ kind, phase }: { kind: OperationKind; phase: OperationP
     case 'restore':
       return phase === 'hydrate' ? null : 'wake';
     case 'save':
-      return 'save';
+      // Stored already: what is left gives memory back, or gives the guest back to a user who has come again.
+      return phase === 'linger' || phase === 'release' ? null : 'save';
     case 'stop':
       return null;
   }

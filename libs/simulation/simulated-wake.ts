@@ -27,6 +27,10 @@ export class SimulatedWake implements Wake {
     return this.progress(this.steps.totalPages, Date.now() - this.runsSinceMs);
   }
 
+  letGo(): void {
+    // Nobody is watched.
+  }
+
   private progress(sentPages: number, hydratedMs: number | null): WakeProgress {
     const { totalPages } = this.steps;
     const nothing = { pageRequests: 0, waitingForStorage: null, pagerPeakRssBytes: 0, pagersReplaced: 0 };

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { sendSignal, type RunningDormouse } from '../scenario';
 import { slowDown } from '../scenario/slow-process';
 import { memoryOf, TestBed, type RunningDesk } from '../scenario/test-bed';
@@ -51,11 +52,52 @@ test('every sleep seals a layer of its own, and the wake writes to a new one', a
   expect(layers).toContain(`${diskGeneration}.0.qcow2`);
 });
 
-test('a wake that fails before the guest runs leaves a desktop that wakes at the next attempt', async () => {
+/** Kills the machine of a restore as soon as there is one, and each that follows it, so many times. */
+async function killMachines(times: number): Promise<void> {
+  const killed = new Set<number>();
+  while (killed.size < times) {
+    const pid = await running.desk.process('qemu');
+    if (!killed.has(pid)) sendSignal(pid, 'SIGKILL');
+    killed.add(pid);
+    await setImmediate();
+  }
+}
+
+test('a wake that fails before the guest runs is tried again, and what failed is told', async () => {
   await sleep();
   const { id } = await dormouse.api.command('ada', 'restore', { reason: 'to be spoilt' });
-  sendSignal(await running.desk.process('qemu'), 'SIGKILL');
-  expect(await running.desk.ended(id)).toMatchObject({ status: 'failed', phase: 'wake' });
+  await killMachines(1);
+  expect(await running.desk.ended(id)).toMatchObject({
+    status: 'succeeded',
+    error: null,
+    result: { failures: [expect.stringMatching(/^lazy: /)] },
+  });
+  await answerAgain();
+  expect(await memoryOf(running.guest)).toEqual(running.memory);
+});
+
+test('one that fails again is done eagerly: all of the memory, and then the guest runs', async () => {
+  await sleep();
+  const { id } = await dormouse.api.command('ada', 'restore', { reason: 'to be spoilt twice' });
+  await killMachines(2);
+  const { status, error, result } = await running.desk.ended(id);
+  expect({ status, error }).toEqual({ status: 'succeeded', error: null });
+  expect(result).toMatchObject({ failures: [expect.any(String), expect.any(String)], pageRequests: 0 });
+  expect(result!['sentPages']).toBe(result!['totalPages']);
+  await answerAgain();
+  expect(await memoryOf(running.guest)).toEqual(running.memory);
+  expect(await running.guest.read()).toBe('after the first wake');
+});
+
+test('one that always fails leaves a desktop that wakes at the next attempt', async () => {
+  await sleep();
+  const { id } = await dormouse.api.command('ada', 'restore', { reason: 'to be spoilt for good' });
+  await killMachines(3);
+  expect(await running.desk.ended(id)).toMatchObject({
+    status: 'failed',
+    phase: 'wake',
+    error: { details: { failures: [expect.any(String), expect.any(String), expect.stringMatching(/^eager: /)] } },
+  });
   expect(await running.desk.view()).toMatchObject({ state: 'saved', restoreFailures: 1 });
   expect(await running.desk.processes()).toEqual([]);
 

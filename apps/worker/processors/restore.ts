@@ -69,8 +69,9 @@ async function wakeUp(context: WorkerContext, { claimed, machine, logger }: Oper
     ttrMs: Date.now() - Date.parse(operation.createdAt),
   };
   logger.info(timings, 'the desktop is awake');
-  if (!(await ledger.guestRan(fence, timings))) throw await whyNot(ledger, fence);
-  return wake;
+  if (await ledger.guestRan(fence, timings)) return wake;
+  wake.letGo();
+  throw await whyNot(ledger, fence);
 }
 
 /** Ways to wake, one after the other: until the guest runs nothing is lost by trying. What comes after them needs consent. */
@@ -194,6 +195,7 @@ async function hydrate(
     return hydrated === 'left' ? hydrated : { ...hydrated };
   } finally {
     watch.stop();
+    wake.letGo();
   }
 }
 
