@@ -35,7 +35,7 @@ function rows(...ids: Id[]): [string, Id][] {
 
 beforeAll(async () => {
   bed = await TestBed.make();
-  dormouse = await bed.start({ GC_GRACE_S: '0' }); // what was given up goes at once
+  dormouse = await bed.start({ GC_GRACE_S: '0', HOST_SLOTS: '8/8' }); // what was given up goes at once; six are saved at once
   // All these deaths take a while: nobody is to be put to sleep for being alone meanwhile.
   await dormouse.api.putPool('default', { graceMs: 60 * 60_000, keepCheckpoints: 2 });
   ({ databaseUrl } = await dormouse.services());
