@@ -107,7 +107,7 @@ describe('a desktop that lingers', () => {
   test('is in nobody’s hands, found by no sweep, and let go by whoever is called when its time is over', async () => {
     const { desktopId, operationId, generation } = await fixture.lingering('lingers');
     const [resume] = await resumes(desktopId);
-    expect(resume).toMatchObject({ queue: 'host.host-1.background', priority: 1, runAt: new Date(fixture.nowMs + lingerMs) });
+    expect(resume).toMatchObject({ queue: 'host.host-1.background', runAt: new Date(fixture.nowMs + lingerMs) });
     fixture.nowMs += lingerMs - 1_000;
     const before = await fixture.outbox(desktopId);
     await fixture.ledger.requeueForgotten({ waitingMs: 0, overdueMs: 0 });
