@@ -211,7 +211,8 @@ describe('a pager', () => {
         wakeSetPages: 100,
       },
     };
-    const serving = { directory: '/run/ada', job: { ...job, mode: 'serve' } };
+    const manner = { wakeSet: true, fill: { least: 1, most: 64 } };
+    const serving = { directory: '/run/ada', job: { ...job, mode: 'serve', how: 'lazy', manner } };
     for (const assignment of [capture, serving])
       expect(parseAssignment(JSON.stringify(assignment))).toEqual(assignment);
     fc.assert(
