@@ -5,6 +5,7 @@ import type { CheckpointSecrets } from './encryption';
 import { lengthBytes, longestSegmentBytes, objectHeaderBytes, pageBytes, segmentPages } from './layout';
 import type { ObjectReference } from './manifest';
 import { readRange } from './read-objects';
+import { decodeWords, encodeWords } from './word-list';
 
 /** What a machine needs before it can run, memory apart. */
 export interface MachineState {
@@ -48,7 +49,7 @@ export async function encodeWakePack(
   head.writeUInt32LE(configuration.length, 0);
   head.writeUInt32LE(deviceState.length, 4);
   head.writeUInt32LE(pages.length, 8);
-  const plain = [Buffer.concat([head, configuration, deviceState, numbers(pages), numbers(ranksMs)])];
+  const plain = [Buffer.concat([head, configuration, deviceState, encodeWords(pages), encodeWords(ranksMs)])];
   for (let first = 0; first < pages.length; first += segmentPages) {
     plain.push(Buffer.concat(Array.from(pages.subarray(first, first + segmentPages), contentOf)));
   }
@@ -179,8 +180,8 @@ export function decodeHead(plain: Buffer, pages: number, object: string): WakeHe
   const head = {
     configuration: plain.subarray(headBytes, configurationEnd),
     deviceState: plain.subarray(configurationEnd, deviceStateEnd),
-    pages: words(plain.subarray(deviceStateEnd, pagesEnd)),
-    ranksMs: words(plain.subarray(pagesEnd)),
+    pages: decodeWords(plain.subarray(deviceStateEnd, pagesEnd)),
+    ranksMs: decodeWords(plain.subarray(pagesEnd)),
   };
   if (head.pages.some((page) => page >= pages) || new Set(head.pages).size !== count) {
     throw corrupt(object, 'its wake set names a page that is not there, or one twice');
@@ -189,14 +190,4 @@ export function decodeHead(plain: Buffer, pages: number, object: string): WakeHe
     throw corrupt(object, 'its wake set is not in the order of its ranks');
   }
   return head;
-}
-
-function numbers(values: Uint32Array): Buffer {
-  const encoded = Buffer.alloc(values.length * 4);
-  values.forEach((value, n) => encoded.writeUInt32LE(value, n * 4));
-  return encoded;
-}
-
-function words(encoded: Buffer): Uint32Array {
-  return Uint32Array.from({ length: encoded.length / 4 }, (_, n) => encoded.readUInt32LE(n * 4));
 }

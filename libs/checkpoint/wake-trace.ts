@@ -7,6 +7,7 @@ import { CheckpointSecrets, type DataKey } from './encryption';
 import { longestTracedRequests } from './layout';
 import { objectKeys } from './object-keys';
 import type { CheckpointIdentity } from './read-objects';
+import { decodeWords, encodeWords } from './word-list';
 
 /** What one wake of a checkpoint has shown. Page numbers are those of the checkpoint. Times count from the guest's running. */
 export interface WakeTrace {
@@ -99,7 +100,7 @@ export function encodeTrace({ ahead, beforeRunning, requests, ...facts }: WakeTr
   head.writeUInt32LE(beforeRunning, 8);
   head.writeUInt32LE(requests.pages.length, 12);
   const lists = [ahead, requests.pages, requests.atUs, requests.stallUs];
-  return Buffer.concat([head, json, ...lists.map(bytesOf)]);
+  return Buffer.concat([head, json, ...lists.map(encodeWords)]);
 }
 
 /** @param pages of the guest's memory @throws CHECKPOINT_CORRUPT naming `object` */
@@ -111,10 +112,7 @@ export function decodeTrace(plain: Buffer, pages: number, object: string): WakeT
     throw corrupt(object, 'its parts have other lengths');
   }
   const facts = factsIn(plain.subarray(headBytes, at), object);
-  const list = (count: number): Uint32Array => {
-    const encoded = plain.subarray(at, (at += count * 4));
-    return Uint32Array.from({ length: count }, (_, n) => encoded.readUInt32LE(n * 4));
-  };
+  const list = (count: number): Uint32Array => decodeWords(plain.subarray(at, (at += count * 4)));
   const trace = {
     ...facts,
     ahead: list(ahead),
@@ -147,10 +145,4 @@ function factsIn(json: Buffer, object: string): Facts {
     throw corrupt(object, 'a fact is missing or of another kind');
   }
   return { operationId, startedAt, runningMs, hydratedMs };
-}
-
-function bytesOf(list: Uint32Array): Buffer {
-  const encoded = Buffer.alloc(list.length * 4);
-  list.forEach((value, n) => encoded.writeUInt32LE(value, n * 4));
-  return encoded;
 }

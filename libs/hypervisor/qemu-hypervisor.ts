@@ -9,6 +9,7 @@ import {
   type DiskFiles,
   type PagerClient,
   type PagerKeys,
+  type ServeJob,
   type ServeStatus,
   type WakeManner,
 } from '@dormouse/pager-control';
@@ -179,12 +180,7 @@ export class QemuHypervisor implements Hypervisor {
     await directory.create();
     let starting: Promise<void> = Promise.resolve();
     try {
-      const pagerStarted = this.pagers.start<ServeStatus>(directory, {
-        mode: 'serve',
-        ...this.pagerJob(machine, target),
-        how,
-        manner: this.options.wakeManner ?? {},
-      });
+      const pagerStarted = this.startServing(machine, target, how);
       starting = this.listenForMemory(machine, sealedGeneration, how);
       const [pager] = await Promise.all([pagerStarted, Promise.race([starting, pagerFails(pagerStarted)])]);
       await pager.reached('running', 'hydrated');
@@ -298,10 +294,15 @@ export class QemuHypervisor implements Hypervisor {
       if (isDormouseError(error, 'QMP_FAILED') && (await askCondition(directory)) === 'running') return null;
       throw error;
     }
-    const job = { mode: 'serve', ...this.pagerJob(machine, target), how: 'resume' } as const;
-    const pager = await this.pagers.start<ServeStatus>(directory, { ...job, manner: this.options.wakeManner ?? {} });
+    const pager = await this.startServing(machine, target, 'resume');
     await pager.reached('running', 'hydrated');
     return pager;
+  }
+
+  private startServing(machine: Machine, target: CheckpointTarget, how: ServeJob['how']) {
+    const manner = this.options.wakeManner ?? {};
+    const job = { mode: 'serve', ...this.pagerJob(machine, target), how, manner } as const;
+    return this.pagers.start<ServeStatus>(this.directory(machine.desktopId), job);
   }
 
   private pagerJob({ desktopId, launchSpec }: Machine, { operationId, checkpointId, keys }: CheckpointTarget) {

@@ -1,10 +1,8 @@
 import { frameBytes } from '@dormouse/checkpoint';
+import type { WakeManner } from '@dormouse/pager-control';
 
-export interface BatchLimits {
-  /** Chunks read together while the guest faults, and while it rests. */
-  readonly least: number;
-  readonly most: number;
-}
+/** Chunks read together while the guest faults, and while it rests. */
+export type BatchLimits = WakeManner['fill'];
 
 /** Whatever a batch is, a page request waits behind no more than this. */
 const mostBytesInFlight = 1024 * 1024;

@@ -65,35 +65,13 @@ export class ChunkFetcher {
    * @param workshop its memory holds them until it is used again
    */
   async fetchAll(first: number, count: number, workshop: Workshop): Promise<FetchedChunk[]> {
-    if (first >= this.chunks.frames) return this.fetchWindows(first, count, workshop);
-    const run = await this.untilRead(() => this.readFrames(first, count));
+    const run = await this.untilRead(() => this.read(first, count, workshop));
     const fetched: FetchedChunk[] = [];
     for (let chunk = first; chunk < first + count; chunk++) {
       fetched.push(run.open(chunk));
       await immediate(); // a request that has come goes first
     }
     return fetched;
-  }
-
-  private async fetchWindows(first: number, count: number, { hasher, memory }: Workshop): Promise<FetchedChunk[]> {
-    const { source, first: block } = this.chunks.windowAt(first);
-    const content = await this.untilRead(() =>
-      this.checkpoint.readBlocks(source, block, count * windowBlocks, memory.subarray(0, count * frameBytes)),
-    );
-    const whole = Math.floor(content.length / pageBytes);
-    const hashes = await hasher.hash(memory, consecutive(whole));
-    return Array.from({ length: count }, (_, n) => {
-      const window = content.subarray(n * frameBytes, (n + 1) * frameBytes);
-      const placeOf = (page: number): number => {
-        const slot = this.checkpoint.map.blockOf(page) % windowBlocks;
-        const at = (n * windowBlocks + slot) * pageHashBytes;
-        if (at >= hashes.length || !this.checkpoint.map.hasTag(page, hashes, at)) {
-          this.checkpoint.checkDiskPage(page, window, slot * pageBytes); // it knows what to say
-        }
-        return slot * pageBytes;
-      };
-      return { content: window, placeOf };
-    });
   }
 
   private runAround(chunk: number): Promise<Run> {
@@ -126,8 +104,8 @@ export class ChunkFetcher {
     }
   }
 
-  private read(first: number, count: number): Promise<Run> {
-    return first < this.chunks.frames ? this.readFrames(first, count) : this.readWindows(first, count);
+  private read(first: number, count: number, workshop: Workshop | null = null): Promise<Run> {
+    return first < this.chunks.frames ? this.readFrames(first, count) : this.readWindows(first, count, workshop);
   }
 
   private async readFrames(first: number, count: number): Promise<Run> {
@@ -137,16 +115,24 @@ export class ChunkFetcher {
     return { open: (chunk) => ({ content: run.open(chunk), placeOf }) };
   }
 
-  private async readWindows(first: number, count: number): Promise<Run> {
+  /** Each page is checked where it is wanted; in a workshop all have been hashed by then. */
+  private async readWindows(first: number, count: number, workshop: Workshop | null): Promise<Run> {
+    const { map } = this.checkpoint;
     const { source, first: block } = this.chunks.windowAt(first);
-    const content = await this.checkpoint.readBlocks(source, block, count * windowBlocks);
+    const into = workshop?.memory.subarray(0, count * frameBytes);
+    const content = await this.checkpoint.readBlocks(source, block, count * windowBlocks, into);
+    const whole = Math.floor(content.length / pageBytes);
+    const hashes = (await workshop?.hasher.hash(workshop.memory, consecutive(whole))) ?? Buffer.alloc(0);
     return {
       open: (chunk) => {
-        const window = content.subarray((chunk - first) * frameBytes, (chunk - first + 1) * frameBytes);
+        const n = chunk - first;
+        const window = content.subarray(n * frameBytes, (n + 1) * frameBytes);
         const placeOf = (page: number): number => {
-          const at = (this.checkpoint.map.blockOf(page) % windowBlocks) * pageBytes;
-          this.checkpoint.checkDiskPage(page, window, at);
-          return at;
+          const slot = map.blockOf(page) % windowBlocks;
+          const at = (n * windowBlocks + slot) * pageHashBytes;
+          const isKnown = at < hashes.length && map.hasTag(page, hashes, at);
+          if (!isKnown) this.checkpoint.checkDiskPage(page, window, slot * pageBytes);
+          return slot * pageBytes;
         };
         return { content: window, placeOf };
       },
