@@ -2,7 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { once } from 'node:events';
 import { DormouseError } from '@dormouse/errors';
-import { identifyProcess } from '@dormouse/process';
+import { hugePageHeap, identifyProcess } from '@dormouse/process';
 import {
   PagerClient,
   pagerSockets,
@@ -21,7 +21,7 @@ const nextSpareMs = 5_000;
  * keep what each thread once needed. The thread pool compresses, hashes and waits for the disk.
  */
 const nodeFlags = ['--enable-source-maps', '--max-old-space-size=128', '--max-semi-space-size=4'];
-const environment = { MALLOC_ARENA_MAX: '2', UV_THREADPOOL_SIZE: '6' };
+const environment = { ...hugePageHeap, MALLOC_ARENA_MAX: '2', UV_THREADPOOL_SIZE: '6' };
 
 /**
  * Starts pagers, and keeps one in waiting: loading a program takes longer than waking a guest, and its user waits for

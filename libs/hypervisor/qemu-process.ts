@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DormouseError, isDormouseError } from '@dormouse/errors';
-import { isProcessAlive, spawnDetached } from '@dormouse/process';
+import { hugePageHeap, isProcessAlive, spawnDetached } from '@dormouse/process';
 import { QmpClient, socketNames } from '@dormouse/qemu';
 import type { RunDirectory } from './run-directory';
 
@@ -12,7 +12,9 @@ const startPatienceMs = 30_000;
  * @throws MACHINE_START_FAILED with what QEMU said
  */
 export async function startQemu(directory: RunDirectory, program: string, args: readonly string[]): Promise<QmpClient> {
-  const identity = await spawnDetached({ program, args, cwd: directory.path, logFile: directory.file('qemu.log') });
+  const env = { ...process.env, ...hugePageHeap };
+  const logFile = directory.file('qemu.log');
+  const identity = await spawnDetached({ program, args, cwd: directory.path, logFile, env });
   await directory.recordProcess('qemu', identity);
   const deadline = Date.now() + startPatienceMs;
   for (;;) {

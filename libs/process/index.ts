@@ -10,6 +10,7 @@ export {
   stopProcess,
   type ProcessIdentity,
 } from './process-identity';
+export { hugePageHeap } from './huge-page-heap';
 export { Lines } from './lines';
 export { stopMessage, stopPatienceMs, untilStopped, type StopReason } from './lifetime';
 export { spawnDetached, type DetachedCommand } from './spawn-detached';
