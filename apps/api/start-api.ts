@@ -40,7 +40,7 @@ export async function startApi(
     await connect(dataSource);
     closing.push(() => dataSource.destroy());
     await runMigrations(dataSource);
-    const redis = connectRedis(config.redisUrl, logger);
+    const redis = connectRedis(config.redisUrl, logger, { together: true });
     closing.push(async () => {
       redis.disconnect();
     });

@@ -79,6 +79,8 @@ export class JobConsumer<Kind extends QueueKind> {
   }
 
   private async giveToHandler(job: Job, signal: AbortSignal | undefined): Promise<void> {
+    // It was on its way here when intake stopped: back to the front of its queue, for the next worker.
+    if (this.running === null) throw Worker.RateLimitError();
     const handler = this.options.handlers.of(job.name);
     const payload = jobPayloads[job.name as JobName].safeParse(job.data);
     if (!payload.success) {

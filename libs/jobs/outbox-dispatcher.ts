@@ -122,7 +122,8 @@ function asJob({ name, payload, jobId, runAt, priority }: Message) {
 async function take(manager: EntityManager): Promise<readonly Message[]> {
   return manager.query(
     `SELECT id, action, queue, name, job_id AS "jobId", payload, priority, run_at AS "runAt" FROM outbox
-     WHERE dispatched_at IS NULL AND name = ANY ($1) ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED`,
+     WHERE dispatched_at IS NULL AND wait_until <= now() AND name = ANY ($1)
+     ORDER BY wait_until, id LIMIT $2 FOR UPDATE SKIP LOCKED`,
     [jobNames, batchSize],
   );
 }

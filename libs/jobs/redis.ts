@@ -32,8 +32,13 @@ export class PatientConnection extends Redis {
 }
 
 /** A connection whose commands fail at once while Redis is away, and come back to life with it. */
-export function connectRedis(target: RedisTarget, log: JobLog): Redis {
+export function connectRedis(
+  target: RedisTarget,
+  log: JobLog,
+  { together = false }: { /** Commands of one turn of the event loop go out together. */ together?: boolean } = {},
+): Redis {
   const options: RedisOptions = {
+    enableAutoPipelining: together,
     enableOfflineQueue: false,
     maxRetriesPerRequest: 0,
     commandTimeout: commandPatienceMs,

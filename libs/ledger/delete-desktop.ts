@@ -24,7 +24,7 @@ export function deleteDesktop(
     await shredKey(manager, desktopId);
     await manager.delete(DesktopEntity, { id: desktopId });
     if (row.hostId !== null) {
-      await forgetJob(transaction, { desktopId, generation: row.generation, hostId: row.hostId });
+      forgetJob(transaction, { desktopId, generation: row.generation, hostId: row.hostId });
     }
     await recordAudit(transaction, { actor, action: 'desktop.delete', target: desktopId, reason, outcome: 'accepted' });
   });

@@ -1,6 +1,6 @@
 import { DormouseError } from '@dormouse/errors';
 import { HostEntity } from '@dormouse/persistence';
-import { isIdentifier } from '@dormouse/session';
+import { isIdentifier, type MachineState } from '@dormouse/session';
 import { MoreThan, type EntityManager } from 'typeorm';
 import { asHostView, hostSilenceMs } from './as-view';
 import type { HostAnnouncement } from './commands';
@@ -68,15 +68,17 @@ export async function chooseHost({ manager, now }: LedgerTransaction): Promise<s
 }
 
 /** Desktops without an open operation that have a machine on this host, or may have. */
-export async function desktopsWithMachine(manager: EntityManager, hostId: string): Promise<string[]> {
-  const rows: { id: string }[] = await manager.query(
-    `SELECT id FROM desktops WHERE host_id = $1 AND ${withMachine}
+export function desktopsWithMachine(
+  manager: EntityManager,
+  hostId: string,
+): Promise<{ id: string; state: MachineState }[]> {
+  return manager.query(
+    `SELECT id, machine_state AS state FROM desktops WHERE host_id = $1 AND ${withMachine}
        AND NOT EXISTS (SELECT 1 FROM operations
          WHERE desktop_id = desktops.id AND status IN ('pending', 'active'))
      ORDER BY id`,
     [hostId],
   );
-  return rows.map(({ id }) => id);
 }
 
 export interface MachinesOfHost {

@@ -1,4 +1,4 @@
-import type { JsonObject, OperationPhase } from '@dormouse/session';
+import type { JsonObject, MachineState, OperationPhase } from '@dormouse/session';
 import type { DataSource } from 'typeorm';
 import { createApiKey, listApiKeys, poolOf, revokeApiKey, useApiKey } from './api-keys';
 import { listAudit, recordAudit, type AuditQuery } from './audit';
@@ -56,7 +56,7 @@ import { prewarm } from './prewarm';
 import { sweepRetention } from './retention';
 import { listDesktops, listOperations, viewCheckpoint, viewDesktop, viewOperation } from './reading';
 import { forgetOldMessages, requeueForgotten } from './upkeep';
-import { receiveEvent } from './receive-event';
+import { EventIntake } from './event-intake';
 import { rehearse } from './rehearse';
 import { registerDesktop } from './register-desktop';
 import { graceElapsed, request } from './requests';
@@ -101,17 +101,19 @@ export interface LedgerOptions {
  */
 export class SessionLedger {
   private readonly transactions: Transactions;
+  private readonly intake: EventIntake;
 
   constructor(
     private readonly dataSource: DataSource,
     options: LedgerOptions = {},
   ) {
     this.transactions = new Transactions(dataSource, options.now ?? (() => new Date()), options.onOutbox ?? (() => {}));
+    this.intake = new EventIntake(this.transactions);
   }
 
   /** @throws DESKTOP_UNKNOWN, and then nothing is stored. */
   receiveEvent(delivery: Delivery): Promise<Receipt> {
-    return receiveEvent(this.transactions, delivery);
+    return this.intake.receive(delivery);
   }
 
   /** @throws POOL_UNKNOWN, HOST_UNAVAILABLE; DESKTOP_BUSY when another spec is given while the desktop is not off. */
@@ -361,7 +363,7 @@ export class SessionLedger {
   }
 
   /** Of this host, those without an open operation that have a machine, or may have. */
-  desktopsWithMachine(hostId: string): Promise<string[]> {
+  desktopsWithMachine(hostId: string): Promise<readonly { id: string; state: MachineState }[]> {
     return desktopsWithMachine(this.dataSource.manager, hostId);
   }
 

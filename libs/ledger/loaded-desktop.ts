@@ -1,7 +1,8 @@
 import { DormouseError } from '@dormouse/errors';
 import { DesktopEntity, OperationEntity, PoolEntity } from '@dormouse/persistence';
-import { openStatuses, type GoingBack, type OpenOperation, type Pool, type Session } from '@dormouse/session';
-import { In, type EntityManager } from 'typeorm';
+import type { GoingBack, OpenOperation, Pool, Session } from '@dormouse/session';
+import type { EntityManager } from 'typeorm';
+import { selectRows } from './rows';
 
 /** A desktop whose row this transaction holds, with all that a decision needs. */
 export interface LoadedDesktop {
@@ -12,22 +13,46 @@ export interface LoadedDesktop {
 
 /** Waits for whoever holds the row. */
 export async function lockDesktop(manager: EntityManager, desktopId: string): Promise<LoadedDesktop | null> {
-  const row = await manager.findOne(DesktopEntity, {
-    where: { id: desktopId },
-    lock: { mode: 'pessimistic_write' },
-  });
-  return row === null ? null : withAllAbout(manager, row);
+  const [loaded] = await lockDesktops(manager, [desktopId], 'wait');
+  return loaded ?? null;
+}
+
+/**
+ * Those of them that there are, always in the same order: two who lock many do not wait for each other.
+ * @param held what becomes of those that somebody else holds
+ */
+export async function lockDesktops(
+  manager: EntityManager,
+  desktopIds: readonly string[],
+  held: 'wait' | 'leave out',
+): Promise<LoadedDesktop[]> {
+  const waiting = held === 'wait' ? '' : 'SKIP LOCKED';
+  const rows = await selectRows(manager, DesktopEntity, `WHERE id = ANY ($1) ORDER BY id FOR UPDATE ${waiting}`, [
+    desktopIds,
+  ]);
+  return withAllAbout(manager, rows);
 }
 
 /** As it is; nobody who only looks makes a worker wait. @throws DESKTOP_UNKNOWN */
 export async function readDesktop(manager: EntityManager, desktopId: string): Promise<LoadedDesktop> {
-  const row = await manager.findOneBy(DesktopEntity, { id: desktopId });
-  return row === null ? unknownDesktop(desktopId) : withAllAbout(manager, row);
+  const rows = await selectRows(manager, DesktopEntity, 'WHERE id = $1', [desktopId]);
+  const [loaded] = await withAllAbout(manager, rows);
+  return loaded ?? unknownDesktop(desktopId);
 }
 
-async function withAllAbout(manager: EntityManager, row: DesktopEntity): Promise<LoadedDesktop> {
-  const operation = await findOpenOperation(manager, row.id);
-  return { row, operation, pool: await manager.findOneByOrFail(PoolEntity, { id: row.poolId }) };
+/** In statements of their own: one that had to wait for a lock would see of the other tables what was before it waited. */
+async function withAllAbout(manager: EntityManager, rows: readonly DesktopEntity[]): Promise<LoadedDesktop[]> {
+  if (rows.length === 0) return [];
+  const operations = await openOperations(
+    manager,
+    rows.map(({ id }) => id),
+  );
+  const pools = await selectRows(manager, PoolEntity, 'WHERE id = ANY ($1)', [
+    [...new Set(rows.map(({ poolId }) => poolId))],
+  ]);
+  const operationOf = new Map(operations.map((operation) => [operation.desktopId, operation]));
+  const poolOf = new Map(pools.map((pool) => [pool.id, pool]));
+  return rows.map((row) => ({ row, operation: operationOf.get(row.id) ?? null, pool: poolOf.get(row.poolId)! }));
 }
 
 /** @throws DESKTOP_UNKNOWN */
@@ -36,11 +61,23 @@ export async function lockKnownDesktop(manager: EntityManager, desktopId: string
 }
 
 export function unknownDesktop(desktopId: string): never {
-  throw new DormouseError('DESKTOP_UNKNOWN', `no desktop ${desktopId} is registered`, { desktopId });
+  throw desktopUnknown(desktopId);
 }
 
-export function findOpenOperation(manager: EntityManager, desktopId: string): Promise<OperationEntity | null> {
-  return manager.findOneBy(OperationEntity, { desktopId, status: In([...openStatuses]) });
+export function desktopUnknown(desktopId: string): DormouseError {
+  return new DormouseError('DESKTOP_UNKNOWN', `no desktop ${desktopId} is registered`, { desktopId });
+}
+
+export async function findOpenOperation(manager: EntityManager, desktopId: string): Promise<OperationEntity | null> {
+  const [operation] = await openOperations(manager, [desktopId]);
+  return operation ?? null;
+}
+
+/** In the words of the index `operations_one_open`. */
+function openOperations(manager: EntityManager, desktopIds: readonly string[]): Promise<OperationEntity[]> {
+  return selectRows(manager, OperationEntity, `WHERE desktop_id = ANY ($1) AND status IN ('pending', 'active')`, [
+    desktopIds,
+  ]);
 }
 
 export function sessionOf({ row, operation }: LoadedDesktop): Session {

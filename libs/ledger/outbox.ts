@@ -3,7 +3,7 @@ import { admission, admissionOf, type JsonObject } from '@dormouse/session';
 import type { LedgerTransaction } from './transactions';
 import { jobIdOf, queueOf, sessionQueue, type JobName } from './work';
 
-interface OutboxMessage {
+export interface OutboxMessage {
   readonly action: 'add' | 'remove';
   readonly queue: string;
   readonly name: JobName;
@@ -15,29 +15,29 @@ interface OutboxMessage {
 }
 
 /** The job of an open operation, in its host's queue. One that waits for a host has none. */
-export async function operationJob(
-  transaction: LedgerTransaction,
+export function operationJob(
+  { outbox, now }: LedgerTransaction,
   operation: OperationEntity,
   action: 'add' | 'remove',
-): Promise<void> {
+): void {
   const { kind, desktopId, generation, id: operationId, hostId } = operation;
   if (hostId === null) return;
-  await write(transaction, {
+  outbox.push({
     action,
     queue: queueOf(kind, hostId),
     name: kind,
     jobId: jobIdOf(kind, desktopId, generation),
     payload: { desktopId, operationId, generation },
-    runAt: transaction.now,
+    runAt: now,
     priority: admissionOf(operation),
   });
 }
 
 /** An open operation that its worker has left is taken up again. The jobs of two moments do not swallow each other. */
-export async function resumeJob(transaction: LedgerTransaction, operation: OperationEntity, at: Date): Promise<void> {
+export function resumeJob({ outbox }: LedgerTransaction, operation: OperationEntity, at: Date): void {
   const { kind, desktopId, generation, id: operationId, hostId } = operation;
   if (hostId === null) return;
-  await write(transaction, {
+  outbox.push({
     action: 'add',
     queue: queueOf(kind, hostId),
     name: kind,
@@ -50,45 +50,67 @@ export async function resumeJob(transaction: LedgerTransaction, operation: Opera
 
 /** The timer of a deadline. Taking one out that has fired already does nothing. */
 export function graceJob(
-  transaction: LedgerTransaction,
-  grace: { desktopId: string; generation: number; at: Date | 'never' },
-) {
-  const { desktopId, generation, at } = grace;
-  return write(transaction, {
+  { outbox, now }: LedgerTransaction,
+  { desktopId, generation, at }: { desktopId: string; generation: number; at: Date | 'never' },
+): void {
+  outbox.push({
     action: at === 'never' ? 'remove' : 'add',
     queue: sessionQueue,
     name: 'grace',
     jobId: jobIdOf('grace', desktopId, generation),
     payload: { desktopId, generation },
-    runAt: at === 'never' ? transaction.now : at,
+    runAt: at === 'never' ? now : at,
     priority: 0,
   });
 }
 
 /** Clears away what a deleted desktop leaves on its host and in the storage. */
 export function forgetJob(
-  transaction: LedgerTransaction,
+  { outbox, now }: LedgerTransaction,
   { desktopId, generation, hostId }: { desktopId: string; generation: number; hostId: string },
-) {
-  return write(transaction, {
+): void {
+  outbox.push({
     action: 'add',
     queue: queueOf('forget', hostId),
     name: 'forget',
     jobId: jobIdOf('forget', desktopId, generation),
     payload: { desktopId, generation },
-    runAt: transaction.now,
+    runAt: now,
     priority: admission['clearing away'],
   });
 }
 
-async function write(transaction: LedgerTransaction, message: OutboxMessage): Promise<void> {
-  const { action, queue, name, jobId, payload, runAt, priority } = message;
-  await transaction.manager.query(
-    `INSERT INTO outbox (action, queue, name, job_id, payload, run_at, priority, created_at)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+/** A timer comes into its queue this long before it fires: most are called off before that, and Redis never hears of them. */
+const aheadMs = 10_000;
+const atOnce = '-infinity';
+
+/**
+ * Of two messages about one job the later counts. A job that is to be taken out and waits here is taken out of here.
+ * @returns whether the dispatcher has something to do now
+ */
+export async function writeOutbox({ manager, now, outbox }: LedgerTransaction): Promise<boolean> {
+  if (outbox.length === 0) return false;
+  const latest = [...new Map(outbox.map((message) => [message.jobId, message])).values()];
+  const rows = latest.map(({ jobId, runAt, ...message }) => {
+    const waitUntilMs = runAt.getTime() - aheadMs;
+    const waitUntil = waitUntilMs > now.getTime() ? new Date(waitUntilMs) : atOnce;
+    return { ...message, job_id: jobId, run_at: runAt, wait_until: waitUntil, created_at: now };
+  });
+  // Rows that a dispatcher holds are not waited for: it may hang in Redis. It then withdraws the job after having added it.
+  const written: { urgent: boolean }[] = await manager.query(
+    `WITH given AS (SELECT * FROM jsonb_populate_recordset(NULL::outbox, $1)),
+     withdrawn AS (DELETE FROM outbox WHERE id IN (
+         SELECT waiting.id FROM outbox AS waiting JOIN given USING (job_id)
+         WHERE given.action = 'remove' AND waiting.action = 'add' AND waiting.dispatched_at IS NULL
+         FOR UPDATE OF waiting SKIP LOCKED)
+       RETURNING job_id)
+     INSERT INTO outbox (action, queue, name, job_id, payload, run_at, priority, wait_until, created_at)
+     SELECT action, queue, name, job_id, payload, run_at, priority, wait_until, created_at FROM given
+     WHERE NOT (action = 'remove' AND job_id IN (SELECT job_id FROM withdrawn))
      ON CONFLICT (job_id, action) DO UPDATE SET queue = excluded.queue, payload = excluded.payload,
-       run_at = excluded.run_at, priority = excluded.priority, dispatched_at = NULL`,
-    [action, queue, name, jobId, JSON.stringify(payload), runAt, priority, transaction.now],
+       run_at = excluded.run_at, priority = excluded.priority, wait_until = excluded.wait_until, dispatched_at = NULL
+     RETURNING wait_until = '${atOnce}' AS urgent`,
+    [JSON.stringify(rows)],
   );
-  transaction.wroteOutbox();
+  return written.some(({ urgent }) => urgent);
 }

@@ -94,7 +94,7 @@ export async function placeWaiting(transactions: Transactions): Promise<number> 
       const before = operation.hostId;
       await placeOperation(transaction, loaded);
       if (operation.hostId === null || operation.hostId === before) return 0;
-      await operationJob(transaction, operation, 'add');
+      operationJob(transaction, operation, 'add');
       return 1;
     });
   }

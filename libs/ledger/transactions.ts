@@ -1,14 +1,15 @@
 import type { DataSource, EntityManager } from 'typeorm';
+import { writeOutbox, type OutboxMessage } from './outbox';
 
 export interface LedgerTransaction {
   readonly manager: EntityManager;
   /** One moment for all that happens in the transaction. */
   readonly now: Date;
-  /** To be called when an outbox row was written: the dispatcher is nudged once the row can be seen. */
-  wroteOutbox(): void;
+  /** Work that follows; written at the end, in one statement. */
+  readonly outbox: OutboxMessage[];
 }
 
-/** Runs pieces of work in a transaction each, and nudges the dispatcher after those that left it something. */
+/** Runs pieces of work in a transaction each, and nudges the dispatcher after those that left it something to do now. */
 export class Transactions {
   constructor(
     private readonly dataSource: DataSource,
@@ -17,11 +18,11 @@ export class Transactions {
   ) {}
 
   async run<T>(work: (transaction: LedgerTransaction) => Promise<T>): Promise<T> {
-    let outboxWritten = false;
-    const result = await this.dataSource.transaction((manager) =>
-      work({ manager, now: this.now(), wroteOutbox: () => void (outboxWritten = true) }),
-    );
-    if (outboxWritten) this.onOutbox();
+    const { result, isUrgent } = await this.dataSource.transaction(async (manager) => {
+      const transaction: LedgerTransaction = { manager, now: this.now(), outbox: [] };
+      return { result: await work(transaction), isUrgent: await writeOutbox(transaction) };
+    });
+    if (isUrgent) this.onOutbox();
     return result;
   }
 }

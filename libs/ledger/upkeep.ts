@@ -18,7 +18,7 @@ export function requeueForgotten(
       { status: 'pending', createdAt: LessThan(before(now, waitingMs)), hostId: Not(IsNull()) },
       { status: 'active', leaseExpiresAt: LessThan(now) },
     ]);
-    for (const operation of waiting) await operationJob(transaction, operation, 'add');
+    for (const operation of waiting) operationJob(transaction, operation, 'add');
 
     const overdue = await manager.find(DesktopEntity, {
       select: { id: true, generation: true, graceDeadline: true },
@@ -26,7 +26,7 @@ export function requeueForgotten(
     });
     for (const { id, generation, graceDeadline } of overdue) {
       const at = graceDeadline! > now ? graceDeadline! : now;
-      await graceJob(transaction, { desktopId: id, generation, at });
+      graceJob(transaction, { desktopId: id, generation, at });
     }
     return waiting.length + overdue.length;
   });

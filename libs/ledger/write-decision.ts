@@ -6,7 +6,7 @@ import { shredKey } from './data-keys';
 import type { LoadedDesktop } from './loaded-desktop';
 import { graceJob, operationJob, resumeJob } from './outbox';
 import { placeOperation } from './placing';
-import { insertRow, updateRow } from './rows';
+import { insertRow, updateRow, updateRows, type RowChanges } from './rows';
 import type { LedgerTransaction } from './transactions';
 
 /** What is known at the time of a decision and belongs into the rows it writes. */
@@ -24,13 +24,55 @@ export async function writeDecision(
   decision: Decision,
   context: DecisionContext = {},
 ): Promise<void> {
-  await writeSession(transaction, loaded, decision.session);
-  for (const effect of decision.effects) await writeEffect(transaction, loaded, effect, context);
-  await writeOperation(transaction, loaded, decision.session);
+  await updateRow(transaction.manager, DesktopEntity, loaded.row, decided(transaction, loaded, decision));
+  await writeWhatFollows(transaction, loaded, decision, context);
 }
 
-async function writeSession({ manager, now }: LedgerTransaction, { row, pool }: LoadedDesktop, session: Session) {
-  await updateRow(manager, DesktopEntity, row, {
+/**
+ * Writes decisions that come together. Most change nothing but their desktop's row and its timer: these rows are kept for the
+ * end, where one statement writes all.
+ */
+export class DecisionsTogether {
+  private readonly unwritten = new Map<string, RowChanges<DesktopEntity>>();
+
+  constructor(private readonly transaction: LedgerTransaction) {}
+
+  async write(loaded: LoadedDesktop, decision: Decision): Promise<void> {
+    if (!decision.effects.every(isTimer)) {
+      await this.writeRows(); // placing a machine reads in the table who has one
+      return writeDecision(this.transaction, loaded, decision);
+    }
+    const { row } = loaded;
+    const changes = decided(this.transaction, loaded, decision);
+    Object.assign(row, changes);
+    this.unwritten.set(row.id, { id: row.id, ...changes });
+    await writeWhatFollows(this.transaction, loaded, decision, {});
+  }
+
+  /** To be called after the last. */
+  async writeRows(): Promise<void> {
+    await updateRows(this.transaction.manager, DesktopEntity, [...this.unwritten.values()]);
+    this.unwritten.clear();
+  }
+}
+
+function isTimer({ type }: Effect): boolean {
+  return type === 'schedule_grace' || type === 'unschedule_grace';
+}
+
+async function writeWhatFollows(
+  transaction: LedgerTransaction,
+  loaded: LoadedDesktop,
+  { effects, session }: Decision,
+  context: DecisionContext,
+): Promise<void> {
+  for (const effect of effects) await writeEffect(transaction, loaded, effect, context);
+  await writeOperation(transaction, loaded, session);
+}
+
+/** What a decision makes of a desktop's row. */
+function decided({ now }: LedgerTransaction, { pool }: LoadedDesktop, { session }: Decision): Partial<DesktopEntity> {
+  return {
     poolVersion: pool.version,
     machineState: session.machine,
     stateSince: new Date(session.machineSinceMs),
@@ -48,7 +90,7 @@ async function writeSession({ manager, now }: LedgerTransaction, { row, pool }: 
     saveFailures: session.saveFailures,
     lastError: session.lastError,
     updatedAt: now,
-  });
+  };
 }
 
 function dateOf(epochMs: number | null): Date | null {

@@ -2,10 +2,10 @@ import { randomUUID } from 'node:crypto';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { Webhook } from 'standardwebhooks';
 import { SimulatedCloud } from '../simulation/cloud';
 import { figure, type Figure } from './figure';
-import { hammer, type Shot } from './hammer';
+import { shotOf, type Shot } from '../simulation/shot';
+import { hammer } from './hammer';
 
 const desktops = 500;
 const shotsOfARun = 3_000;
@@ -27,7 +27,7 @@ export async function measureEvents({ runs, say }: { runs: number; say: (line: s
     graceMs: 3_600_000,
   });
   const bare = spawn(process.execPath, [join(process.cwd(), 'dist/test/bench/bare-insert.js')], {
-    env: { PATH: process.env['PATH'], DATABASE_URL: cloud.postgres.url },
+    env: { PATH: process.env['PATH'], DATABASE_URL: cloud.databaseUrl },
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   });
   try {
@@ -35,12 +35,12 @@ export async function measureEvents({ runs, say }: { runs: number; say: (line: s
     const [message] = (await once(bare, 'message')) as [{ url: string }];
     const api = cloud.apis[0]!.url;
     const found = { bare: [] as number[], webhooks: [] as number[], p99: [] as number[] };
-    await hammer(message.url, shots(cloud, 500), Infinity);
-    await hammer(api, shots(cloud, 1_000), Infinity);
+    await hammer(message.url, shots(cloud, 500));
+    await hammer(api, shots(cloud, 1_000));
     for (let run = 1; run <= runs; run += 1) {
       const bareRate = allAccepted(await hammer(message.url, shots(cloud, shotsOfARun))).perSecond;
       const rate = allAccepted(await hammer(api, shots(cloud, shotsOfARun))).perSecond;
-      const { p99Ms } = allAccepted(await hammer(api, shots(cloud, shotsOfARun), rate / 2));
+      const { p99Ms } = allAccepted(await hammer(api, shots(cloud, shotsOfARun), { perSecond: rate / 2 }));
       say(
         `run ${run}: bare ${Math.round(bareRate)}/s, webhooks ${Math.round(rate)}/s, p99 at half of that ${p99Ms.toFixed(1)} ms`,
       );
@@ -67,28 +67,16 @@ function allAccepted<T extends { answers: Readonly<Record<number, number>> }>(ha
 
 /** Each desktop's user comes, and goes, and comes. */
 function shots(cloud: SimulatedCloud, count: number): Shot[] {
-  const signer = new Webhook(cloud.keys.webhookSecrets[0]);
   const ids = cloud.desktopIds;
   return Array.from({ length: count }, (_, n) => {
-    const id = `msg_${randomUUID()}`;
-    const at = new Date();
     const left = Math.floor(n / ids.length) % 2 === 1;
-    const body = JSON.stringify({
-      specversion: '1.0',
-      id,
-      source: 'bench',
-      type: left ? 'vdc.session.disconnected' : 'vdc.session.connected',
-      data: { desktopId: ids[n % ids.length], connectionId: 'c1', ...(left && { reason: 'user' }) },
-    });
-    return {
-      body,
-      headers: {
-        'content-type': 'application/cloudevents+json',
-        'content-length': String(Buffer.byteLength(body)),
-        'webhook-id': id,
-        'webhook-timestamp': String(Math.floor(at.getTime() / 1000)),
-        'webhook-signature': signer.sign(id, at, body),
-      },
-    };
+    return sessionShot(cloud, ids[n % ids.length]!, left ? 'disconnected' : 'connected');
   });
+}
+
+export function sessionShot({ keys }: SimulatedCloud, desktopId: string, type: 'connected' | 'disconnected'): Shot {
+  const id = `msg_${randomUUID()}`;
+  const data = { desktopId, connectionId: 'c1', ...(type === 'disconnected' && { reason: 'user' }) };
+  const event = { specversion: '1.0', id, source: 'bench', type: `vdc.session.${type}`, data };
+  return shotOf(keys.webhookSecrets[0], id, JSON.stringify(event));
 }

@@ -9,10 +9,12 @@ import { measureIndex } from './index-image';
 import { measureMainJob } from './main-job';
 import { measureSave } from './save';
 import { measureSize } from './size';
+import { measureStorm } from './storm';
 import { measureWake, profiles } from './wake';
 
-const usage = `usage: npm run bench -- main-job | size | save | index | wake | events [--runs N] [--memory MiB] [--fill MiB]
-                      [--image GiB] [--profile local|net] [--json]
+const usage = `usage: npm run bench -- main-job | size | save | index | wake | events | storm [--runs N] [--memory MiB] [--fill MiB]
+                      [--image GiB] [--profile local|net] [--desktops N] [--users N]
+                      [--part sleepers|day] [--json]
   main-job  the small guest, --fill MiB of its memory filled: answer after waking, beside QEMU's own eager restore
   size      the desktop guest, used: bytes of its first and its second checkpoint, and where they come from
   save      the desktop guest, used: from its user leaving to a durable checkpoint, beside QEMU's own migration of the
@@ -21,7 +23,9 @@ const usage = `usage: npm run bench -- main-job | size | save | index | wake | e
   wake      the desktop guest, used: answers after a cold boot, after QEMU's eager restore, after Dormouse's first and third
             wake; from the disk and over the link
   index     the index of a golden image of --image GiB (10), beside openssl hashing it
-  events    webhooks a second, verified, decided and durable, beside a bare handler that does one INSERT`;
+  events    webhooks a second, verified, decided and durable, beside a bare handler that does one INSERT
+  storm     --desktops N (10000) on 20 simulated hosts: what those that sleep cost, all of them left at once, and a working
+            day of --users N (all) of them; or one --part of this`;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -31,6 +35,9 @@ const { values, positionals } = parseArgs({
     fill: { type: 'string' },
     image: { type: 'string' },
     profile: { type: 'string' },
+    desktops: { type: 'string', default: '10000' },
+    users: { type: 'string' },
+    part: { type: 'string' },
     json: { type: 'boolean', default: false },
   },
 });
@@ -92,6 +99,14 @@ const benchmarks: Readonly<Record<string, { runs: number; measure: (options: Ben
   events: {
     runs: 3,
     measure: async (options) => ({ figures: await measureEvents(options) }),
+  },
+  storm: {
+    runs: 3,
+    measure: (options) => {
+      const desktops = Number(values.desktops);
+      const part = (['sleepers', 'day'] as const).find((one) => one === values.part) ?? null;
+      return measureStorm({ ...options, desktops, users: Number(values.users ?? desktops), part });
+    },
   },
   index: {
     runs: 3,

@@ -112,9 +112,9 @@ export class LedgerFixture {
     return desktopId;
   }
 
-  async waitOutGrace(desktopId: string): Promise<void> {
+  async waitOutGrace(desktopId: string, ms = graceMs): Promise<void> {
     const { generation } = await this.ledger.viewDesktop(desktopId);
-    this.nowMs += graceMs;
+    this.nowMs += ms;
     await this.ledger.graceElapsed(desktopId, generation);
   }
 

@@ -24,8 +24,6 @@ describe('a policy that is edited', () => {
     const after = await fixture.ledger.viewDesktop(id);
     expect(after).toMatchObject({ state: 'grace', graceDeadline: at(30 * minuteMs) });
     expect(await timers(id)).toEqual([
-      expect.objectContaining({ action: 'add', jobId: `grace-${id}-${before.generation}` }),
-      expect.objectContaining({ action: 'remove', jobId: `grace-${id}-${before.generation}` }),
       expect.objectContaining({ action: 'add', jobId: `grace-${id}-${after.generation}` }),
     ]);
     await fixture.ledger.graceElapsed(id, before.generation);
@@ -187,9 +185,7 @@ describe('a cancellation', () => {
       status: 'cancelled',
       error: { code: 'CANCELLED', message: 'anna has called it off: not now' },
     });
-    expect(await fixture.outbox(id)).toContainEqual(
-      expect.objectContaining({ action: 'remove', jobId: `save-${id}-${generation}` }),
-    );
+    expect(await fixture.outbox(id)).not.toContainEqual(expect.objectContaining({ jobId: `save-${id}-${generation}` }));
     expect(await fixture.ledger.viewDesktop(id)).toMatchObject({ state: 'grace', graceDeadline: at(graceMs) });
   });
 

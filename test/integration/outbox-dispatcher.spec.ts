@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { OutboxDispatcher, sessionQueue } from '@dormouse/jobs';
 import { eventually, RedisFixture, silent } from './jobs-fixture';
 import { graceMs, LedgerFixture } from './ledger-fixture';
@@ -77,6 +78,25 @@ test('a grace waits in the queue until its deadline, and nothing is left of one 
   dispatcher.nudge();
   await eventually(async () => (await waiting('timed')) === 0);
   expect((await redis.jobIds(sessionQueue)).filter((id) => id.includes('timed'))).toEqual([]);
+});
+
+test('a grace that is long waits in the database, and comes into the queue shortly before it is over', async () => {
+  startDispatcher(50);
+  fixture.nowMs = Date.now();
+  const id = await fixture.inUse('long');
+  await fixture.ledger.putPool('default', { graceMs: 600_000, keepCheckpoints: 2 }, 'test');
+  await fixture.send(id, 'disconnected');
+  const timer = `grace-${id}-${(await fixture.ledger.viewDesktop(id)).generation}`;
+  await sleep(300);
+  expect(await redis.jobIds(sessionQueue)).not.toContain(timer);
+  const [row] = await fixture.dataSource.query(
+    `SELECT run_at - wait_until = interval '10 seconds' AS ahead FROM outbox WHERE job_id = $1`,
+    [timer],
+  );
+  expect(row).toEqual({ ahead: true });
+  await fixture.dataSource.query('UPDATE outbox SET wait_until = now() WHERE job_id = $1', [timer]);
+  await eventually(async () => (await redis.jobIds(sessionQueue)).includes(timer));
+  await fixture.ledger.putPool('default', { graceMs, keepCheckpoints: 2 }, 'test');
 });
 
 test('a grace called off before it was dispatched leaves nothing either', async () => {

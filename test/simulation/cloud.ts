@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { createWriteStream } from 'node:fs';
+import { createWriteStream, readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -28,9 +28,11 @@ export interface CloudSize {
   readonly graceMs: number;
 }
 
-interface Running {
+export interface Running {
   readonly script: string;
   readonly environment: NodeJS.ProcessEnv;
+  /** The hosts whose workers it holds; none of an api. */
+  readonly hosts: readonly string[];
   process: ChildProcess;
   url: string;
 }
@@ -46,13 +48,14 @@ export class SimulatedCloud {
   private constructor(
     readonly size: CloudSize,
     readonly directory: string,
-    readonly postgres: EmbeddedPostgres,
+    private postgres: EmbeddedPostgres,
     private redisServer: EmbeddedRedis,
     readonly dataSource: DataSource,
     readonly keys: Keys,
   ) {}
 
-  static async start(size: CloudSize): Promise<SimulatedCloud> {
+  /** @param provisioned so many of its desktops are there from the beginning */
+  static async start(size: CloudSize, provisioned = size.desktops): Promise<SimulatedCloud> {
     const directory = await mkdtemp(join(tmpdir(), 'dormouse-cloud-'));
     const log = () => undefined;
     const [postgres, redis] = await Promise.all([
@@ -65,12 +68,9 @@ export class SimulatedCloud {
     const cloud = new SimulatedCloud(size, directory, postgres, redis, dataSource, keys);
     try {
       await cloud.ledger.putPool('default', { graceMs: size.graceMs, keepCheckpoints: 1 }, 'test');
-      for (let n = 0; n < size.apis; n += 1) cloud.apis.push(await cloud.run('apps/api/main.js', {}));
-      const shares = Array.from({ length: size.workers }, (_, n) =>
-        cloud.hostIds.filter((_host, index) => index % size.workers === n),
-      );
-      cloud.workers.push(...(await Promise.all(shares.map((hosts) => cloud.runWorker(hosts)))));
-      await cloud.provision();
+      for (let n = 0; n < size.apis; n += 1) cloud.apis.push(await cloud.run('apps/api/main.js', {}, []));
+      await Promise.all(sharesOf(cloud.hostIds, size.workers).map((hosts) => cloud.startWorkers(hosts)));
+      await cloud.provision(cloud.desktopIds.slice(0, provisioned));
       return cloud;
     } catch (error) {
       await cloud.stop();
@@ -96,10 +96,55 @@ export class SimulatedCloud {
 
   /** kill -9, and started again as whoever supervises it would. */
   async crash(running: Running): Promise<void> {
-    running.process.kill('SIGKILL');
-    await once(running.process, 'exit');
-    const { process: again, url } = await this.run(running.script, running.environment);
+    await end(running.process, 'SIGKILL');
+    await this.startAgain(running);
+  }
+
+  /** All its hosts lose their power: nothing of them answers any more, and what was in their memory is gone. */
+  async vanish(running: Running): Promise<void> {
+    await end(running.process, 'SIGKILL');
+    for (const host of running.hosts) await rm(join(this.world, 'machines', host), { recursive: true, force: true });
+  }
+
+  /** Of every process of this cloud. */
+  get environment(): NodeJS.ProcessEnv {
+    return {
+      PATH: process.env['PATH'],
+      DATA_DIR: this.directory,
+      DATABASE_URL: this.postgres.url,
+      REDIS_URL: this.redisServer.socketPath,
+      STORAGE_URL: `file://${join(this.directory, 'storage')}`,
+      DISKS_DIR: join(this.directory, 'disks'),
+      KEY_URL: this.keyUrl,
+      API_PORT: '0',
+      LOG_LEVEL: 'warn',
+      LOG_FORMAT: 'json',
+    };
+  }
+
+  /** What makes a process the workers of these hosts. */
+  simulationOf(hosts: readonly string[]): NodeJS.ProcessEnv {
+    const { speed, failureRate } = this.size;
+    const simulation: SimulatedHosts = { root: this.world, hosts, memoryMiB: this.hostMiB, speed, failureRate };
+    return { SIMULATION: JSON.stringify(simulation) };
+  }
+
+  /** Whoever supervises it does so. */
+  async startAgain(running: Running): Promise<void> {
+    const { script, environment, hosts } = running;
+    const { process: again, url } = await this.run(script, environment, hosts);
     Object.assign(running, { process: again, url });
+  }
+
+  async restartPostgres(): Promise<void> {
+    const { url } = this.postgres;
+    await this.postgres.stop();
+    this.postgres = await startPostgres({
+      directory: this.directory,
+      log: () => undefined,
+      durable: this.size.durable,
+    });
+    if (this.postgres.url !== url) throw new Error(`Postgres has come back elsewhere: ${this.postgres.url}`);
   }
 
   /** Redis is killed, and comes back with nothing of what it had. */
@@ -114,28 +159,37 @@ export class SimulatedCloud {
   }
 
   async stop(): Promise<void> {
-    await Promise.all(
-      [...this.workers, ...this.apis].map(async ({ process: child }) => {
-        if (child.exitCode !== null || child.signalCode !== null) return;
-        const ended = once(child, 'exit');
-        child.kill('SIGKILL');
-        await ended;
-      }),
-    );
+    await Promise.all([...this.workers, ...this.apis].map(({ process: child }) => end(child, 'SIGKILL')));
     await this.dataSource.destroy();
     await this.redisServer.stop();
     await this.postgres.stop();
     await rm(this.directory, { recursive: true, force: true });
   }
 
+  /** The process above all of its Postgres. */
+  get postgresPid(): number {
+    return Number(readFileSync(join(this.directory, 'postgres', 'cluster', 'postmaster.pid'), 'utf8').split('\n')[0]);
+  }
+
+  get databaseUrl(): string {
+    return this.postgres.url;
+  }
+
+  /** A process with the workers of these hosts. */
+  async startWorkers(hosts: readonly string[]): Promise<Running> {
+    const running = await this.run('test/simulation/worker-process.js', this.simulationOf(hosts), hosts);
+    this.workers.push(running);
+    return running;
+  }
+
   /** Desktops that sleep, each with a checkpoint and its key, on all hosts alike. */
-  private async provision(): Promise<void> {
+  async provision(desktopIds: readonly string[]): Promise<void> {
     const { desktopMiB } = this.size;
     const launchSpec = { machine: 'pc-q35-7.2', cpuModel: 'qemu64', memoryMiB: desktopMiB, cpus: 1, disks: [] };
     const { machine, cpuModel, memoryMiB, cpus } = launchSpec;
     const fingerprint = { qemuVersion: 'simulated', accelerator: 'kvm', machine, cpuModel, memoryMiB, cpus };
     const hosts = this.hostIds;
-    const rows = this.desktopIds.map((id, n) => ({ id, host: hosts[n % hosts.length]!, checkpoint: randomUUID() }));
+    const rows = desktopIds.map((id, n) => ({ id, host: hosts[n % hosts.length]!, checkpoint: randomUUID() }));
     const columns = [rows.map(({ id }) => id), rows.map(({ host }) => host), rows.map(({ checkpoint }) => checkpoint)];
     await this.dataSource.query(
       `INSERT INTO desktops (id, pool_id, host_id, checkpoint_id, launch_spec, fingerprint, machine_state, state_since,
@@ -152,22 +206,21 @@ export class SimulatedCloud {
     );
     const provider = await openKeyProvider({ keyUrl: this.keyUrl, vaultToken: null });
     const ring = new KeyRing(provider, new LedgerKeys(this.dataSource));
-    for (const { id, checkpoint } of rows) {
-      await ring.desktopKey(id);
-      const folder = join(this.world, 'checkpoints', id);
-      await mkdir(folder, { recursive: true });
-      await writeFile(join(folder, `${checkpoint}.json`), JSON.stringify({ memory: randomUUID() }));
-    }
+    const left = [...rows];
+    const provisionOne = async (): Promise<void> => {
+      for (let row = left.pop(); row !== undefined; row = left.pop()) {
+        await ring.desktopKey(row.id);
+        const folder = join(this.world, 'checkpoints', row.id);
+        await mkdir(folder, { recursive: true });
+        await writeFile(join(folder, `${row.checkpoint}.json`), JSON.stringify({ memory: randomUUID() }));
+      }
+    };
+    await Promise.all(Array.from({ length: 4 }, provisionOne));
+    await this.dataSource.query('ANALYZE');
   }
 
   private get keyUrl(): string {
     return `file://${join(this.directory, 'keys', 'master.json')}`;
-  }
-
-  private runWorker(hosts: readonly string[]): Promise<Running> {
-    const { speed, failureRate } = this.size;
-    const simulation: SimulatedHosts = { root: this.world, hosts, memoryMiB: this.hostMiB, speed, failureRate };
-    return this.run('test/simulation/worker-process.js', { SIMULATION: JSON.stringify(simulation) });
   }
 
   /** Room for all, with a third to spare. */
@@ -176,22 +229,10 @@ export class SimulatedCloud {
     return Math.ceil((desktops / hosts) * 1.34 + 1) * desktopMiB;
   }
 
-  private async run(script: string, environment: NodeJS.ProcessEnv): Promise<Running> {
+  private async run(script: string, environment: NodeJS.ProcessEnv, hosts: readonly string[]): Promise<Running> {
     const log = createWriteStream(join(this.directory, 'cloud.log'), { flags: 'a' });
     const child = spawn(process.execPath, ['--enable-source-maps', join(programs, script)], {
-      env: {
-        PATH: process.env['PATH'],
-        DATA_DIR: this.directory,
-        DATABASE_URL: this.postgres.url,
-        REDIS_URL: this.redisServer.socketPath,
-        STORAGE_URL: `file://${join(this.directory, 'storage')}`,
-        DISKS_DIR: join(this.directory, 'disks'),
-        KEY_URL: this.keyUrl,
-        API_PORT: '0',
-        LOG_LEVEL: 'warn',
-        LOG_FORMAT: 'json',
-        ...environment,
-      },
+      env: { ...this.environment, ...environment },
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     });
     child.stdout!.pipe(log);
@@ -204,6 +245,23 @@ export class SimulatedCloud {
         resolve((message as { url?: string }).url ?? '');
       });
     });
-    return { script, environment, process: child, url };
+    return { script, environment, hosts, process: child, url };
   }
+}
+
+/** The last process has one host alone, which may vanish; the others share the rest. */
+function sharesOf(hosts: readonly string[], processes: number): string[][] {
+  if (processes < 2) return processes === 1 ? [[...hosts]] : [];
+  const shared = hosts.slice(0, -1);
+  const shares = Array.from({ length: processes - 1 }, (_, n) =>
+    shared.filter((_host, index) => index % (processes - 1) === n),
+  );
+  return [...shares, hosts.slice(-1)];
+}
+
+async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const ended = once(child, 'exit');
+  child.kill(signal);
+  await ended;
 }

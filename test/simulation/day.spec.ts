@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SimulatedCloud } from './cloud';
 import { liveADay, type DayPlan } from './day';
+import { mishaps } from './mishaps';
 import { untilAtRest } from './operator';
 
 jest.setTimeout(300_000);
@@ -52,15 +53,23 @@ test('a working day ends with nothing open and nothing unanswered; no desktop wa
   expect(standing.saves).toBeGreaterThanOrEqual(size.desktops * 0.9);
 });
 
-test('so does one on which a worker and an api are killed and Redis is lost', async () => {
+test('so does one on which a worker and an api are killed, Redis is lost and Postgres is restarted', async () => {
   const { standing } = await day(async () => {
-    await sleep(plan.lengthMs * 0.15);
-    await cloud.crash(cloud.workers[1]!);
-    await sleep(plan.lengthMs * 0.15);
-    await cloud.crash(cloud.apis[0]!);
-    await sleep(plan.lengthMs * 0.3);
-    await cloud.loseRedis();
+    for (const name of ['a worker is killed', 'an api is killed', 'Redis is lost', 'Postgres is restarted'] as const) {
+      await sleep(plan.lengthMs * 0.15);
+      await mishaps[name](cloud);
+    }
   });
   expect(await cloud.violations()).toEqual([]);
   expect(standing).toMatchObject({ openOperations: 0, events, notEmpty: 0 });
+});
+
+test('so does one on which a host vanishes with all that ran on it, is fenced, and comes back', async () => {
+  const { standing } = await day(async () => {
+    await sleep(plan.lengthMs * 0.3);
+    await mishaps['a host vanishes'](cloud);
+  });
+  expect(await cloud.violations()).toEqual([]);
+  expect(standing).toMatchObject({ openOperations: 0, events, notEmpty: 0 });
+  expect((await cloud.ledger.listHosts()).filter(({ intent }) => intent !== 'open')).toEqual([]);
 });

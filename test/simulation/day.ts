@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
+import { Agent } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { BrokerEventType, JsonObject } from '@dormouse/session';
-import { Webhook } from 'standardwebhooks';
 import type { SimulatedCloud } from './cloud';
+import { shoot, shotOf } from './shot';
 
 export interface DayPlan {
   /** From the first login to the last logout. */
@@ -11,9 +12,14 @@ export interface DayPlan {
   readonly duplicated: number;
   readonly delayed: number;
   readonly longestDelayMs: number;
+  /** Desktops whose users come, the first so many; default: all. */
+  readonly users?: number;
 }
 
 interface Delivery {
+  readonly desktopId: string;
+  /** It asks for a desktop that sleeps. */
+  readonly wakes: boolean;
   readonly atMs: number;
   readonly webhookId: string;
   readonly body: string;
@@ -25,7 +31,20 @@ export interface DayReport {
   readonly sent: number;
   /** Tries that were not answered, or not with 202, and were made again. */
   readonly triedAgain: number;
+  /** When the first event was sent that asked for each desktop in the morning; epoch ms. */
+  readonly askedForAtMs: ReadonlyMap<string, number>;
 }
+
+/** The day's parts, as shares of its length: between when and when they begin for each user. */
+const hours = {
+  morning: [0.02, 0.38],
+  lunch: [0.42, 0.5],
+  noon: [0.5, 0.53],
+  afterLunch: [0.56, 0.66],
+  evening: [0.7, 1],
+} as const;
+/** From asking for a desktop to being connected. */
+const connecting = 0.02;
 
 const atOnce = 48;
 const retryMs = 250;
@@ -37,34 +56,21 @@ const giveUpAfterMs = 120_000;
  */
 export async function liveADay(cloud: SimulatedCloud, plan: DayPlan): Promise<DayReport> {
   const date = randomUUID().slice(0, 8);
-  const deliveries = cloud.desktopIds.flatMap((desktopId) => dayOf(desktopId, date, plan));
+  const desktopIds = cloud.desktopIds.slice(0, plan.users);
+  const deliveries = desktopIds.flatMap((desktopId) => dayOf(desktopId, date, plan));
   deliveries.sort((one, other) => one.atMs - other.atMs);
   const [secret] = cloud.keys.webhookSecrets;
-  const signer = new Webhook(secret);
+  const agent = new Agent({ keepAlive: true, maxSockets: atOnce });
+  const askedForAtMs = new Map<string, number>();
   const begunMs = Date.now();
   let next = 0;
   let triedAgain = 0;
 
-  async function deliver({ webhookId, body }: Delivery): Promise<void> {
+  async function deliver({ desktopId, wakes, webhookId, body }: Delivery): Promise<void> {
+    if (wakes && !askedForAtMs.has(desktopId)) askedForAtMs.set(desktopId, Date.now());
     for (let attempt = 0, since = Date.now(); ; attempt += 1) {
       const { url } = cloud.apis[(next + attempt) % cloud.apis.length]!;
-      const at = new Date();
-      const status = await fetch(`${url}/v1/webhooks`, {
-        method: 'POST',
-        headers: {
-          'content-type': 'application/cloudevents+json',
-          'webhook-id': webhookId,
-          'webhook-timestamp': String(Math.floor(at.getTime() / 1000)),
-          'webhook-signature': signer.sign(webhookId, at, body),
-        },
-        body,
-      }).then(
-        async (response) => {
-          await response.arrayBuffer();
-          return response.status;
-        },
-        () => 0,
-      );
+      const status = await shoot(agent, url, shotOf(secret, webhookId, body)).catch(() => 0);
       if (status === 202) return;
       if (Date.now() - since > giveUpAfterMs)
         throw new Error(`${webhookId} was never accepted; the last answer is ${status}`);
@@ -81,7 +87,9 @@ export async function liveADay(cloud: SimulatedCloud, plan: DayPlan): Promise<Da
     }
   }
   await Promise.all(Array.from({ length: atOnce }, broker));
-  return { events: new Set(deliveries.map(({ webhookId }) => webhookId)).size, sent: deliveries.length, triedAgain };
+  agent.destroy();
+  const events = new Set(deliveries.map(({ webhookId }) => webhookId)).size;
+  return { events, sent: deliveries.length, triedAgain, askedForAtMs };
 }
 
 function dayOf(
@@ -100,30 +108,34 @@ function dayOf(
     const body = JSON.stringify({ specversion: '1.0', id: webhookId, source: 'simulated-broker', type, data: about });
     const late = Math.random() < delayed ? Math.random() * longestDelayMs : 0;
     const atMs = part * lengthMs + late;
-    deliveries.push({ atMs, webhookId, body });
-    if (Math.random() < duplicated) deliveries.push({ atMs: atMs + Math.random() * longestDelayMs, webhookId, body });
+    const delivery = { desktopId, wakes: data['connectionId'] === 'morning', atMs, webhookId, body };
+    deliveries.push(delivery);
+    if (Math.random() < duplicated) deliveries.push({ ...delivery, atMs: atMs + Math.random() * longestDelayMs });
   }
 
   tell('vdc.broker.snapshot', 0, { connectionIds: [] });
-  const morning = 0.02 + 0.18 * Math.random();
+  const morning = within(hours.morning);
   tell('vdc.session.connect_requested', morning, { connectionId: 'morning' });
-  tell('vdc.session.connected', morning + 0.02, { connectionId: 'morning' });
+  tell('vdc.session.connected', morning + connecting, { connectionId: 'morning' });
   const hasLunch = Math.random() < 0.5;
-  if (hasLunch)
-    tell('vdc.session.disconnected', 0.32 + 0.08 * Math.random(), { connectionId: 'morning', reason: 'user' });
+  if (hasLunch) tell('vdc.session.disconnected', within(hours.lunch), { connectionId: 'morning', reason: 'user' });
 
   // At noon the broker is restarted: it counts anew, and says of each desktop who is there.
   epoch = `${date}, after noon`;
   sequence = 0;
-  tell('vdc.broker.snapshot', 0.5 + 0.03 * Math.random(), { connectionIds: hasLunch ? [] : ['morning'] });
+  tell('vdc.broker.snapshot', within(hours.noon), { connectionIds: hasLunch ? [] : ['morning'] });
   if (hasLunch) {
-    const back = 0.6 + 0.05 * Math.random();
+    const back = within(hours.afterLunch);
     tell('vdc.session.connect_requested', back, { connectionId: 'afternoon' });
-    tell('vdc.session.connected', back + 0.02, { connectionId: 'afternoon' });
+    tell('vdc.session.connected', back + connecting, { connectionId: 'afternoon' });
   }
   const leaving = hasLunch ? 'afternoon' : 'morning';
-  tell('vdc.session.disconnected', 0.75 + 0.25 * Math.random(), { connectionId: leaving, reason: 'user' });
+  tell('vdc.session.disconnected', within(hours.evening), { connectionId: leaving, reason: 'user' });
   // What was overtaken on its way is mended: of those it does not know about Dormouse would ask for this.
   tell('vdc.broker.snapshot', 1.1, { connectionIds: [] });
   return deliveries;
+}
+
+function within([from, to]: readonly [number, number]): number {
+  return from + (to - from) * Math.random();
 }

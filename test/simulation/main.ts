@@ -3,7 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { SimulatedCloud } from './cloud';
 import { liveADay } from './day';
-import { standingOf, untilAtRest } from './operator';
+import { mishaps } from './mishaps';
+import { standingOf, wakeStartsMs, untilAtRest } from './operator';
 
 const { values } = parseArgs({
   options: {
@@ -34,11 +35,6 @@ async function main(): Promise<void> {
     durable: true,
     graceMs: 2_000,
   });
-  const mishaps: Readonly<Record<string, () => Promise<void>>> = {
-    'a worker is killed': () => cloud.crash(cloud.workers[Math.floor(Math.random() * cloud.workers.length)]!),
-    'an api is killed': () => cloud.crash(cloud.apis[Math.floor(Math.random() * cloud.apis.length)]!),
-    'Redis is lost': () => cloud.loseRedis(),
-  };
   try {
     const end = Date.now() + minutes! * 60_000;
     let events = 0;
@@ -49,20 +45,24 @@ async function main(): Promise<void> {
           await sleep(Math.min(10_000, plan.lengthMs / 4));
           await untilAtRest(cloud, 0).catch(() => undefined);
           say(JSON.stringify(await standingOf(cloud)));
-          const names = Object.keys(mishaps);
+          const names = Object.keys(mishaps) as (keyof typeof mishaps)[];
           const name = names[(day + beat) % names.length]!;
           if (values.calm || over || beat % 2 === 1) continue;
           say(name);
-          await mishaps[name]!();
+          await mishaps[name]!(cloud);
         }
       })();
-      const report = await liveADay(cloud, plan);
+      const { askedForAtMs, ...report } = await liveADay(cloud, plan);
       over = true;
       await meanwhile;
       events += report.events;
       const standing = await untilAtRest(cloud, restPatienceMs);
       const violations = await cloud.violations();
-      say(`day ${day} is over: ${JSON.stringify({ ...report, ...standing, violations: violations.length })}`);
+      const starts = await wakeStartsMs(cloud, askedForAtMs);
+      const wakeStartP99Ms = starts[Math.floor(starts.length * 0.99)];
+      say(
+        `day ${day} is over: ${JSON.stringify({ ...report, ...standing, wakeStartP99Ms, violations: violations.length })}`,
+      );
       if (violations.length > 0 || standing.events !== events || standing.notEmpty > 0) {
         throw new Error([`what must not be has happened; ${events} events were sent`, ...violations].join('\n'));
       }

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { SimulatedCloud } from './cloud';
 
-/** What is open or undone in the whole cloud, and how long users waited. */
+/** What is open or undone in the whole cloud. */
 export interface Standing {
   readonly openOperations: number;
   /** Desktops by their state. */
@@ -10,8 +10,6 @@ export interface Standing {
   readonly events: number;
   /** Desktops that somebody is said to be at, or that it is not known of. */
   readonly notEmpty: number;
-  /** From the request of a waiting user to a worker having begun; ms. */
-  readonly wakeStartP99Ms: number;
   readonly wakes: number;
   readonly saves: number;
 }
@@ -36,15 +34,27 @@ export async function standingOf({ dataSource }: SimulatedCloud): Promise<Standi
       `SELECT count(*) FROM desktops WHERE presence -> 'connections' <> '[]' OR presence -> 'ahead' <> '[]'
          OR presence -> 'complete' <> 'true'`,
     ),
-    wakeStartP99Ms: Math.round(
-      await count(
-        `SELECT percentile_cont(0.99) WITHIN GROUP (ORDER BY extract(epoch FROM started_at - created_at) * 1000) AS count
-         FROM operations WHERE kind IN ('restore', 'boot') AND requested_by = 'broker' AND attempt = 1`,
-      ),
-    ),
     wakes: await count(ended('restore')),
     saves: await count(ended('save')),
   };
+}
+
+/**
+ * From the first event that asked for each desktop having been sent to a worker having begun to wake it; ms, in order. What was asked
+ * for in vain is Infinity.
+ */
+export async function wakeStartsMs(
+  { dataSource }: SimulatedCloud,
+  askedForAtMs: ReadonlyMap<string, number>,
+): Promise<number[]> {
+  const rows: { id: string; started: Date | null }[] = await dataSource.query(
+    `SELECT desktop_id AS id, min(started_at) AS started FROM operations
+     WHERE kind IN ('restore', 'boot') AND requested_by = 'broker' AND created_at >= $1 GROUP BY 1`,
+    [new Date(Math.min(...askedForAtMs.values()))],
+  );
+  const startedAtMs = new Map(rows.map(({ id, started }) => [id, started?.getTime() ?? Infinity]));
+  const waits = [...askedForAtMs].map(([id, askedAtMs]) => (startedAtMs.get(id) ?? Infinity) - askedAtMs);
+  return waits.sort((one, other) => one - other);
 }
 
 /** Does what a person on duty does all day: what an operator has to decide is decided, until everything rests. */

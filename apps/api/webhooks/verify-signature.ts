@@ -1,6 +1,6 @@
+import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { Keys } from '@dormouse/config';
 import { DormouseError } from '@dormouse/errors';
-import { Webhook, WebhookVerificationError } from 'standardwebhooks';
 
 /** As in the Standard Webhooks specification: what is older may be a replay. */
 const toleranceMs = 5 * 60 * 1000;
@@ -42,8 +42,12 @@ export function verifySignature(
       { timestamp, now: String(Math.floor(nowMs / 1000)) },
     );
   }
-  const presented = { 'webhook-id': id, 'webhook-timestamp': timestamp, 'webhook-signature': signature };
-  const secret = secrets.find((one) => matches(one, body, presented));
+  const presented = signature.split(' ').flatMap((one) => (one.startsWith('v1,') ? [Buffer.from(one.slice(3))] : []));
+  const signed = `${id}.${timestamp}.`;
+  const secret = secrets.find((one) => {
+    const expected = signatureOf(one, signed, body);
+    return presented.some((given) => given.length === expected.length && timingSafeEqual(given, expected));
+  });
   if (secret !== undefined) return { webhookId: id, secret };
   throw invalid(
     'no known secret gives this signature: compare WEBHOOK_SECRETS and BROKER_SECRETS with the secret of the sender',
@@ -66,14 +70,10 @@ export function requireSecretOf(
   );
 }
 
-function matches(secret: string, body: Buffer, headers: Record<string, string>): boolean {
-  try {
-    new Webhook(secret).verify(body, headers, { jsonParse: false });
-    return true;
-  } catch (error) {
-    if (error instanceof WebhookVerificationError) return false; // the answer, not a failure
-    throw error;
-  }
+/** In base64, as it is sent. The library of the specification would compute it in JavaScript, at ten times the cost. */
+function signatureOf(secret: string, signed: string, body: Buffer): Buffer {
+  const key = Buffer.from(secret.replace(/^whsec_/, ''), 'base64');
+  return Buffer.from(createHmac('sha256', key).update(signed).update(body).digest('base64'));
 }
 
 function header(headers: SignedDelivery['headers'], name: string): string {

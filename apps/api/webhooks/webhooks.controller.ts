@@ -1,22 +1,24 @@
 import { DormouseError } from '@dormouse/errors';
-import { Controller, HttpCode, Inject, Param, Post, Req, UseInterceptors } from '@nestjs/common';
+import { Controller, HttpCode, Inject, Param, Post, Req } from '@nestjs/common';
 import { ApiBody, ApiHeader, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
 import type { FastifyRequest } from 'fastify';
-import { ChangeInterceptor, Changes, setActor } from '../access';
+import { RefusalLog, setActor } from '../access';
 import { webhookPath } from '../body-parser';
 import { AcknowledgementBody, ProblemBody } from '../openapi';
+import { asDormouseError } from '../problems';
 import { brokerAdapters, cloudEvents, type BrokerAdapter } from './adapters';
 import { ReceiveWebhook, type Acknowledgement } from './receive-webhook.usecase';
 
 @ApiTags('webhooks')
 @Controller(webhookPath)
-@UseInterceptors(ChangeInterceptor)
 export class WebhooksController {
-  constructor(@Inject(ReceiveWebhook) private readonly receiveWebhook: ReceiveWebhook) {}
+  constructor(
+    @Inject(ReceiveWebhook) private readonly receiveWebhook: ReceiveWebhook,
+    @Inject(RefusalLog) private readonly refusals: RefusalLog,
+  ) {}
 
   @Post()
   @HttpCode(202)
-  @Changes('webhook')
   @ApiOperation({ summary: 'An event of a broker: CloudEvents 1.0 JSON, signed as in Standard Webhooks' })
   @ApiHeader({ name: 'webhook-id', required: true, description: 'The same id twice has no second effect' })
   @ApiHeader({
@@ -41,25 +43,35 @@ export class WebhooksController {
 
   @Post(':shape')
   @HttpCode(202)
-  @Changes('webhook')
   @ApiOperation({
     summary: 'An event of a broker in a shape of its own, signed in the same way',
     description: `The shapes are ${brokerAdapters.map(({ name }) => name).join(', ')}.`,
   })
   @ApiBody({ schema: { type: 'object', description: 'What the broker has to say' } })
   @ApiResponse({ status: 202, description: 'As for the others', type: AcknowledgementBody })
-  async receiveShaped(@Param('shape') shape: string, @Req() request: FastifyRequest): Promise<Acknowledgement> {
-    const adapter = brokerAdapters.find(({ name }) => name === shape);
-    if (adapter !== undefined) return this.receiveIn(adapter, request);
-    const known = brokerAdapters.map(({ name }) => name).join(', ');
-    throw new DormouseError('ROUTE_UNKNOWN', `webhooks are not read in this shape; there are ${known}`);
+  receiveShaped(@Param('shape') shape: string, @Req() request: FastifyRequest): Promise<Acknowledgement> {
+    return this.receiveIn(
+      brokerAdapters.find(({ name }) => name === shape),
+      request,
+    );
   }
 
-  private receiveIn(adapter: BrokerAdapter, request: FastifyRequest): Promise<Acknowledgement> {
-    // Without a body Fastify runs no parser: what was signed is then nothing.
-    const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
-    return this.receiveWebhook.execute({ headers: request.headers, body }, adapter, (source) => {
-      setActor(request, source);
-    });
+  /** Writes the audit line of a refusal itself: an interceptor, and the observables around it, cost as much as deciding. */
+  private async receiveIn(adapter: BrokerAdapter | undefined, request: FastifyRequest): Promise<Acknowledgement> {
+    try {
+      if (adapter === undefined) throw shapeUnknown();
+      // Without a body Fastify runs no parser: what was signed is then nothing.
+      const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
+      return await this.receiveWebhook.execute({ headers: request.headers, body }, adapter, (source) => {
+        setActor(request, source);
+      });
+    } catch (error) {
+      throw await this.refusals.record(request, 'webhook', asDormouseError(error));
+    }
   }
+}
+
+function shapeUnknown(): DormouseError {
+  const known = brokerAdapters.map(({ name }) => name).join(', ');
+  return new DormouseError('ROUTE_UNKNOWN', `webhooks are not read in this shape; there are ${known}`);
 }

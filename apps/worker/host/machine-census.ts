@@ -35,8 +35,13 @@ export class MachineCensus {
 
   private async count(): Promise<void> {
     const { hypervisor, ledger, hostId } = this.context;
-    const suspects = new Set([...(await ledger.desktopsWithMachine(hostId)), ...(await hypervisor.machines())]);
-    for (const desktopId of suspects) await this.compare(desktopId);
+    const believed = await ledger.desktopsWithMachine(hostId);
+    const known = new Set(believed.map(({ id }) => id));
+    // Of hundreds that run, as they should, none is asked the ledger for again.
+    for (const { id, state } of believed) {
+      if (believedRunning.has(state) && !(await hypervisor.isAlive(id))) await this.compare(id);
+    }
+    for (const id of await hypervisor.machines()) if (!known.has(id)) await this.compare(id);
   }
 
   private async compare(desktopId: string): Promise<void> {

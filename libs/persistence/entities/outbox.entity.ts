@@ -29,6 +29,10 @@ export class OutboxEntity {
   @Column('timestamptz', { name: 'run_at' })
   runAt!: Date;
 
+  /** It stays here until then; `-infinity`: it goes at once. */
+  @Column('timestamptz', { name: 'wait_until' })
+  waitUntil!: Date | number;
+
   @Column('timestamptz', { name: 'created_at' })
   createdAt!: Date;
 

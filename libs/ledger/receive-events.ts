@@ -1,0 +1,125 @@
+import { InboxEventEntity } from '@dormouse/persistence';
+import { isDesktopEvent, type Decision, type DesktopEvent } from '@dormouse/session';
+import { asDesktopView } from './as-view';
+import type { Delivery, Receipt } from './commands';
+import { decideOn } from './decide-and-write';
+import { lockDesktops, type LoadedDesktop } from './loaded-desktop';
+import { insertRows } from './rows';
+import { brokerStarted } from './storms';
+import type { LedgerTransaction, Transactions } from './transactions';
+import { DecisionsTogether } from './write-decision';
+
+type Outcome = Receipt['outcome'];
+
+export interface DesktopDelivery extends Delivery {
+  readonly event: DesktopEvent;
+}
+
+export function isOfDesktop(delivery: Delivery): delivery is DesktopDelivery {
+  return isDesktopEvent(delivery.event);
+}
+
+/**
+ * Events, what they mean, and the work that follows are stored together or not at all: those that come at the same time in one
+ * transaction, which then costs hardly more than one of them would. They are decided about in the order given.
+ * @param held what becomes of the events of desktops whose row somebody else holds
+ * @returns a receipt for each; null for desktops that are left out or that there are not
+ */
+export function receiveForDesktops(
+  transactions: Transactions,
+  deliveries: readonly DesktopDelivery[],
+  held: 'wait' | 'leave out',
+): Promise<readonly (Receipt | null)[]> {
+  return transactions.run(async (transaction) => {
+    const { manager } = transaction;
+    const ids = [...new Set(deliveries.map(({ event }) => event.desktopId))];
+    const desktops = new Map((await lockDesktops(manager, ids, held)).map((loaded) => [loaded.row.id, loaded]));
+    if (desktops.size === 0) return deliveries.map(() => null);
+    // After the lock: one webhook is of one desktop, so nobody else stores any of these now.
+    const received = await receivedBefore(transaction, deliveries);
+    const decisions = new DecisionsTogether(transaction);
+    const stored: InboxEventEntity[] = [];
+    const receipts: (Receipt | null)[] = [];
+    for (const { webhookId, event } of deliveries) {
+      const loaded = desktops.get(event.desktopId);
+      if (loaded === undefined) {
+        receipts.push(null);
+      } else if (received.has(webhookId)) {
+        receipts.push(receiptOf(loaded, 'duplicate', seenBefore));
+      } else {
+        received.add(webhookId);
+        const decision = decideOn(transaction, loaded, { type: 'broker', event });
+        const outcome = outcomeOf(decision);
+        stored.push(inboxRow(transaction, { webhookId, event }, outcome));
+        if (outcome !== 'stale') await decisions.write(loaded, decision);
+        receipts.push(receiptOf(loaded, outcome, decision.explanation));
+      }
+    }
+    await insertRows(manager, InboxEventEntity, stored);
+    await decisions.writeRows();
+    return receipts;
+  });
+}
+
+/** What a broker says of itself concerns no single desktop: its new epoch shows in the next event of each. */
+export function receiveForBroker(transactions: Transactions, { webhookId, event }: Delivery): Promise<Receipt> {
+  return transactions.run(async (transaction) => {
+    const outcome = event.type === 'vdc.broker.started' ? 'applied' : 'ignored';
+    if (!(await storeOnce(transaction, { webhookId, event }, outcome))) {
+      return { outcome: 'duplicate', desktop: null, explanation: seenBefore };
+    }
+    const storms = outcome === 'applied' ? await brokerStarted(transaction, event.source) : [];
+    return {
+      outcome,
+      desktop: null,
+      explanation:
+        storms.length > 0
+          ? `noted; who leaves ${storms.map(({ poolId }) => poolId).join(', ')} now is waited for longer than usual`
+          : 'noted; it concerns no single desktop',
+    };
+  });
+}
+
+const seenBefore = 'a webhook of this id was received before';
+
+async function receivedBefore({ manager }: LedgerTransaction, deliveries: readonly Delivery[]): Promise<Set<string>> {
+  const rows: { id: string }[] = await manager.query(
+    'SELECT webhook_id AS id FROM inbox_events WHERE webhook_id = ANY ($1)',
+    [deliveries.map(({ webhookId }) => webhookId)],
+  );
+  return new Set(rows.map(({ id }) => id));
+}
+
+/** False when the webhook was stored before. Two at the same moment: the second waits here for the first to commit. */
+async function storeOnce(transaction: LedgerTransaction, delivery: Delivery, outcome: Outcome): Promise<boolean> {
+  const { webhookId, source, type, desktopId, data, occurredAt, receivedAt } = inboxRow(transaction, delivery, outcome);
+  const stored: readonly unknown[] = await transaction.manager.query(
+    `INSERT INTO inbox_events (webhook_id, source, type, desktop_id, data, occurred_at, received_at, outcome)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (webhook_id) DO NOTHING RETURNING webhook_id`,
+    [webhookId, source, type, desktopId, JSON.stringify(data), occurredAt, receivedAt, outcome],
+  );
+  return stored.length > 0;
+}
+
+function inboxRow({ now }: LedgerTransaction, { webhookId, event }: Delivery, outcome: Outcome): InboxEventEntity {
+  const { source, type, data, occurredAt } = event;
+  return {
+    webhookId,
+    source,
+    type,
+    desktopId: isDesktopEvent(event) ? event.desktopId : null,
+    data,
+    occurredAt: occurredAt === null ? null : new Date(occurredAt),
+    receivedAt: now,
+    outcome,
+  };
+}
+
+function receiptOf({ row, operation }: LoadedDesktop, outcome: Outcome, explanation: string): Receipt {
+  return { outcome, desktop: asDesktopView(row, operation), explanation };
+}
+
+function outcomeOf({ outcome }: Decision): Exclude<Outcome, 'duplicate'> {
+  if (outcome === 'stale') return 'stale';
+  return outcome === 'applied' || outcome === 'joined' ? 'applied' : 'ignored';
+}
