@@ -7,6 +7,7 @@ import { IdempotencyKeys1796100000000 } from './1796100000000-idempotency-keys';
 import { OneMoreSave1796200000000 } from './1796200000000-one-more-save';
 import { ApiKeys1797000000000 } from './1797000000000-api-keys';
 import { ManyHosts1797100000000 } from './1797100000000-many-hosts';
+import { Untouched1797800000000 } from './1797800000000-untouched';
 
 export const migrations = [
   FirstLight1795300000000,
@@ -17,4 +18,5 @@ export const migrations = [
   OneMoreSave1796200000000,
   ApiKeys1797000000000,
   ManyHosts1797100000000,
+  Untouched1797800000000,
 ];

@@ -16,6 +16,7 @@ import {
 import { processEnded, stopProcess, type ProcessIdentity } from '@dormouse/process';
 import {
   GuestAgent,
+  hasWritten,
   launchArguments,
   type LaunchPlacement,
   machineParts,
@@ -207,6 +208,16 @@ export class QemuHypervisor implements Hypervisor {
   async prepareWake(machine: Machine, sealedGeneration: string | null): Promise<void> {
     this.pagers.prepare();
     if (sealedGeneration !== null) await this.layers.prepare(machine.desktopId, machine.launchSpec, sealedGeneration);
+  }
+
+  async pauseUnlessWritten(desktopId: string): Promise<boolean> {
+    return withQemu(this.directory(desktopId), async (qmp) => {
+      if (await hasWritten(qmp)) return false; // spares it the moment of standing still
+      await qmp.execute('stop');
+      if (!(await hasWritten(qmp))) return true;
+      await qmp.execute('cont');
+      return false;
+    });
   }
 
   async thaw(desktopId: string): Promise<void> {

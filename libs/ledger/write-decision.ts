@@ -42,6 +42,7 @@ async function writeSession({ manager, now }: LedgerTransaction, { row, pool }: 
     doubtSince: dateOf(session.doubtSinceMs),
     loggedOff: session.loggedOff,
     wokeAt: dateOf(session.wokeAtMs),
+    untouched: session.untouched,
     heldUntil: dateOf(session.heldUntilMs),
     graceDeadline: dateOf(session.deadlineMs),
     restoreFailures: session.restoreFailures,

@@ -12,7 +12,13 @@ import { World } from './world-fixture';
 const nowMs = Date.parse('2030-07-01T08:00:00Z');
 const minuteMs = 60_000;
 const pool: Pool = { policy: defaultPoolPolicy, storms: [] };
-const usual: Circumstances = { reason: null, hostId: 'host-1', hostSilentSinceMs: null };
+const usual: Circumstances = {
+  reason: null,
+  hostId: 'host-1',
+  hostSilentSinceMs: null,
+  rungs: [],
+  waitingForStorage: null,
+};
 
 function running(changes: Partial<Session> = {}): Session {
   const registered = newSession({ desktopId: 'ada', generation: 0, requestedBy: 'anna' }, nowMs);
@@ -127,7 +133,7 @@ test('an operation says who asked for it, and that its host is silent when it is
     pool,
     nowMs,
   ).session;
-  const silent = { reason: 'morning', hostId: 'host-1', hostSilentSinceMs: nowMs - minuteMs };
+  const silent = { ...usual, reason: 'morning', hostSilentSinceMs: nowMs - minuteMs };
   expect(explain(waking, pool, silent)).toMatchObject({
     sentence:
       'The desktop is being woken since 2030-07-01T08:00:00Z (restore, asked for by key:ops: morning). Nobody is there. ' +

@@ -121,6 +121,10 @@ export class SimulatedHypervisor implements Hypervisor {
     // Nothing is ever made ahead: there are no disks.
   }
 
+  async pauseUnlessWritten(): Promise<boolean> {
+    return false; // these machines always write
+  }
+
   async thaw(desktopId: string): Promise<void> {
     const machine = await this.files.machine(desktopId);
     if (machine === null) throw gone(desktopId);

@@ -59,7 +59,9 @@ export async function measureKills(
       else {
         kills.push(kill);
         const is = kill.alive && kill.identical ? 'alive, its memory as it was' : 'NOT as it should be';
-        say(`kill ${kills.length}, after ${percent(kill.share)} of that time: ${is}, stood still for ${kill.stallMs} ms`);
+        say(
+          `kill ${kills.length}, after ${percent(kill.share)} of that time: ${is}, stood still for ${kill.stallMs} ms`,
+        );
       }
     }
     await leaveAndStop(dormouse, desk, poolId);
@@ -128,10 +130,7 @@ async function expectDone(desk: Desk, command: 'save' | 'restore'): Promise<void
   if (status !== 'succeeded') throw new Error(`the ${command} has ${status}: ${error?.message}`);
 }
 
-function summarize(
-  kills: readonly Kill[],
-  hydratesInMs: number,
-): { figures: Figure[]; more: Record<string, unknown> } {
+function summarize(kills: readonly Kill[], hydratesInMs: number): { figures: Figure[]; more: Record<string, unknown> } {
   const stalls = kills.map(({ stallMs }) => stallMs);
   return {
     figures: [figure('stallMs', 'ms', stalls, 0)],
