@@ -214,9 +214,13 @@ export class QemuHypervisor implements Hypervisor {
     return withQemu(this.directory(desktopId), async (qmp) => {
       if (await hasWritten(qmp)) return false; // spares it the moment of standing still
       await qmp.execute('stop');
-      if (!(await hasWritten(qmp))) return true;
-      await qmp.execute('cont');
-      return false;
+      let written = true;
+      try {
+        written = await hasWritten(qmp);
+      } finally {
+        if (written) await qmp.execute('cont');
+      }
+      return !written;
     });
   }
 

@@ -121,7 +121,8 @@ export class SimulatedHypervisor implements Hypervisor {
     // Nothing is ever made ahead: there are no disks.
   }
 
-  async pauseUnlessWritten(): Promise<boolean> {
+  async pauseUnlessWritten(desktopId: string): Promise<boolean> {
+    if ((await this.files.machine(desktopId)) === null) throw gone(desktopId);
     return false; // these machines always write
   }
 

@@ -11,9 +11,10 @@ import type { WorkerContext } from '../worker-context';
 
 /**
  * Capture (the guest runs) → switchover (it is frozen) → commit (durable) → linger, if the pool wants it (in memory, and in
- * nobody's hands) → release (it is gone). A desktop that nobody has used since it was woken may be let go without a save. The phases follow each other in one job: from the switchover on a queue in between
+ * nobody's hands) → release (it is gone). The phases follow each other in one job: from the switchover on a queue in between
  * would be time the guest stands still. Only to linger the job ends, and another goes on: a desktop that waits for its user
  * keeps no worker from another's. Before each step that cannot be taken back the ledger reads the user's presence again.
+ * A desktop that nobody has used since it was woken may be let go without a save.
  */
 export async function save(context: WorkerContext, run: OperationRun): Promise<OperationOutcome> {
   const { ledger } = context;
@@ -78,7 +79,11 @@ async function fallBack(context: WorkerContext, run: OperationRun): Promise<bool
   }
   logger.info('nobody has used the desktop since it was woken: it goes back to its checkpoint');
   await release(context, run, claimed.checkpoint?.diskGeneration ?? null);
-  if (machine.diskGeneration !== null) await hypervisor.discardGeneration(machine, machine.diskGeneration);
+  if (machine.diskGeneration !== null) {
+    await hypervisor.discardGeneration(machine, machine.diskGeneration).catch((error: unknown) => {
+      logger.warn({ err: error }, 'the layer of the wake could not be removed; it is collected');
+    });
+  }
   return true;
 }
 
