@@ -8,6 +8,7 @@ import { OneMoreSave1796200000000 } from './1796200000000-one-more-save';
 import { ApiKeys1797000000000 } from './1797000000000-api-keys';
 import { ManyHosts1797100000000 } from './1797100000000-many-hosts';
 import { TimersWait1797600000000 } from './1797600000000-timers-wait';
+import { Untouched1797800000000 } from './1797800000000-untouched';
 
 export const migrations = [
   FirstLight1795300000000,
@@ -19,4 +20,5 @@ export const migrations = [
   ApiKeys1797000000000,
   ManyHosts1797100000000,
   TimersWait1797600000000,
+  Untouched1797800000000,
 ];

@@ -1,11 +1,12 @@
-import type { Command } from 'commander';
+import { Argument, type Command } from 'commander';
 import { DormouseError } from '@dormouse/errors';
+import { consents, type Consent } from '@dormouse/session';
 import type { Answering } from './program';
-import { showDesktop } from './show';
+import { showDesktop, showOperation } from './show';
 
 const unitMs = { m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 
-/** `desktop explain`, `hold`, `unhold` and `prewarm`: what becomes of a desktop, and when. */
+/** `desktop explain`, `consent`, `hold`, `unhold` and `prewarm`: what becomes of a desktop, and when. */
 export function addDesktopPlans(desktop: Command, answer: Answering, now: () => Date): void {
   desktop
     .command('explain <id>')
@@ -14,6 +15,19 @@ export function addDesktopPlans(desktop: Command, answer: Answering, now: () => 
       answer(async ({ client }) => {
         const value = await client.explain(id);
         return { value, text: value.sentence };
+      }),
+    );
+  desktop
+    .command('consent <id>')
+    .description(
+      'have a step taken with one that cannot be woken, though it loses work: `explain` says which, and what is lost',
+    )
+    .addArgument(new Argument('<to>').choices(consents))
+    .requiredOption('--reason <text>', 'goes into the audit log')
+    .action((id: string, to: Consent, { reason }: { reason: string }) =>
+      answer(async ({ client }) => {
+        const value = await client.consent(id, { to, reason });
+        return { value, text: showOperation(value, now()) };
       }),
     );
   withReason(desktop.command('hold <id> <until>'))

@@ -19,13 +19,17 @@ export function watchCancellation(
 ): CancellationWatch {
   const controller = new AbortController();
   let looking = false;
+  let failing = false;
   const look = async (): Promise<void> => {
     if (looking) return;
     looking = true;
     try {
       if (!(await ledger.progress(fence, facts()))) controller.abort();
+      failing = false;
     } catch (error) {
-      logger.warn({ err: error }, 'progress could not be written; tried again shortly');
+      // Told once: a database may be away for minutes.
+      if (!failing) logger.warn({ err: error }, 'progress cannot be written; the work goes on, and it is tried again');
+      failing = true;
     } finally {
       looking = false;
     }

@@ -13,7 +13,7 @@ import type {
   PoolView,
   RehearsedView,
 } from '@dormouse/ledger';
-import type { JsonObject } from '@dormouse/session';
+import type { Consent, JsonObject } from '@dormouse/session';
 import { errorOf, reach } from './problem';
 
 export interface ApiAccess {
@@ -63,6 +63,11 @@ export class ApiClient {
   /** Why it is in its state, what comes next, and what did not come. */
   explain(id: string): Promise<ExplanationView> {
     return this.call('GET', `${desktopPath(id)}/explain`);
+  }
+
+  /** Has a step taken with a desktop that is restore-blocked, though it loses work. */
+  consent(id: string, body: { to: Consent; reason: string }): Promise<OperationView> {
+    return this.call('POST', `${desktopPath(id)}/consent`, body);
   }
 
   hold(id: string, body: { until: string; reason: string }): Promise<DesktopView> {

@@ -32,4 +32,4 @@ export { SealThread } from './seal-on-thread';
 export { StoredCheckpoint, type ReadingKeys } from './stored-checkpoint';
 export type { MachineState, WakeHead, WakeOrder, WakePackReader } from './wake-pack';
 export type { SeenPages, WakeChoice, WakeChooser } from './wake-pages';
-export { readTraces, writeTrace, type TracedRequests, type WakeTrace } from './wake-trace';
+export { readTraces, writeTrace, type BlockedTime, type TracedRequests, type WakeTrace } from './wake-trace';

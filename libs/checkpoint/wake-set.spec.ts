@@ -107,6 +107,7 @@ describe('traces', () => {
     startedAt: '2026-01-02T03:04:05.678Z',
     runningMs: 70,
     hydratedMs: 900,
+    blocked: { allMs: 3, eachMs: [7, 4] },
     ahead: Uint32Array.from({ length: ahead }, (_, n) => n),
     beforeRunning: Math.floor(ahead / 2),
     requests: { pages: Uint32Array.of(5, 299), atUs: Uint32Array.of(1, 2), stallUs: Uint32Array.of(80, 4_000_000) },

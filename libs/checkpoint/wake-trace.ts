@@ -17,11 +17,21 @@ export interface WakeTrace {
   /** From the pager's first step to the guest's running; null when another pager brought it that far and died. */
   readonly runningMs: number | null;
   readonly hydratedMs: number;
+  /** By QEMU's own clock; null when it did not say. */
+  readonly blocked: BlockedTime | null;
   /** Pages of the wake set that were sent without being asked for, in that order. */
   readonly ahead: Uint32Array;
   /** How many of these before the guest ran. */
   readonly beforeRunning: number;
   readonly requests: TracedRequests;
+}
+
+/** How long the processors of a guest waited for pages, in milliseconds. */
+export interface BlockedTime {
+  /** All of them at the same time. */
+  readonly allMs: number;
+  /** Each of them, together. */
+  readonly eachMs: readonly number[];
 }
 
 /** What the guest asked for, in its order. */
@@ -135,14 +145,19 @@ function factsIn(json: Buffer, object: string): Facts {
   } catch (cause) {
     throw corrupt(object, 'its facts are no JSON', cause);
   }
-  const { operationId, startedAt, runningMs, hydratedMs } = value ?? {};
+  const { operationId, startedAt, runningMs, hydratedMs, blocked = null } = value ?? {};
   if (
     typeof operationId !== 'string' ||
     typeof startedAt !== 'string' ||
     !(runningMs === null || typeof runningMs === 'number') ||
-    typeof hydratedMs !== 'number'
+    typeof hydratedMs !== 'number' ||
+    !(blocked === null || isBlockedTime(blocked))
   ) {
     throw corrupt(object, 'a fact is missing or of another kind');
   }
-  return { operationId, startedAt, runningMs, hydratedMs };
+  return { operationId, startedAt, runningMs, hydratedMs, blocked };
+}
+
+function isBlockedTime({ allMs, eachMs }: Partial<BlockedTime>): boolean {
+  return typeof allMs === 'number' && Array.isArray(eachMs) && eachMs.every((ms) => typeof ms === 'number');
 }

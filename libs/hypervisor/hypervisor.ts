@@ -91,6 +91,13 @@ export interface Hypervisor {
   /** Makes ready, while nobody waits, the disk layer that waking from `sealedGeneration` will need. */
   prepareWake(machine: Machine, sealedGeneration: string | null): Promise<void>;
 
+  /**
+   * Stops a running guest that has written nothing to its disks since its machine was started.
+   * @returns false when it has written, and runs on
+   * @throws MACHINE_GONE
+   */
+  pauseUnlessWritten(desktopId: string): Promise<boolean>;
+
   /** Brings a machine back to running from wherever a save left it, and ends the save's pager. @throws MACHINE_GONE */
   thaw(desktopId: string): Promise<void>;
 

@@ -16,6 +16,7 @@ import {
 import { processEnded, stopProcess, type ProcessIdentity } from '@dormouse/process';
 import {
   GuestAgent,
+  hasWritten,
   launchArguments,
   type LaunchPlacement,
   machineParts,
@@ -207,6 +208,20 @@ export class QemuHypervisor implements Hypervisor {
   async prepareWake(machine: Machine, sealedGeneration: string | null): Promise<void> {
     this.pagers.prepare();
     if (sealedGeneration !== null) await this.layers.prepare(machine.desktopId, machine.launchSpec, sealedGeneration);
+  }
+
+  async pauseUnlessWritten(desktopId: string): Promise<boolean> {
+    return withQemu(this.directory(desktopId), async (qmp) => {
+      if (await hasWritten(qmp)) return false; // spares it the moment of standing still
+      await qmp.execute('stop');
+      let written = true;
+      try {
+        written = await hasWritten(qmp);
+      } finally {
+        if (written) await qmp.execute('cont');
+      }
+      return !written;
+    });
   }
 
   async thaw(desktopId: string): Promise<void> {

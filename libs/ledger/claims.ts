@@ -1,10 +1,10 @@
 import { OperationEntity } from '@dormouse/persistence';
-import type { JsonObject } from '@dormouse/session';
+import { mayFallBack, type JsonObject } from '@dormouse/session';
 import { asCheckpointView, asDesktopView, asOperationView } from './as-view';
 import type { ClaimedOperation } from './commands';
 import { decideAndWrite } from './decide-and-write';
 import { layerOf } from './disk-generations';
-import { lockDesktop } from './loaded-desktop';
+import { lockDesktop, sessionOf } from './loaded-desktop';
 import { findCheckpointInUse } from './retention';
 import { updateRow } from './rows';
 import { assertSlot } from './slots';
@@ -57,6 +57,7 @@ export function claim(transactions: Transactions, wanted: Claim): Promise<Claime
       launchSpec: candidate ?? row.launchSpec,
       checkpoint: checkpoint === null ? null : asCheckpointView(checkpoint),
       layer,
+      mayFallBack: operation.kind === 'save' && mayFallBack(sessionOf(loaded), loaded.pool),
       takenOver,
     };
   });

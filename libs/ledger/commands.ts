@@ -1,5 +1,6 @@
 import type {
   BrokerEvent,
+  Consent,
   FinishStatus,
   JsonObject,
   LayerToWrite,
@@ -53,6 +54,13 @@ export interface RequestCommand {
   readonly checkpointId?: string;
 }
 
+/** What may be lost of a desktop that cannot be woken. */
+export interface ConsentCommand {
+  readonly to: Consent;
+  readonly reason: string;
+  readonly requestedBy: string;
+}
+
 export interface HoldCommand {
   /** Null: not held any longer. */
   readonly until: Date | null;
@@ -100,6 +108,8 @@ export interface ClaimedOperation {
   readonly checkpoint: CheckpointView | null;
   /** What the machine writes to, if it has writable disks; null when the operation starts no machine. */
   readonly layer: LayerToWrite | null;
+  /** A save may be spared, if the machine has written nothing to its disks: `fallBack`. */
+  readonly mayFallBack: boolean;
   /** Another worker (or an earlier life of this one) held it before: look at what is really there, then act. */
   readonly takenOver: boolean;
 }

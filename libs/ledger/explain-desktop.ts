@@ -1,6 +1,7 @@
 import { HostEntity } from '@dormouse/persistence';
 import { explain } from '@dormouse/session';
 import { hostSilenceMs } from './as-view';
+import { rungsFor } from './ladder';
 import { readDesktop, sessionOf } from './loaded-desktop';
 import type { Transactions } from './transactions';
 import type { ExplanationView } from './views';
@@ -12,10 +13,12 @@ export function explainDesktop(transactions: Transactions, desktopId: string): P
     const { hostId } = loaded.row;
     const host = hostId === null ? null : await manager.findOneBy(HostEntity, { id: hostId });
     const seenMs = host?.seenAt.getTime() ?? 0;
-    const { next, doubt, ...explained } = explain(sessionOf(loaded), loaded.pool, {
+    const { next, doubt, choices, ...explained } = explain(sessionOf(loaded), loaded.pool, {
       reason: loaded.operation?.reason ?? null,
       hostId,
       hostSilentSinceMs: host === null || now.getTime() - seenMs < hostSilenceMs ? null : seenMs,
+      rungs: await rungsFor({ manager }, loaded),
+      waitingForStorage: textOrNull(loaded.operation?.progress['waitingForStorage']),
     });
     return {
       desktopId,
@@ -31,8 +34,15 @@ export function explainDesktop(transactions: Transactions, desktopId: string): P
       },
       next: { what: next.what, when: next.when, at: iso(next.atMs) },
       hindrances: explained.hindrances,
+      consents: choices.map(({ rung: { to, checkpointId, asOfMs }, sentence }) => {
+        return { to, checkpointId, asOf: iso(asOfMs), sentence };
+      }),
     };
   });
+}
+
+function textOrNull(value: unknown): string | null {
+  return typeof value === 'string' ? value : null;
 }
 
 function iso(epochMs: number | null): string | null {

@@ -15,6 +15,7 @@ import type {
   CancelCommand,
   CheckpointFacts,
   ClaimedOperation,
+  ConsentCommand,
   Delivery,
   Fence,
   FinishOutcome,
@@ -47,6 +48,8 @@ import {
   type RepeatableRequest,
 } from './idempotency';
 import { listCheckpoints } from './kept-checkpoints';
+import { consent } from './ladder';
+import { moveOn } from './move-on';
 import { pinCheckpoint, unpinCheckpoint } from './pins';
 import { placeWaiting } from './placing';
 import { applyPoolChanges } from './pool-changes';
@@ -79,6 +82,7 @@ import {
   advance,
   authorizeSwitchover,
   beginRelease,
+  fallBack,
   finish,
   guestRan,
   linger,
@@ -126,6 +130,14 @@ export class SessionLedger {
     return request(this.transactions, desktopId, command);
   }
 
+  /**
+   * Takes a step with a desktop that is `restore-blocked`, and what the step loses may be lost.
+   * @throws DESKTOP_UNKNOWN, DESKTOP_BUSY when it is not blocked, CHECKPOINT_UNKNOWN when there is no such step (any more)
+   */
+  consent(desktopId: string, command: ConsentCommand): Promise<OperationView> {
+    return consent(this.transactions, desktopId, command);
+  }
+
   /** The timer of this generation has fired. Stale ones, and ones of desktops that are gone, do nothing. */
   graceElapsed(desktopId: string, generation: number): Promise<void> {
     return graceElapsed(this.transactions, desktopId, generation);
@@ -161,6 +173,14 @@ export class SessionLedger {
     return advance(this.transactions, fence, phase);
   }
 
+  /**
+   * The machine stands still and has written nothing. Reads presence again; true: end QEMU and drop the layer it wrote to, the
+   * desktop is in the checkpoint it was woken from. The state is `resident`, the phase `release`. False: thaw the guest.
+   */
+  fallBack(fence: Fence): Promise<boolean> {
+    return fallBack(this.transactions, fence);
+  }
+
   /** Reads presence again; true: freeze the guest. The phase is `switchover`, the state `committing`. */
   authorizeSwitchover(fence: Fence): Promise<boolean> {
     return authorizeSwitchover(this.transactions, fence);
@@ -184,6 +204,14 @@ export class SessionLedger {
   /** Reads presence a last time; true: end QEMU, there is no way back but a restore. The phase is `release`. */
   beginRelease(fence: Fence): Promise<boolean> {
     return beginRelease(this.transactions, fence);
+  }
+
+  /**
+   * Restore: it does not succeed on this host. To another one, if there is one that has not tried: then the operation is no longer
+   * this worker's. @param failures what was tried
+   */
+  moveOn(fence: Fence, failures: readonly string[]): Promise<string | null> {
+    return moveOn(this.transactions, fence, failures);
   }
 
   /** Restore: the guest runs and answers. The phase is `hydrate`, the state `hydrating`. */

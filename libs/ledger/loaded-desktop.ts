@@ -94,6 +94,7 @@ export function sessionOf({ row, operation }: LoadedDesktop): Session {
     doubtSinceMs: epochMs(row.doubtSince),
     loggedOff: row.loggedOff,
     wokeAtMs: epochMs(row.wokeAt),
+    untouched: row.untouched,
     heldUntilMs: epochMs(row.heldUntil),
     deadlineMs: epochMs(row.graceDeadline),
     operation: operation === null ? null : openOperationOf(operation),

@@ -59,8 +59,7 @@ export async function placeOperation(transaction: LedgerTransaction, loaded: Loa
   const { manager } = transaction;
   const { row, operation } = loaded;
   if (operation === null || !startsMachine.includes(operation.kind)) return;
-  // Those who place at the same moment would all see the same room.
-  await manager.query('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', ['placing']);
+  await placeAlone(transaction);
   const placed = place(await standingsOfHosts(transaction, row.id), await wishOf(manager, loaded));
   if (placed.hostId !== null) await updateRow(manager, DesktopEntity, row, { hostId: placed.hostId });
   await updateRow(manager, OperationEntity, operation, {
@@ -78,7 +77,7 @@ export async function placeWaiting(transactions: Transactions): Promise<number> 
   const waiting = await transactions.run(async ({ manager, now }) => {
     const rows: { desktop_id: string }[] = await manager.query(
       `SELECT desktop_id FROM operations LEFT JOIN hosts ON hosts.id = operations.host_id
-       WHERE status = 'pending' AND attempt = 0 AND kind = ANY ($1)
+       WHERE status = 'pending' AND worker_id IS NULL AND kind = ANY ($1)
          AND (operations.host_id IS NULL OR hosts.seen_at < $2)
        ORDER BY created_at LIMIT $3`,
       [startsMachine, new Date(now.getTime() - hostSilenceMs), mostAtOnce],
@@ -90,7 +89,7 @@ export async function placeWaiting(transactions: Transactions): Promise<number> 
     placed += await transactions.run(async (transaction) => {
       const loaded = await lockDesktop(transaction.manager, desktopId);
       const operation = loaded?.operation;
-      if (!loaded || !operation || operation.status !== 'pending' || operation.attempt > 0) return 0;
+      if (!loaded || !operation || operation.status !== 'pending' || operation.workerId !== null) return 0;
       const before = operation.hostId;
       await placeOperation(transaction, loaded);
       if (operation.hostId === null || operation.hostId === before) return 0;
@@ -99,6 +98,23 @@ export async function placeWaiting(transactions: Transactions): Promise<number> 
     });
   }
   return placed;
+}
+
+/** A host for a wake that these have tried in vain; null when there is none. */
+export async function placeElsewhere(
+  transaction: LedgerTransaction,
+  loaded: LoadedDesktop,
+  tried: readonly string[],
+): Promise<string | null> {
+  await placeAlone(transaction);
+  const standings = await standingsOfHosts(transaction, loaded.row.id);
+  const others = standings.map((host) => (tried.includes(host.id) ? { ...host, open: false } : host));
+  return place(others, await wishOf(transaction.manager, loaded)).hostId;
+}
+
+/** Those who place at the same moment would all see the same room. */
+async function placeAlone({ manager }: LedgerTransaction): Promise<void> {
+  await manager.query('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', ['placing']);
 }
 
 /** Whether a desktop that has a machine here could be woken on another host. */

@@ -67,6 +67,7 @@ async function registerNew(
     doubtSince: null,
     loggedOff: false,
     wokeAt: null,
+    untouched: false,
     heldUntil: null,
     heldBy: null,
     holdReason: null,

@@ -2,6 +2,7 @@ import type {
   AbsenceCause,
   Again,
   BrokerEventType,
+  Consent,
   Decision,
   Doubt,
   EndedStatus,
@@ -73,6 +74,18 @@ export interface ExplanationView {
   };
   readonly next: { readonly what: Next['what']; readonly when: Next['when']; readonly at: string | null };
   readonly hindrances: readonly Hindrance[];
+  /** What can be done with a desktop that cannot be woken, from the step that loses least. */
+  readonly consents: readonly ConsentView[];
+}
+
+export interface ConsentView {
+  readonly to: Consent;
+  /** What is woken; null when it boots from its disk alone. */
+  readonly checkpointId: string | null;
+  /** Memory and disk, or the disk alone, are as they were then. */
+  readonly asOf: string | null;
+  /** For people: what it does, and what is lost. */
+  readonly sentence: string;
 }
 
 /** What a webhook would lead to. */

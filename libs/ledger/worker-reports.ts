@@ -1,5 +1,5 @@
 import { DormouseError } from '@dormouse/errors';
-import { DesktopEntity, OperationEntity } from '@dormouse/persistence';
+import { CheckpointEntity, DesktopEntity, OperationEntity } from '@dormouse/persistence';
 import type { JsonObject, OperationPhase } from '@dormouse/session';
 import { asDesktopView } from './as-view';
 import { withdrawCheckpoint, writeWoken } from './checkpoints';
@@ -8,6 +8,7 @@ import { condemnUnfinished } from './condemn';
 import { decideAndWrite } from './decide-and-write';
 import { layerOf, openDiskGeneration } from './disk-generations';
 import { ask, isMisreport, lockInForce, misreport } from './fenced';
+import { climb } from './ladder';
 import { lockKnownDesktop, type LoadedDesktop } from './loaded-desktop';
 import { applyRetention, findCheckpointInUse } from './retention';
 import { updateRow } from './rows';
@@ -29,6 +30,20 @@ export function progress(transactions: Transactions, fence: Fence, facts: JsonOb
 
 export function advance(transactions: Transactions, fence: Fence, phase: OperationPhase): Promise<boolean> {
   return ask(transactions, fence, (generation) => ({ type: 'phase_reached', generation, phase }));
+}
+
+/** The desktop sleeps in its checkpoint again, on the disk that was sealed with it; the layer above is nobody's any more. */
+export function fallBack(transactions: Transactions, fence: Fence): Promise<boolean> {
+  return ask(
+    transactions,
+    fence,
+    (generation) => ({ type: 'fall_back_asked', generation }),
+    async ({ manager }, { row, operation }) => {
+      const { id, diskGeneration } = await manager.findOneByOrFail(CheckpointEntity, { id: row.checkpointId! });
+      await updateRow(manager, DesktopEntity, row, { diskGeneration });
+      if (operation !== null) await updateRow(manager, OperationEntity, operation, { result: { fellBackTo: id } });
+    },
+  );
 }
 
 export function authorizeSwitchover(transactions: Transactions, fence: Fence): Promise<boolean> {
@@ -78,6 +93,9 @@ export function finish(transactions: Transactions, fence: Fence, outcome: Finish
     }
     const woken = outcome.status === 'succeeded' && operation?.kind === 'restore';
     if (woken) await writeWoken(transaction, loaded);
+    const coldBooted = outcome.status === 'succeeded' && operation?.kind === 'boot' && operation.input?.goingBack;
+    // It stays, and can be gone back to; but what is saved next has nothing to do with it.
+    if (coldBooted) await updateRow(transaction.manager, DesktopEntity, row, { checkpointId: null });
     const decision = await decideAndWrite(
       transaction,
       loaded,
@@ -93,6 +111,9 @@ export function finish(transactions: Transactions, fence: Fence, outcome: Finish
     if (withdrawn) await withdrawCheckpoint(transaction, row);
     await condemnUnfinished(transaction, fence.desktopId);
     if (woken) await applyRetention(transaction, loaded);
+    if (outcome.status === 'failed' && (operation?.kind === 'restore' || operation?.kind === 'boot')) {
+      await climb(transaction, loaded);
+    }
   });
 }
 

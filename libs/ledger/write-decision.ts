@@ -84,6 +84,7 @@ function decided({ now }: LedgerTransaction, { pool }: LoadedDesktop, { session 
     doubtSince: dateOf(session.doubtSinceMs),
     loggedOff: session.loggedOff,
     wokeAt: dateOf(session.wokeAtMs),
+    untouched: session.untouched,
     heldUntil: dateOf(session.heldUntilMs),
     graceDeadline: dateOf(session.deadlineMs),
     restoreFailures: session.restoreFailures,

@@ -10,4 +10,5 @@ export { sleepObstacles } from './sleep-obstacles';
 export { parseLaunchSpec, writableDisks, type DiskSpec, type LaunchSpec, type NicSpec } from './launch-spec';
 export { probeAccelerator, type Accelerator, type AcceleratorChoice } from './accelerator-probe';
 export { thawMachine } from './thaw-machine';
+export { hasWritten } from './disk-writes';
 export { probeHost, type HostCapabilities } from './host-probe';

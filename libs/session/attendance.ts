@@ -10,6 +10,7 @@ export function attended(session: Session, event: DesktopEvent, presence: Presen
     broker: event.source,
     presence,
     loggedOff,
+    untouched: session.untouched && occupancy(presence) === 'empty',
     absence: absenceAfter(session, event, { presence, loggedOff }, nowMs),
     doubtSinceMs: occupancy(presence) === 'unknown' ? (session.doubtSinceMs ?? nowMs) : null,
   };

@@ -38,6 +38,7 @@ function sessionIn(machine: MachineState, changes: Partial<Session> = {}): Sessi
     doubtSinceMs: null,
     loggedOff: false,
     wokeAtMs: null,
+    untouched: false,
     heldUntilMs: null,
     deadlineMs: machine === 'grace' || machine === 'save-failed' ? nowMs : null,
     operation: kind !== null && held === 'always' ? operation(kind, phaseIn[machine], machine !== 'queued') : null,
@@ -80,7 +81,15 @@ const restoreOf = (id: string, current = false): SessionEvent => ({
   checkpoint: { id, current },
 });
 const report = (
-  type: 'claimed' | 'switchover_reached' | 'checkpoint_durable' | 'linger_asked' | 'release_reached' | 'guest_ran',
+  type:
+    | 'claimed'
+    | 'fall_back_asked'
+    | 'elsewhere_asked'
+    | 'switchover_reached'
+    | 'checkpoint_durable'
+    | 'linger_asked'
+    | 'release_reached'
+    | 'guest_ran',
 ) => ({ type, generation: 7 }) as const;
 const finished = (status: 'succeeded' | 'failed' | 'cancelled', code?: 'CHECKPOINT_CORRUPT' | 'STORAGE_FULL') =>
   ({
@@ -107,6 +116,8 @@ const eventOf: Record<Exclude<Signal, 'unchanged'>, SessionEvent> = {
   cancelAsked: { type: 'cancel_asked', generation: 7, requestedBy: 'anna', reason: 'test' },
   claimed: report('claimed'),
   phaseReached: { type: 'phase_reached', generation: 7, phase: 'commit' },
+  fallBackAsked: report('fall_back_asked'),
+  elsewhereAsked: report('elsewhere_asked'),
   switchoverReached: report('switchover_reached'),
   checkpointDurable: report('checkpoint_durable'),
   lingerAsked: report('linger_asked'),
@@ -173,6 +184,18 @@ describe('a user leaves', () => {
     const byHand = { ...operation('boot'), requestedBy: 'anna' };
     expect(settle(sessionIn('booting', { operation: byHand }), finished('succeeded')).session.machine).toBe('running');
     expect(settle(sessionIn('booting'), finished('succeeded')).session.machine).toBe('grace');
+  });
+
+  test('whether a desktop that was woken is still untouched: until somebody is or may be there', () => {
+    const woken = settle(sessionIn('saved'), request('restore')).session;
+    expect(woken.untouched).toBe(true);
+    expect(settle(woken, broker('vdc.session.connect_requested')).session.untouched).toBe(true);
+    const used = settle(woken, connect()).session;
+    expect(settle(used, disconnect()).session.untouched).toBe(false);
+    expect(settle(sessionIn('saved'), connect()).session.untouched).toBe(false);
+    expect(settle({ ...woken, presence: { ...nobody, brokerEpoch: 'e1' } }, eventOf.unsure).session.untouched).toBe(
+      false,
+    );
   });
 
   test('during a wake: it is finished, and then the desktop stays up at least minResidencyMs', () => {
@@ -646,7 +669,7 @@ describe('requests', () => {
   test('that make no sense now say when they would', () => {
     expect(settle(sessionIn('saved'), request('boot')).refusal).toEqual({
       code: 'DESKTOP_BUSY',
-      message: 'the desktop is saved; this is possible when it is off, booting',
+      message: 'the desktop is saved; this is possible when it is off, booting, restore-blocked',
     });
   });
 

@@ -18,6 +18,8 @@ const requestSignals = {
 const reportSignals = {
   claimed: 'claimed',
   phase_reached: 'phaseReached',
+  fall_back_asked: 'fallBackAsked',
+  elsewhere_asked: 'elsewhereAsked',
   switchover_reached: 'switchoverReached',
   checkpoint_durable: 'checkpointDurable',
   linger_asked: 'lingerAsked',

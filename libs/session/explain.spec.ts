@@ -12,7 +12,13 @@ import { World } from './world-fixture';
 const nowMs = Date.parse('2030-07-01T08:00:00Z');
 const minuteMs = 60_000;
 const pool: Pool = { policy: defaultPoolPolicy, storms: [] };
-const usual: Circumstances = { reason: null, hostId: 'host-1', hostSilentSinceMs: null };
+const usual: Circumstances = {
+  reason: null,
+  hostId: 'host-1',
+  hostSilentSinceMs: null,
+  rungs: [],
+  waitingForStorage: null,
+};
 
 function running(changes: Partial<Session> = {}): Session {
   const registered = newSession({ desktopId: 'ada', generation: 0, requestedBy: 'anna' }, nowMs);
@@ -127,7 +133,7 @@ test('an operation says who asked for it, and that its host is silent when it is
     pool,
     nowMs,
   ).session;
-  const silent = { reason: 'morning', hostId: 'host-1', hostSilentSinceMs: nowMs - minuteMs };
+  const silent = { ...usual, reason: 'morning', hostSilentSinceMs: nowMs - minuteMs };
   expect(explain(waking, pool, silent)).toMatchObject({
     sentence:
       'The desktop is being woken since 2030-07-01T08:00:00Z (restore, asked for by key:ops: morning). Nobody is there. ' +
@@ -135,6 +141,55 @@ test('an operation says who asked for it, and that its host is silent when it is
       'Nothing has been heard of the worker of host-1 since 2030-07-01T07:59:00Z: the restore waits for it.',
     hindrances: [{ code: 'HOST_UNAVAILABLE' }],
   });
+});
+
+test('a desktop that cannot be woken says what can be consented to, and what each step loses', () => {
+  const blocked = running({
+    machine: 'restore-blocked',
+    checkpointed: true,
+    lastError: { code: 'CHECKPOINT_CORRUPT', message: 'a pack is damaged', details: {} },
+  });
+  const rungs = [
+    { to: 'older-checkpoint', checkpointId: 'c1', asOfMs: nowMs - minuteMs, failed: false },
+    { to: 'cold-boot', checkpointId: null, asOfMs: nowMs, failed: true },
+  ] as const;
+  const { sentence, choices } = explain(blocked, pool, { ...usual, rungs });
+  expect(sentence).toBe(
+    'The desktop sleeps and cannot be woken without an operator since 2030-07-01T08:00:00Z. Nobody is there. ' +
+      'It is woken when an operator asks for it. What went wrong last: a pack is damaged. ' +
+      'Gone back to its checkpoint of 2030-07-01T07:59:00Z, it loses what was done after that, in memory and on disk: ' +
+      '`dormouse desktop consent ada older-checkpoint`. ' +
+      'Booted from its disk as it was at 2030-07-01T08:00:00Z, it loses what was only in its memory; it was tried and failed: ' +
+      '`dormouse desktop consent ada cold-boot`.',
+  );
+  expect(choices.map(({ rung }) => rung)).toEqual(rungs);
+});
+
+test('a desktop that nobody has used since it was woken may go back to its checkpoint instead, if its pool wants it so', () => {
+  const woken = running({ machine: 'grace', checkpointed: true, untouched: true, deadlineMs: nowMs + minuteMs });
+  const unused = { ...woken, absence: { sinceMs: nowMs, cause: 'unused' } } as const;
+  const forgets: Pool = { ...pool, policy: { ...defaultPoolPolicy, forgetUnused: true } };
+  const told = 'If it has written nothing to its disks by then it goes back to its checkpoint instead';
+  expect(explain(unused, forgets, usual).sentence).toContain(told);
+  for (const [session, under] of [
+    [unused, pool],
+    [{ ...unused, untouched: false }, forgets],
+  ] as const) {
+    expect(explain(session, under, usual).sentence).not.toContain(told);
+  }
+});
+
+test('memory that waits for the storage is told of, with what the storage says', () => {
+  const waking = decide(
+    running({ machine: 'saved', checkpointed: true }),
+    { type: 'request', kind: 'restore', reason: 'morning', requestedBy: 'key:ops' },
+    pool,
+    nowMs,
+  ).session;
+  const { hindrances } = explain(waking, pool, { ...usual, waitingForStorage: 'reading timed out' });
+  expect(hindrances).toEqual([
+    { code: 'STORAGE_FAILED', sentence: expect.stringMatching(/^Its memory waits .*: reading timed out\.$/) },
+  ]);
 });
 
 test('whatever has happened to a desktop, it is explained in whole sentences', () => {

@@ -1,5 +1,7 @@
 import type { ErrorCode } from '@dormouse/errors';
 import { doubtInWords, doubtOf, type Doubt } from './doubt';
+import { mayFallBack } from './fall-back';
+import type { Consent, Rung } from './ladder';
 import type { MachineState } from './machine-states';
 import type { OperationKind } from './operations';
 import { planFor, type Pool, type Wait } from './plan';
@@ -13,6 +15,10 @@ export interface Circumstances {
   readonly hostId: string | null;
   /** Since when nothing has been heard of the host; null when it is alive. */
   readonly hostSilentSinceMs: number | null;
+  /** What can be done with it when it cannot be woken. */
+  readonly rungs: readonly Rung[];
+  /** What the storage has answered that the memory of a waking guest comes from; null when nothing is wrong. */
+  readonly waitingForStorage: string | null;
 }
 
 /** Why a desktop is as it is, what comes next, and what did not come: as data, and in words. */
@@ -29,6 +35,13 @@ export interface Explanation {
   readonly next: Next;
   /** Why it was not put to sleep, or not woken. */
   readonly hindrances: readonly Hindrance[];
+  readonly choices: readonly Choice[];
+}
+
+/** What an operator can consent to. */
+export interface Choice {
+  readonly rung: Rung;
+  readonly sentence: string;
 }
 
 export interface Next {
@@ -46,12 +59,15 @@ export interface Hindrance {
 export function explain(session: Session, pool: Pool, circumstances: Circumstances): Explanation {
   const next = nextOf(session, pool);
   const hindrances = hindrancesOf(session, pool, circumstances);
+  const choices = circumstances.rungs.map((rung) => ({ rung, sentence: choiceInWords(session, rung) }));
   return {
     sentence: [
       stateInWords(session, circumstances),
       presenceInWords(session),
       nextInWords(next),
+      ...(next.what === 'save' && next.when === 'time' && mayFallBack(session, pool) ? [fallsBack] : []),
       ...hindrances.map(({ sentence }) => sentence),
+      ...choices.map(({ sentence }) => sentence),
     ].join(' '),
     state: session.machine,
     stateSinceMs: session.machineSinceMs,
@@ -62,6 +78,7 @@ export function explain(session: Session, pool: Pool, circumstances: Circumstanc
     doubt: doubtOf(session.presence),
     next,
     hindrances,
+    choices,
   };
 }
 
@@ -155,6 +172,9 @@ const comings: Readonly<Record<Next['what'], string>> = {
   nothing: 'Nothing else is going to happen until somebody comes or goes',
 };
 
+const fallsBack =
+  'If it has written nothing to its disks by then it goes back to its checkpoint instead: nobody has used it since it was woken.';
+
 const whens: Readonly<Record<Next['when'], string>> = {
   time: '',
   user: ' when a user comes',
@@ -173,6 +193,7 @@ function hindrancesOf(session: Session, pool: Pool, circumstances: Circumstances
     ...policyHindrance(session, pool),
     ...errorHindrance(session),
     ...hostHindrance(session, circumstances),
+    ...storageHindrance(session, circumstances),
   ];
 }
 
@@ -214,6 +235,27 @@ function hostHindrance({ operation }: Session, { hostId, hostSilentSinceMs }: Ci
   if (operation === null || hostSilentSinceMs === null) return [];
   const sentence = `Nothing has been heard of the worker of ${hostId} since ${time(hostSilentSinceMs)}: the ${operation.kind} waits for it.`;
   return [{ code: 'HOST_UNAVAILABLE', sentence }];
+}
+
+function storageHindrance({ operation }: Session, { waitingForStorage }: Circumstances): readonly Hindrance[] {
+  if (operation?.kind !== 'restore' || waitingForStorage === null) return [];
+  const sentence = `Its memory waits for the storage, and so does its user whenever they touch what is missing; it is tried again all the time: ${waitingForStorage}.`;
+  return [{ code: 'STORAGE_FAILED', sentence }];
+}
+
+/** Each says what is lost, and how it is consented to. */
+const losses: Readonly<Record<Consent, (asOf: string) => string>> = {
+  'own-checkpoint': (asOf) =>
+    `Woken again from its own checkpoint of ${asOf}, it loses what was done since then, if anything was`,
+  'older-checkpoint': (asOf) =>
+    `Gone back to its checkpoint of ${asOf}, it loses what was done after that, in memory and on disk`,
+  'cold-boot': (asOf) => `Booted from its disk as it was at ${asOf}, it loses what was only in its memory`,
+};
+
+function choiceInWords({ desktopId }: Session, { to, asOfMs, failed }: Rung): string {
+  const loses = losses[to](asOfMs === null ? 'its last sleep' : time(asOfMs));
+  const inVain = failed ? '; it was tried and failed' : '';
+  return `${loses}${inVain}: \`dormouse desktop consent ${desktopId} ${to}\`.`;
 }
 
 function time(atMs: number): string {

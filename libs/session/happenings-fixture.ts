@@ -43,7 +43,7 @@ const eventTypes: readonly DesktopEvent['type'][] = [
   'vdc.broker.snapshot',
 ];
 
-export const policies = 4;
+export const policies = 5;
 
 /** The same for the same seed. */
 export function happeningsOf(seed: number): readonly Happening[] {

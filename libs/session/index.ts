@@ -62,6 +62,17 @@ export {
   type KeepReason,
   type RetentionPolicy,
 } from './retention';
+export { mayFallBack } from './fall-back';
+export {
+  consentedRung,
+  consents,
+  passingRestores,
+  requestOf,
+  rungsOf,
+  type Consent,
+  type Resort,
+  type Rung,
+} from './ladder';
 export { wayUp } from './way-up';
 export { layerToWrite, type DiskNow, type LayerToWrite } from './layer-to-write';
 export { admission, admissionOf, slotOf, type SlotKind } from './admission';

@@ -1,8 +1,9 @@
-import type { ErrorCode } from '@dormouse/errors';
 import type { MachineState } from './machine-states';
-import type { OperationPhase } from './operations';
+import { firstPhase, type OperationPhase } from './operations';
 import { occupancy } from './presence';
 import { calledOffBecause, earlyTimerMs, errorOf, objection, refused, stays, type Question, type Rule } from './rule';
+import { mayFallBack } from './fall-back';
+import { hopelessRestores, mostRestoreFailures, passingRestores } from './ladder';
 import { brokerActor, policyActor, type Decision, type OpenOperation, type Session } from './session';
 import {
   applied,
@@ -20,19 +21,6 @@ import {
 } from './steps';
 import type { RuleName } from './transitions';
 import type { sessionRules } from './session-rules';
-
-/** Restores that may fail in a row before an operator is asked. */
-const mostRestoreFailures = 3;
-
-/** Errors that trying again cannot mend. */
-const hopelessRestores: readonly ErrorCode[] = [
-  'CHECKPOINT_CORRUPT',
-  'CHECKPOINT_INCOMPLETE',
-  'CHECKPOINT_KEY_MISMATCH',
-  'DISK_SOURCE_CHANGED',
-  'FORMAT_UNSUPPORTED',
-  'KEY_MISSING',
-];
 
 /** The phases a worker enters by itself; back to `capture` when it begins a save anew. */
 const openPhases: Partial<Record<MachineState, readonly OperationPhase[]>> = {
@@ -67,6 +55,16 @@ export const operationRules = {
       `the phase is ${event.phase}`,
     );
   },
+
+  fallBack: (question) =>
+    unlessCalledOff(question, (session) =>
+      mayFallBack(session, question.pool)
+        ? applied(
+            change(inOperation(session, { phase: 'release' }), { machine: 'resident' }),
+            'nobody has used the desktop since it was woken, and it has written nothing: it goes back to its checkpoint',
+          )
+        : stays(session, 'ignored', 'the desktop is to be saved'),
+    ),
 
   freeze: (question) =>
     unlessCalledOff(question, (session) =>
@@ -115,6 +113,11 @@ export const operationRules = {
     );
   },
 
+  moveOn: ({ session }) => {
+    const step = inOperation(session, { status: 'pending', phase: firstPhase('restore') });
+    return applied(step, 'it cannot be woken on this host, and goes to another');
+  },
+
   guestAwake: ({ session }) => {
     if (session.machine === 'hydrating') return stays(session, 'applied', 'the guest runs already');
     return applied(
@@ -136,15 +139,21 @@ export const operationRules = {
   },
 
   booted: ({ session, pool, nowMs }) => {
-    const ended = change(end(from(session), 'succeeded'), { machine: 'running', lastError: null });
+    const { operation } = session;
+    // What was given up with its memory is no checkpoint of the desktop as it is now.
+    const checkpointed = session.checkpointed && operation?.goingBack === null;
+    const ended = change(end(from(session), 'succeeded'), { machine: 'running', checkpointed, lastError: null });
     // Whoever starts a desktop by hand means it to be there when its user comes; only a user can have left it.
-    const forUser = session.operation?.requestedBy === brokerActor;
+    const forUser = operation?.requestedBy === brokerActor || operation?.requestedBy === policyActor;
     return applied(forUser ? settledAnew(ended, pool, nowMs) : ended, 'the guest runs');
   },
 
   bootFailed: ({ session, event }) =>
     applied(
-      change(end(from(session), finishedAs(event), errorOf(event)), { machine: 'off', lastError: errorOf(event) }),
+      change(end(from(session), finishedAs(event), errorOf(event)), {
+        machine: session.operation?.goingBack?.from ?? 'off',
+        lastError: errorOf(event),
+      }),
       'the desktop did not boot',
     ),
 
@@ -191,7 +200,8 @@ export const operationRules = {
         'the checkpoint that was named did not wake; the desktop is where it was before',
       );
     }
-    const failures = session.restoreFailures + (finishedAs(event) === 'failed' ? 1 : 0);
+    const counts = finishedAs(event) === 'failed' && !(error !== null && passingRestores.includes(error.code));
+    const failures = session.restoreFailures + (counts ? 1 : 0);
     const hopeless = failures >= mostRestoreFailures || (error !== null && hopelessRestores.includes(error.code));
     return applied(
       change(end(from(session), finishedAs(event), error), {

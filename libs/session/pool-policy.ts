@@ -1,6 +1,7 @@
 import { DormouseError } from '@dormouse/errors';
 import { z } from 'zod';
 import { disconnectReasons } from './broker-events';
+import { consents, type Consent } from './ladder';
 import { dayNames, wallClock, type Schedule } from './schedule';
 import type { AbsenceCause } from './session';
 import type { StormPolicy } from './storm';
@@ -28,8 +29,18 @@ export interface PoolPolicy extends GraceTerms {
    * once, as it was.
    */
   readonly lingerMs?: number;
+  /**
+   * A desktop that was woken, that nobody has used since, and that has written nothing to its disks, goes back to its checkpoint
+   * without a save. What its programs did meanwhile is as if it had not been.
+   */
+  readonly forgetUnused?: boolean;
   /** What a logoff leads to. Without it a logoff is a disconnect like any other. */
   readonly logoff?: LogoffPolicy;
+  /**
+   * What is done by itself with a desktop that cannot be woken, though it loses work. Without it an admin decides each time. A step
+   * that is not named is not passed over: what loses more waits for it.
+   */
+  readonly consents?: readonly Consent[];
   /** Nothing is put to sleep by itself, and by people only when they force it. */
   readonly neverSave?: boolean;
   /** When many leave at once. Without it they all count as having left. */
@@ -92,7 +103,9 @@ const policy = z.strictObject({
   logoff: z
     .strictObject({ action: z.enum(['power-off', 'save']), settleMs: whole(2_000, 5_000).default(3_000) })
     .optional(),
+  consents: z.array(z.enum(consents)).max(consents.length).optional(),
   neverSave: z.boolean().optional(),
+  forgetUnused: z.boolean().optional(),
   storm: z
     .strictObject({
       percent: whole(1, 100).default(30),

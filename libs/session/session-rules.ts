@@ -137,7 +137,7 @@ export const sessionRules = {
     const explanation = `the ${operation.kind} had not begun and is called off`;
     switch (operation.kind) {
       case 'boot':
-        return applied(change(ended, { machine: 'off' }), explanation);
+        return applied(change(ended, { machine: operation.goingBack?.from ?? 'off' }), explanation);
       case 'restore':
         return applied(change(ended, { machine: operation.goingBack?.from ?? 'saved' }), explanation);
       default:
@@ -176,6 +176,24 @@ export const sessionRules = {
 
   openRegister: (question) => requested(question, 'registering', 'the new launch spec is to be examined'),
   openBoot: (question) => requested(question, 'booting', 'the desktop boots'),
+
+  openColdBoot: (question) => {
+    const { session, event } = question;
+    if (event.type === 'request' && event.fromDiskAlone === true) {
+      const goingBack = { checkpointId: null, from: session.machine };
+      return requested(
+        question,
+        'booting',
+        'the desktop boots from its disk, without what was in its memory',
+        goingBack,
+      );
+    }
+    return refused(
+      session,
+      'CONSENT_NEEDED',
+      'the desktop has a checkpoint that cannot be woken: to boot it loses what is only in there; `explain` says what can be consented to',
+    );
+  },
 
   openSave: (question) => {
     const { session } = question;

@@ -26,7 +26,7 @@ export interface OpenOperation {
   readonly cancelRequested: boolean;
   /** An admin wants it although somebody may be there: presence does not hinder it, until somebody new arrives. */
   readonly forced: boolean;
-  /** A restore that goes back to another checkpoint than the desktop's own; null for all else. */
+  /** A restore that goes back to another checkpoint than the desktop's own, or a boot from its disk alone; null for all else. */
   readonly goingBack: GoingBack | null;
   /** Somebody wants a save of their own, whatever becomes of this one; null when nobody does. */
   readonly again: Again | null;
@@ -39,8 +39,10 @@ export interface Again {
   readonly forced: boolean;
 }
 
+/** Another state of the desktop than its own checkpoint is gone on from. */
 export interface GoingBack {
-  readonly checkpointId: string;
+  /** Null: its disk alone, without any memory. */
+  readonly checkpointId: string | null;
   /** Where the desktop is again when this fails before its guest has run: nothing was changed. */
   readonly from: MachineState;
 }
@@ -78,6 +80,8 @@ export interface Session {
   readonly loggedOff: boolean;
   /** When it was last woken to the last page. */
   readonly wokeAtMs: number | null;
+  /** Woken, and nobody has been there since, for certain. */
+  readonly untouched: boolean;
   /** Not put away before, because somebody said so. */
   readonly heldUntilMs: number | null;
   /** The end of what a desktop is waited with (or of the pause before a failed save is tried again); null when none runs. */
@@ -109,6 +113,7 @@ export function newSession(
     doubtSinceMs: null,
     loggedOff: false,
     wokeAtMs: null,
+    untouched: false,
     heldUntilMs: null,
     deadlineMs: null,
     operation: {
@@ -147,7 +152,11 @@ export type SessionEvent =
       readonly fresh?: boolean;
       /** Only for `restore`: the durable checkpoint of this desktop that was named. */
       readonly checkpoint?: { readonly id: string; readonly current: boolean };
+      /** Only for `boot`: what is only in its checkpoint's memory may be lost. */
+      readonly fromDiskAlone?: boolean;
     }
+  /** Its worker cannot wake it here, and another host has been found. */
+  | { readonly type: 'elsewhere_asked'; readonly generation: number }
   | {
       readonly type: 'cancel_asked';
       readonly generation: number;
@@ -161,6 +170,8 @@ export type SessionEvent =
   | { readonly type: 'grace_elapsed'; readonly generation: number }
   | { readonly type: 'claimed'; readonly generation: number }
   | { readonly type: 'phase_reached'; readonly generation: number; readonly phase: OperationPhase }
+  /** The machine stands still, and has written nothing to its disks since it was woken. */
+  | { readonly type: 'fall_back_asked'; readonly generation: number }
   | { readonly type: 'switchover_reached'; readonly generation: number }
   | { readonly type: 'checkpoint_durable'; readonly generation: number }
   | { readonly type: 'linger_asked'; readonly generation: number }

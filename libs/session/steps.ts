@@ -59,11 +59,12 @@ export function open(
   const generation = disarmed.session.generation + 1;
   // Who was gone when the machine was put away has nothing to do with who is waited for when it comes back.
   const comesBack = kind === 'boot' || kind === 'restore';
+  const untouched = kind === 'restore' && occupancy(step.session.presence) === 'empty';
   return change(
     disarmed,
     {
       generation,
-      ...(comesBack && { absence: null, loggedOff: false }),
+      ...(comesBack && { absence: null, loggedOff: false, untouched }),
       operation: {
         kind,
         phase: firstPhase(kind),

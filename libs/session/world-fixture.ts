@@ -15,7 +15,8 @@ const policies: readonly PoolPolicy[] = [
   base,
   { ...base, graceMsByReason: { idle: 0, network: 60_000 }, logoff: { action: 'power-off', settleMs: 3_000 } },
   { ...base, minResidencyMs: 60_000, lingerMs: 15_000, logoff: { action: 'save', settleMs: 3_000 } },
-  { ...base, neverSave: true },
+  { ...base, neverSave: true, forgetUnused: true },
+  { ...base, forgetUnused: true },
 ];
 
 /** Two clocks may differ by this much. */
@@ -32,6 +33,8 @@ export class World {
     'lingers',
     'is saved once more',
     'is back while it lingers',
+    'falls back to its checkpoint',
+    'boots from its disk alone',
   ]);
 
   readonly seen = new Set<string>();
@@ -52,6 +55,8 @@ export class World {
   private readonly onTheirWay: DesktopEvent[] = [];
   /** An admin had the desktop put away in spite of whoever was there, and nobody has come since. */
   private putAway = false;
+  /** Somebody was or may have been there since the machine was last wanted. */
+  private touched = true;
   /** Since the machine was last wanted. */
   private loggedOff = false;
 
@@ -134,6 +139,7 @@ export class World {
       requestedBy: 'anna',
       force,
       fresh,
+      ...(kind === 'boot' && force && { fromDiskAlone: true }),
       ...(named && { checkpoint: { id: checkpoint, current: checkpoint === 'own' } }),
     });
     if (force && (kind === 'save' || kind === 'stop') && outcome !== 'refused') this.putAway = true;
@@ -192,6 +198,7 @@ export class World {
     const isGone = kind === 'save' && !this.live && phase !== 'release';
     if (outcome === 'fails' || isGone) return this.finish('failed', isGone ? 'MACHINE_GONE' : 'STORAGE_FULL');
     if (outcome === 'gives up' || operation.cancelRequested) return this.finish('cancelled');
+    if (phase === 'capture' && outcome === 'succeeds' && this.fallsBack()) return;
     if (phase === 'capture') return this.risks({ type: 'switchover_reached', generation });
     if (phase === 'switchover') return this.risks({ type: 'checkpoint_durable', generation });
     if ((phase === 'commit' || phase === 'linger') && !this.lingers())
@@ -200,6 +207,19 @@ export class World {
     if (phase === 'place') return void this.tell({ type: 'phase_reached', generation, phase: 'wake' });
     if (machine === 'restoring') return void this.tell({ type: 'guest_ran', generation });
     return this.finish('succeeded');
+  }
+
+  /** Whether the worker is to let the desktop go without a save. It has written nothing. */
+  private fallsBack(): boolean {
+    const { presence, operation } = this.session;
+    const { outcome } = this.tell({ type: 'fall_back_asked', generation: this.session.generation });
+    if (outcome !== 'applied') return false;
+    assert.equal(occupancy(presence), 'empty', 'a desktop goes back to its checkpoint that somebody may be at');
+    assert(!this.touched, 'a desktop goes back to its checkpoint that somebody has used');
+    assert.equal(operation?.requestedBy, policyActor, 'who asks for a save gets none');
+    Object.assign(this.saving, { durable: true, letGo: true });
+    this.seen.add('falls back to its checkpoint');
+    return true;
   }
 
   /** Whether the worker is to leave the desktop in memory for a while. */
@@ -275,6 +295,9 @@ export class World {
         this.openOperations += 1;
         if (before.operation?.kind === 'save' && effect.kind === 'save') this.seen.add('is saved once more');
         if (effect.kind === 'boot' || effect.kind === 'restore') this.loggedOff = false;
+        if (effect.kind === 'restore') this.touched = false;
+        if (effect.kind === 'boot') this.touched = true;
+        if (before.machine === 'restore-blocked' && effect.kind === 'boot') this.seen.add('boots from its disk alone');
         assert(this.openOperations <= 1, 'two operations are open');
         return this.mayOpen(before, effect);
       case 'end_operation':
@@ -325,6 +348,7 @@ export class World {
     assert.equal(session.operation === null ? 0 : 1, this.openOperations);
     assert(session.generation >= before.generation, 'the generation went back');
     this.seen.add(session.machine);
+    if (occupancy(session.presence) !== 'empty') this.touched = true;
     if (effects.some(({ type }) => type === 'remove_desktop')) return;
     const { operation, held } = machineStates[session.machine];
     if (held === 'never') assert.equal(session.operation, null);

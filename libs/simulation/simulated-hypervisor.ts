@@ -121,6 +121,11 @@ export class SimulatedHypervisor implements Hypervisor {
     // Nothing is ever made ahead: there are no disks.
   }
 
+  async pauseUnlessWritten(desktopId: string): Promise<boolean> {
+    if ((await this.files.machine(desktopId)) === null) throw gone(desktopId);
+    return false; // these machines always write
+  }
+
   async thaw(desktopId: string): Promise<void> {
     const machine = await this.files.machine(desktopId);
     if (machine === null) throw gone(desktopId);

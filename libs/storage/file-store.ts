@@ -1,12 +1,13 @@
 import { constants } from 'node:fs';
 import { access, mkdir, open, readdir, rmdir, stat, statfs, unlink, type FileHandle } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
+import type { DormouseError } from '@dormouse/errors';
 import { checkKey, checkPrefix, checkRange, isBlobKey } from './blob-key';
 import type { BlobInfo, BlobRange, BlobStore, BlobWriter } from './blob-store';
 import { FileWriter } from './file-writer';
 import { Incoming } from './incoming';
 import { OpenFiles } from './open-files';
-import { fromFileSystem, objectExists, objectMissing, rangeBeyondEnd } from './storage-errors';
+import { fromFileSystem, objectExists, objectMissing, rangeBeyondEnd, storeAway } from './storage-errors';
 import { syncDirectories } from './sync-directories';
 
 /** Waking a desktop is thousands of ranged reads in a handful of packs. */
@@ -61,14 +62,14 @@ export class FileStore implements BlobStore {
       checkRange(key, range);
       return await this.openFiles.use(path, ({ handle, bytes }) => readRange(key, handle, bytes, range));
     } catch (error) {
-      throw notThere(error) ? objectMissing(key, error) : fromFileSystem(error, key, 'reading');
+      throw notThere(error) ? await this.missing(key, error) : fromFileSystem(error, key, 'reading');
     }
   }
 
   async stat(key: string): Promise<BlobInfo> {
     checkKey(key);
     const info = await statObject(join(this.root, key), key);
-    if (info === null) throw objectMissing(key);
+    if (info === null) throw await this.missing(key);
     return info;
   }
 
@@ -108,6 +109,11 @@ export class FileStore implements BlobStore {
 
   async close(): Promise<void> {
     await this.openFiles.close();
+  }
+
+  /** A directory that is empty, since what was mounted there is away, has lost no object: it may come back. */
+  private async missing(key: string, cause?: unknown): Promise<DormouseError> {
+    return (await this.incoming.isThere()) ? objectMissing(key, cause) : storeAway(this.root, cause);
   }
 
   /** `folder` is empty or ends with a slash. Folders and files may come and go meanwhile. */

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
-import { mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { access, mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { identifyProcess, isProcessAlive } from '@dormouse/process';
 
@@ -22,6 +22,14 @@ export class Incoming {
 
   async prepare(): Promise<void> {
     await mkdir(this.directory, { recursive: true, mode: 0o700 });
+  }
+
+  /** Whether the store is where it was opened. */
+  async isThere(): Promise<boolean> {
+    return access(this.directory).then(
+      () => true,
+      () => false,
+    );
   }
 
   newPath(): string {

@@ -4,6 +4,11 @@ export function objectMissing(key: string, cause?: unknown): DormouseError {
   return new DormouseError('STORAGE_OBJECT_MISSING', `the storage has no object '${key}'`, { key }, { cause });
 }
 
+export function storeAway(root: string, cause?: unknown): DormouseError {
+  const message = `the storage is not in ${root} any more: was it mounted there, and is no longer?`;
+  return new DormouseError('STORAGE_FAILED', message, { root }, { cause });
+}
+
 export function objectExists(key: string, cause?: unknown): DormouseError {
   const message = `'${key}' is in the storage already, and objects are never overwritten`;
   return new DormouseError('STORAGE_FAILED', message, { key }, { cause });

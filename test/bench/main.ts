@@ -6,14 +6,15 @@ import { defaultGuestCache, ensureGuestImage } from '../guest';
 import { measureEvents } from './events';
 import type { Figure } from './figure';
 import { measureIndex } from './index-image';
+import { measureKills } from './kills';
 import { measureMainJob } from './main-job';
 import { measureSave } from './save';
 import { measureSize } from './size';
 import { measureStorm } from './storm';
 import { measureWake, profiles } from './wake';
 
-const usage = `usage: npm run bench -- main-job | size | save | index | wake | events | storm [--runs N] [--memory MiB] [--fill MiB]
-                      [--image GiB] [--profile local|net] [--desktops N] [--users N]
+const usage = `usage: npm run bench -- main-job | size | save | index | wake | kills | events | storm [--runs N] [--memory MiB]
+                      [--fill MiB] [--image GiB] [--profile local|net] [--desktops N] [--users N]
                       [--part sleepers|day] [--json]
   main-job  the small guest, --fill MiB of its memory filled: answer after waking, beside QEMU's own eager restore
   size      the desktop guest, used: bytes of its first and its second checkpoint, and where they come from
@@ -22,6 +23,7 @@ const usage = `usage: npm run bench -- main-job | size | save | index | wake | e
             as large as that
   wake      the desktop guest, used: answers after a cold boot, after QEMU's eager restore, after Dormouse's first and third
             wake; from the disk and over the link
+  kills     the small guest, --fill MiB of its memory filled: woken --runs times, its pager killed at a random moment each time
   index     the index of a golden image of --image GiB (10), beside openssl hashing it
   events    webhooks a second, verified, decided and durable, beside a bare handler that does one INSERT
   storm     --desktops N (10000) on 20 simulated hosts: what those that sleep cost, all of them left at once, and a working
@@ -94,6 +96,13 @@ const benchmarks: Readonly<Record<string, { runs: number; measure: (options: Ben
       const wanted = values.profile === undefined ? profiles : profiles.filter((profile) => profile === values.profile);
       if (wanted.length === 0) throw new Error(usage);
       return measureWake({ ...options, image, fillMiB: Number(values.fill ?? 0), profiles: wanted });
+    },
+  },
+  kills: {
+    runs: 20,
+    measure: async (options) => {
+      const image = await ensureGuestImage(defaultGuestCache(), say);
+      return measureKills({ ...options, image, fillMiB: Number(values.fill ?? 400) });
     },
   },
   events: {

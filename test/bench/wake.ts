@@ -101,11 +101,11 @@ async function wakeInEveryWay(profile: Profile, environment: Environment, option
     const ramBytes = await leave(desk);
     const sealedLayer = join(dataDir, 'disks', desk.id, `${(await desk.view()).diskGeneration}.0.qcow2`);
     const cold = (): Promise<void> => dropPageCache([dataDir, image.goldenImage]);
-    const machine = { scratch: join(dataDir, 'other'), launchSpec, accelerator, cold };
-    const eager = await eagerWake({ ...machine, disk: sealedLayer }, stream, profile === 'net' ? net : null);
+    const machine = { scratch: join(dataDir, 'other'), launchSpec, accelerator, beforeStart: cold };
+    const eager = await eagerWake({ ...machine, disks: [sealedLayer] }, stream, profile === 'net' ? net : null);
     await rm(streamFile);
     say(`QEMU's eager restore answers after ${eager.answeredMs} ms`);
-    const coldBootMs = await coldBoot({ ...machine, disk: image.goldenImage });
+    const coldBootMs = await coldBoot({ ...machine, disks: [image.goldenImage] });
     say(`a cold boot answers after ${coldBootMs} ms`);
 
     const wakes: Wake[] = [];

@@ -1,6 +1,6 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readdir, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rename, rm, rmdir, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openBlobStore, putBlob, type BlobStore } from '@dormouse/storage';
@@ -183,3 +183,19 @@ const inSmallFileSystem = smallFileSystem();
     expect(seen['availableAfter']).toBe(seen['availableBefore']);
   },
 );
+
+test('of a directory that is gone, or in whose place there is an empty one, no object is missing: the store is away', async () => {
+  const store = await openStore();
+  await putBlob(store, 'desk/pack', Buffer.from('1'));
+  const away = { code: 'STORAGE_FAILED', details: { root: join(root, 'store') } };
+  await rename(join(root, 'store'), join(root, 'elsewhere'));
+  await expect(store.read('desk/pack')).rejects.toMatchObject(away);
+  await mkdir(join(root, 'store'));
+  await expect(store.read('desk/pack')).rejects.toMatchObject(away);
+  await expect(store.stat('desk/pack')).rejects.toMatchObject(away);
+
+  await rmdir(join(root, 'store'));
+  await rename(join(root, 'elsewhere'), join(root, 'store'));
+  expect((await store.read('desk/pack')).toString()).toBe('1');
+  await expect(store.read('desk/other')).rejects.toMatchObject({ code: 'STORAGE_OBJECT_MISSING' });
+});

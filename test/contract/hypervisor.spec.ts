@@ -91,6 +91,7 @@ describe.each(Object.entries(drivers))('%s', (_, open) => {
     expect([await driver.condition(desktopId), await driver.isAlive(desktopId)]).toEqual(['absent', false]);
     await driver.release(desktopId);
     await expect(driver.thaw(desktopId)).rejects.toMatchObject({ code: 'MACHINE_GONE' });
+    await expect(driver.pauseUnlessWritten(desktopId)).rejects.toMatchObject({ code: 'MACHINE_GONE' });
     expect(await driver.condition(desktopId)).toBe('absent');
   });
 
@@ -101,6 +102,11 @@ describe.each(Object.entries(drivers))('%s', (_, open) => {
       expect([await one.condition(desktopId), await one.isAlive(desktopId)]).toEqual(['running', true]);
       expect(await one.machines()).toEqual([desktopId]);
     }
+  });
+
+  test('a machine that has written to its disks, as it does when it boots, is not stopped for being untouched', async () => {
+    expect(await driver.pauseUnlessWritten(desktopId)).toBe(false);
+    expect(await driver.condition(desktopId)).toBe('running');
   });
 
   test('a capture that is called off leaves the guest running', async () => {

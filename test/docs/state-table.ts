@@ -16,7 +16,16 @@ const movers = {
     'cancelAsked',
   ],
   'Worker of the operation': [
-    ...(['claimed', 'switchoverReached', 'checkpointDurable', 'lingerAsked', 'releaseReached', 'guestRan'] as const),
+    ...([
+      'claimed',
+      'fallBackAsked',
+      'switchoverReached',
+      'checkpointDurable',
+      'lingerAsked',
+      'releaseReached',
+      'elsewhereAsked',
+      'guestRan',
+    ] as const),
     ...(['succeeded', 'failed', 'cancelled'] as const),
   ],
   'Census of the host': ['foundAbsent', 'foundRunning'],

@@ -1,12 +1,9 @@
 import { execFile } from 'node:child_process';
-import { mkdir, open, readdir, readFile, rename } from 'node:fs/promises';
+import { open, readdir, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
-import { RunDirectory } from '@dormouse/hypervisor';
-import { spawnDetached, stopProcess } from '@dormouse/process';
-import { launchArguments, parseLaunchSpec, socketNames } from '@dormouse/qemu';
-import { GuestClient } from '../guest';
+import type { Accelerator } from '@dormouse/qemu';
 import type { RunningDormouse } from '../scenario';
+import { besideDormouse } from '../scenario/machine-beside';
 import { memoryOf, TestBed, type Memory, type RunningDesk } from '../scenario/test-bed';
 
 /** The commands for checkpoints, from a shell on the host, on what a real desktop has left; QEMU alone has the last word. */
@@ -93,12 +90,23 @@ test('trace tells how a checkpoint was woken, and draws it', async () => {
   expect(shown).toMatchObject({ code: 0, stderr: '', stdout: expect.stringMatching(/^WOKEN AT .*ASKED FOR/) });
   const { pages, traces } = json(await checkpoint('trace', 'ada', wokenId, '--json')) as unknown as {
     pages: number;
-    traces: { requests: number; ahead: number[]; requested: { page: number; stallUs: number }[] }[];
+    traces: {
+      requests: number;
+      writtenSince: number;
+      blocked: { allMs: number; eachMs: number[] };
+      ahead: number[];
+      requested: { page: number; stallUs: number }[];
+    }[];
   };
   expect(traces).toHaveLength(1);
-  const [{ requests, ahead, requested }] = traces as [(typeof traces)[number]];
+  const [{ requests, writtenSince, blocked, ahead, requested }] = traces as [(typeof traces)[number]];
   expect(requests).toBeGreaterThan(0);
   expect(requested).toHaveLength(requests);
+  // The desktop was saved after that wake: of what was sent ahead, some was written to by then, and much was only read, or nothing.
+  expect(writtenSince).toBeGreaterThan(0);
+  expect(writtenSince).toBeLessThan(ahead.length);
+  // By QEMU's clock: of one processor, which waits with its guest.
+  expect(blocked).toEqual({ allMs: expect.any(Number), eachMs: [blocked.allMs] });
   // Nothing is sent twice: not what was sent ahead, not what was asked for.
   const touched = [...ahead, ...requested.map(({ page }) => page)];
   expect(new Set(touched).size).toBe(touched.length);
@@ -148,47 +156,15 @@ test('a damaged checkpoint is verified with exit code 1 and every damage by name
   expect(await readdir(bed.dataDir)).toEqual(before);
 });
 
-/** Starts a QEMU that Dormouse knows nothing of, on a throw-away layer over the sealed ones. */
 async function loadedByQemuAlone(stream: string, layers: readonly string[]): Promise<Memory> {
-  const scratch = join(bed.dataDir, 'alone');
-  await mkdir(scratch);
-  const directory = new RunDirectory(scratch, 'alone');
-  await directory.create();
-  const overlays: string[] = [];
-  for (const [disk, layer] of layers.entries()) {
-    overlays.push(join(directory.path, `${disk}.qcow2`));
-    const create = ['create', '-q', '-f', 'qcow2', '-b', layer, '-F', 'qcow2', overlays[disk]!];
-    await promisify(execFile)('qemu-img', create);
-  }
   const [host] = await dormouse.api.hosts();
-  const accelerator = host!.capabilities['accelerator'] as 'kvm' | 'tcg';
-  const incoming = `exec:cat '${stream}'`;
-  const spec = parseLaunchSpec(bed.launchSpec(memoryMiB));
-  const qemu = await spawnDetached({
-    program: 'qemu-system-x86_64',
-    args: launchArguments(spec, { name: 'alone', accelerator, overlays, incoming }),
-    cwd: directory.path,
-    logFile: directory.file('qemu.log'),
-  });
-  try {
-    const guest = await whenThere(() => GuestClient.connect(directory.file(socketNames.probe)));
+  const accelerator = host!.capabilities['accelerator'] as Accelerator;
+  const machine = { scratch: join(bed.dataDir, 'alone'), launchSpec: bed.launchSpec(memoryMiB), accelerator };
+  return besideDormouse({ ...machine, disks: layers, incoming: `exec:cat '${stream}'` }, async (running) => {
+    const guest = await running.guest();
     await guest.ping({ timeoutMs: 120_000 });
     const memory = await memoryOf(guest);
     guest.close();
     return memory;
-  } finally {
-    await stopProcess(qemu, { signal: 'SIGKILL' });
-  }
-}
-
-async function whenThere<T>(connect: () => Promise<T>): Promise<T> {
-  const deadline = Date.now() + 60_000;
-  for (;;) {
-    try {
-      return await connect();
-    } catch (error) {
-      if (Date.now() > deadline) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-  }
+  });
 }

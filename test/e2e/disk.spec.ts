@@ -17,20 +17,9 @@ beforeAll(async () => {
 
 afterAll(() => bed?.end());
 
-/** Saves, wakes, and answers with a new line into the guest. */
 async function sleepAndWake(): Promise<void> {
-  await sleep();
-  expect(await running.desk.command('restore')).toMatchObject({ status: 'succeeded', error: null });
-  await answerAgain();
-}
-
-async function sleep(): Promise<void> {
-  running.guest.close();
-  expect(await running.desk.command('save')).toMatchObject({ status: 'succeeded', error: null });
-}
-
-async function answerAgain(): Promise<void> {
-  running = { ...running, guest: await bed.guestOf(running.desk) };
+  await bed.sleeps(running);
+  running = await bed.wakes(running);
 }
 
 test('what the guest wrote before it slept is there when it wakes', async () => {
@@ -64,7 +53,7 @@ async function killMachines(times: number): Promise<void> {
 }
 
 test('a wake that fails before the guest runs is tried again, and what failed is told', async () => {
-  await sleep();
+  await bed.sleeps(running);
   const { id } = await dormouse.api.command('ada', 'restore', { reason: 'to be spoilt' });
   await killMachines(1);
   expect(await running.desk.ended(id)).toMatchObject({
@@ -72,25 +61,25 @@ test('a wake that fails before the guest runs is tried again, and what failed is
     error: null,
     result: { failures: [expect.stringMatching(/^lazy: /)] },
   });
-  await answerAgain();
+  running = await bed.answering(running);
   expect(await memoryOf(running.guest)).toEqual(running.memory);
 });
 
 test('one that fails again is done eagerly: all of the memory, and then the guest runs', async () => {
-  await sleep();
+  await bed.sleeps(running);
   const { id } = await dormouse.api.command('ada', 'restore', { reason: 'to be spoilt twice' });
   await killMachines(2);
   const { status, error, result } = await running.desk.ended(id);
   expect({ status, error }).toEqual({ status: 'succeeded', error: null });
   expect(result).toMatchObject({ failures: [expect.any(String), expect.any(String)], pageRequests: 0 });
   expect(result!['sentPages']).toBe(result!['totalPages']);
-  await answerAgain();
+  running = await bed.answering(running);
   expect(await memoryOf(running.guest)).toEqual(running.memory);
   expect(await running.guest.read()).toBe('after the first wake');
 });
 
 test('one that always fails leaves a desktop that wakes at the next attempt', async () => {
-  await sleep();
+  await bed.sleeps(running);
   const { id } = await dormouse.api.command('ada', 'restore', { reason: 'to be spoilt for good' });
   await killMachines(3);
   expect(await running.desk.ended(id)).toMatchObject({
@@ -101,19 +90,18 @@ test('one that always fails leaves a desktop that wakes at the next attempt', as
   expect(await running.desk.view()).toMatchObject({ state: 'saved', restoreFailures: 1 });
   expect(await running.desk.processes()).toEqual([]);
 
-  expect(await running.desk.command('restore')).toMatchObject({ status: 'succeeded', error: null });
-  await answerAgain();
+  running = await bed.wakes(running);
   expect(await memoryOf(running.guest)).toEqual(running.memory);
   expect(await running.guest.read()).toBe('after the first wake');
 });
 
 test('a machine that is lost while its memory comes is woken from the same checkpoint, with the disk of that moment', async () => {
-  await sleep();
+  await bed.sleeps(running);
   const layers = await running.desk.layers();
   const { id } = await dormouse.api.command('ada', 'restore', { reason: 'to be spoilt' });
   const pager = slowDown(await running.desk.process('pager'));
   await running.desk.until(({ state }) => state === 'hydrating');
-  await answerAgain();
+  running = await bed.answering(running);
   await running.guest.write('lost with the machine');
   pager.halt();
   sendSignal(await running.desk.process('qemu'), 'SIGKILL');
@@ -123,8 +111,7 @@ test('a machine that is lost while its memory comes is woken from the same check
   expect(await running.desk.view()).toMatchObject({ state: 'restore-blocked' });
   expect((await running.desk.layers()).filter((layer) => !layers.includes(layer))).toEqual([]);
 
-  expect(await running.desk.command('restore')).toMatchObject({ status: 'succeeded', error: null });
-  await answerAgain();
+  running = await bed.wakes(running);
   expect(await running.guest.read()).toBe('after the first wake');
   expect(await memoryOf(running.guest)).toEqual(running.memory);
 });

@@ -1,11 +1,5 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { createWriteStream } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
-import { RunDirectory } from '@dormouse/hypervisor';
-import { GuestClient } from '../guest';
 import type { RunningDormouse } from '../scenario';
+import { guestOn, startWorkerOf } from '../scenario/another-host';
 import { memoryOf, TestBed, type RunningDesk } from '../scenario/test-bed';
 
 jest.setTimeout(240_000);
@@ -22,45 +16,9 @@ beforeAll(async () => {
   ada = await bed.desktop(dormouse, 'ada');
   await ada.guest.write('written on the first host');
   // The second host has two workers.
-  await Promise.all(['second', 'second', 'third'].map(startWorkerOf));
+  await Promise.all(['second', 'second', 'third'].map((host) => startWorkerOf(dormouse, host)));
 });
 afterAll(() => bed?.end());
-
-/** A worker as on another machine: run directories of its own, and the same services, storage, keys and disks. */
-async function startWorkerOf(hostId: string): Promise<void> {
-  const { databaseUrl, redisUrl } = await dormouse.services();
-  await mkdir(hostDirectory(hostId), { recursive: true });
-  const log = createWriteStream(join(bed.dataDir, `${hostId}.log`), { flags: 'a' });
-  const worker = spawn(process.execPath, [join(process.cwd(), 'dist/apps/worker/main.js')], {
-    env: {
-      PATH: process.env['PATH'],
-      HOST_ID: hostId,
-      DATA_DIR: hostDirectory(hostId),
-      DATABASE_URL: databaseUrl,
-      REDIS_URL: redisUrl,
-      STORAGE_URL: `file://${join(bed.dataDir, 'storage')}`,
-      DISKS_DIR: join(bed.dataDir, 'disks'),
-      KEY_URL: `file://${join(bed.dataDir, 'keys', 'master.json')}`,
-      LOG_FORMAT: 'json',
-    },
-    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-  });
-  worker.stdout!.pipe(log);
-  worker.stderr!.pipe(log);
-  await once(worker, 'message'); // it is ready
-}
-
-function hostDirectory(hostId: string): string {
-  return hostId === 'first' ? bed.dataDir : join(bed.dataDir, 'hosts', hostId);
-}
-
-async function guestOn(hostId: string): Promise<GuestClient> {
-  const guest = await GuestClient.connect(
-    new RunDirectory(join(hostDirectory(hostId), 'run'), 'ada').file('probe.sock'),
-  );
-  await guest.ping({ timeoutMs: 60_000 });
-  return guest;
-}
 
 test('a desktop that was saved on one host wakes on another, with its memory and its disk', async () => {
   ada.guest.close();
@@ -69,7 +27,7 @@ test('a desktop that was saved on one host wakes on another, with its memory and
   const { hostId, status, error } = await ada.desk.command('restore');
   expect({ status, error }).toEqual({ status: 'succeeded', error: null });
   expect(['second', 'third']).toContain(hostId);
-  const guest = await guestOn(hostId!);
+  const guest = await guestOn(dormouse, hostId!, 'ada');
   expect(await memoryOf(guest)).toEqual(ada.memory);
   expect(await guest.read()).toBe('written on the first host');
   await guest.write('written on another host');
@@ -82,7 +40,7 @@ test('a host that is drained has the desktop saved from under its user, and woke
   expect(await dormouse.api.changeHost(before, 'drain', reason)).toMatchObject({ intent: 'draining', machines: 1 });
   const moved = await ada.desk.until(({ state, hostId }) => state === 'running' && hostId !== before);
   expect(moved.hostId).toBe(before === 'second' ? 'third' : 'second');
-  const guest = await guestOn(moved.hostId!);
+  const guest = await guestOn(dormouse, moved.hostId!, 'ada');
   expect(await memoryOf(guest)).toEqual(ada.memory);
   expect(await guest.read()).toBe('written on another host');
   guest.close();

@@ -88,7 +88,13 @@ beforeAll(async () => {
   );
   decoders.set('head of a wake pack', { whole: head, decode: async (input) => decodeHead(input, 100, 'wake-pack') });
   const requests = { pages: Uint32Array.of(1, 2), atUs: Uint32Array.of(3, 4), stallUs: Uint32Array.of(5, 6) };
-  const facts = { operationId: 'one', startedAt: '2026-01-02T03:04:05.678Z', runningMs: 70, hydratedMs: 900.5 };
+  const facts = {
+    operationId: 'one',
+    startedAt: '2026-01-02T03:04:05.678Z',
+    runningMs: 70,
+    hydratedMs: 900.5,
+    blocked: null,
+  };
   const trace = { ...facts, ahead: Uint32Array.of(7, 8, 9), beforeRunning: 2, requests };
   decoders.set('trace', { whole: encodeTrace(trace), decode: async (input) => decodeTrace(input, 100, 'trace') });
   const stored = await files.content(keys.manifest);

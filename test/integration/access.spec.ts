@@ -151,6 +151,7 @@ const routes: readonly [method: string, path: string, least: ApiScope, limited: 
   ['POST', '/v1/events/rehearse', 'operator', false],
   ['PUT', `/v1/desktops/red-1/checkpoints/${uuid}/pin`, 'operator', true],
   ['DELETE', `/v1/desktops/red-1/checkpoints/${uuid}/pin`, 'operator', true],
+  ['POST', '/v1/desktops/red-1/consent', 'admin', true],
   ['PUT', '/v1/desktops/red-1', 'admin', true],
   ['DELETE', '/v1/desktops/red-1', 'admin', true],
   ['PUT', '/v1/pools/red', 'admin', true],

@@ -258,6 +258,34 @@ describe('the command line', () => {
     return printed.join('\n');
   };
 
+  test('consents to what a desktop that cannot be woken loses, with a reason', async () => {
+    await fixture.registered('blocked');
+    const lost = { code: 'CHECKPOINT_CORRUPT', message: 'a pack is damaged', details: {} };
+    await fixture.dataSource.query(
+      `UPDATE desktops SET machine_state = 'restore-blocked', last_error = $1 WHERE id = 'blocked'`,
+      [JSON.stringify(lost)],
+    );
+    expect(await run('desktop', 'explain', 'blocked')).toContain('`dormouse desktop consent blocked cold-boot`');
+    const lines = await auditOf(async () => {
+      const consents = ['desktop', 'consent', 'blocked'];
+      await expect(run(...consents, 'older-checkpoint', '--reason', 'why not')).rejects.toMatchObject({
+        code: 'CHECKPOINT_UNKNOWN',
+      });
+      expect(await run(...consents, 'cold-boot', '--reason', 'she agrees')).toMatch(/kind +boot\n(.*\n)*.*she agrees/);
+      const again = { method: 'POST', body: { reason, to: 'cold-boot' } };
+      await problemOf(await fixture.fetch('/v1/desktops/blocked/consent', again), 'DESKTOP_BUSY', 409);
+      const nonsense = { method: 'POST', body: { reason, to: 'anything' } };
+      await problemOf(await fixture.fetch('/v1/desktops/blocked/consent', nonsense), 'REQUEST_INVALID', 400);
+    });
+    expect(lines.map(({ action, outcome }) => [action, outcome])).toEqual(
+      ['CHECKPOINT_UNKNOWN', 'applied', 'DESKTOP_BUSY', 'REQUEST_INVALID'].map((outcome) => [
+        'desktop.consent',
+        outcome,
+      ]),
+    );
+    expect(lines[1]).toMatchObject({ actor: 'key:admin', target: 'blocked', reason: 'she agrees' });
+  });
+
   test('explains, holds, lets go, warms and cancels', async () => {
     const id = await left('by-hand');
     expect(await run('desktop', 'explain', id)).toContain('the network has broken off');

@@ -56,8 +56,19 @@ export class Desk {
 
   /** Starts it and waits until it runs. @throws what it could not be started for */
   async start(): Promise<void> {
-    const { error } = await this.command('start');
-    if (error !== null) throw new DormouseError(error.code, error.message, error.details);
+    await this.does('start');
+  }
+
+  /** What its admin asks for. @throws what it has failed for */
+  async does(command: DesktopCommand, more: Omit<CommandBody, 'reason'> = {}): Promise<OperationView> {
+    const operation = await this.command(command, more);
+    if (operation.status === 'succeeded') return operation;
+    const { code, message, details } = operation.error ?? {
+      code: 'CANCELLED',
+      message: 'nobody says why',
+      details: {},
+    };
+    throw new DormouseError(code, `the ${command} of ${this.id} has ${operation.status}: ${message}`, details);
   }
 
   /** What its admin asks for, and how that ended. */

@@ -1,16 +1,9 @@
-import { mkdir, rm, stat } from 'node:fs/promises';
-import { execFile } from 'node:child_process';
-import { join } from 'node:path';
+import { stat } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { promisify } from 'node:util';
 import { DormouseError } from '@dormouse/errors';
-import { RunDirectory } from '@dormouse/hypervisor';
-import { spawnDetached, stopProcess } from '@dormouse/process';
-import { launchArguments, parseLaunchSpec, QmpClient, socketNames, type Accelerator } from '@dormouse/qemu';
-import type { JsonObject } from '@dormouse/session';
-import { GuestClient } from '../guest';
-
-const run = promisify(execFile);
+import type { RunDirectory } from '@dormouse/hypervisor';
+import { QmpClient, socketNames } from '@dormouse/qemu';
+import { besideDormouse, type MachineBeside } from './machine-beside';
 
 /** A machine's memory as QEMU itself writes it. */
 export interface OwnStream {
@@ -51,56 +44,19 @@ export async function migrateTo(machine: RunDirectory, uri: string): Promise<voi
 }
 
 /**
- * Starts a second machine from QEMU's own stream, the way `virsh restore` does, on a throw-away layer over the sealed
- * disk, and measures the time until its guest answers a ping.
+ * Starts a second machine from QEMU's own stream, the way `virsh restore` does, and measures the time until its guest answers a
+ * ping.
  */
-export async function eagerRestore(
-  scratch: string,
-  launchSpec: JsonObject,
-  accelerator: Accelerator,
-  { stream, sealedLayer }: { stream: OwnStream; sealedLayer: string },
-  beforeStart: () => Promise<void>,
+export function eagerRestore(
+  machine: MachineBeside,
+  { file }: OwnStream,
 ): Promise<{ answeredMs: number; nonce: string }> {
-  const directory = new RunDirectory(scratch, 'eager');
-  await mkdir(scratch, { recursive: true });
-  await directory.create();
-  const overlay = join(directory.path, 'overlay.qcow2');
-  await run('qemu-img', ['create', '-q', '-f', 'qcow2', '-b', sealedLayer, '-F', 'qcow2', overlay]);
-  const spec = parseLaunchSpec(launchSpec);
-  const args = launchArguments(spec, {
-    name: 'eager',
-    accelerator,
-    overlays: [overlay],
-    incoming: `exec:cat '${stream.file}'`,
-  });
-  await beforeStart();
-  const startedMs = performance.now();
-  const qemu = await spawnDetached({
-    program: 'qemu-system-x86_64',
-    args,
-    cwd: directory.path,
-    logFile: directory.file('qemu.log'),
-  });
-  try {
-    const guest = await connectSoon(directory.file(socketNames.probe));
+  return besideDormouse({ ...machine, incoming: `exec:cat '${file}'` }, async (running) => {
+    const guest = await running.guest();
     await guest.ping({ timeoutMs: 120_000, retryMs: 20 });
-    const answeredMs = performance.now() - startedMs;
+    const answeredMs = running.sinceMs();
     const nonce = await guest.nonce();
     guest.close();
     return { answeredMs, nonce };
-  } finally {
-    await stopProcess(qemu, { signal: 'SIGKILL' });
-    await rm(directory.path, { recursive: true, force: true });
-  }
-}
-
-async function connectSoon(path: string): Promise<GuestClient> {
-  for (let attempt = 0; ; attempt++) {
-    try {
-      return await GuestClient.connect(path);
-    } catch (error) {
-      if (attempt === 20_000) throw error;
-      await sleep(2);
-    }
-  }
+  });
 }

@@ -63,7 +63,9 @@ export async function sleepAndWake(
 
   const sealedLayer = join(dataDir, 'disks', desk.id, `${(await desk.view()).diskGeneration}.0.qcow2`);
   const cold = (): Promise<void> => dropPageCache([join(dataDir, 'storage'), streamFile, join(dataDir, 'disks')]);
-  const eager = await eagerRestore(join(dataDir, 'eager'), launchSpec, accelerator, { stream, sealedLayer }, cold);
+  const scratch = join(dataDir, 'eager');
+  const disks = [sealedLayer];
+  const eager = await eagerRestore({ scratch, launchSpec, accelerator, disks, beforeStart: cold }, stream);
   await rm(streamFile);
   say(`QEMU's own eager restore, cold: the guest answers after ${Math.round(eager.answeredMs)} ms`);
 

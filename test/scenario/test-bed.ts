@@ -70,6 +70,23 @@ export class TestBed {
     return guest;
   }
 
+  /** Puts a desktop to sleep; the line into its guest ends with its machine. @throws what the save has failed for */
+  async sleeps({ desk, guest }: RunningDesk): Promise<void> {
+    guest.close();
+    await desk.does('save');
+  }
+
+  /** Wakes a desktop, to the last page. @returns it with another line into its guest @throws what the restore has failed for */
+  async wakes(running: RunningDesk): Promise<RunningDesk> {
+    await running.desk.does('restore');
+    return this.answering(running);
+  }
+
+  /** A desktop whose machine is another one, with a line into that. */
+  async answering(running: RunningDesk): Promise<RunningDesk> {
+    return { ...running, guest: await this.guestOf(running.desk) };
+  }
+
   /** Files in a folder of the data directory, by their paths below it. */
   filesBelow(folder: string): Promise<string[]> {
     return filesBelow(join(this.dataDir, folder));

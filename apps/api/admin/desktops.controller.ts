@@ -36,6 +36,7 @@ import {
 } from '../openapi';
 import { RegisterDesktopUsecase } from './register-desktop.usecase';
 import {
+  ConsentRequest,
   IdentifierPipe,
   OptionalReasonRequest,
   PageQuery,
@@ -55,6 +56,7 @@ const decided = [
   'PRESENCE_UNKNOWN',
   'POLICY_FORBIDS',
   'CHECKPOINT_UNKNOWN',
+  'CONSENT_NEEDED',
 ] as const;
 
 @ApiTags('desktops')
@@ -195,6 +197,29 @@ export class DesktopsController {
   ): Promise<OperationView> {
     const named = checkpointId === undefined ? {} : { checkpointId };
     return this.request(id, { kind: 'restore', reason, requestedBy, ...named }, reply);
+  }
+
+  @Post(':id/consent')
+  @Needs('admin', 'desktop')
+  @HttpCode(202)
+  @Repeatable()
+  @Changes('desktop.consent', decided)
+  @ApiOperation({
+    summary: 'Has a step taken with a desktop that cannot be woken, though it loses work',
+    description:
+      'What can be consented to, and what each step loses, is in the explanation of a desktop that is restore-blocked. A step that ' +
+      'fails leaves its checkpoints and its disk as they were.',
+  })
+  @ApiResponse({ status: 202, type: OperationBody })
+  async consent(
+    @Param('id', IdentifierPipe) id: string,
+    @Body() { reason, to }: ConsentRequest,
+    @Actor() requestedBy: string,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<OperationView> {
+    const operation = await this.ledger.consent(id, { to, reason, requestedBy });
+    void reply.header('location', operationPath(operation));
+    return operation;
   }
 
   @Post(':id/prewarm')

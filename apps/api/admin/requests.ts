@@ -1,6 +1,6 @@
 import { DormouseError } from '@dormouse/errors';
 import { apiScopes, type ApiScope } from '@dormouse/ledger';
-import { identifierPattern, isIdentifier } from '@dormouse/session';
+import { consents, identifierPattern, isIdentifier, type Consent } from '@dormouse/session';
 import { Injectable, type PipeTransform } from '@nestjs/common';
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
@@ -78,6 +78,12 @@ export class PrewarmRequest extends ReasonRequest {
   @IsOptional()
   @IsISO8601({ strict: true })
   until?: string;
+}
+
+export class ConsentRequest extends ReasonRequest {
+  @ApiProperty({ enum: consents, description: 'One of `consents` of the explanation' })
+  @IsIn(consents)
+  to!: Consent;
 }
 
 /** Save and stop put a desktop away; nobody is to be there, unless it is forced. */

@@ -1,4 +1,4 @@
-import { absenceCauses, machineStateNames, operationKindNames } from '@dormouse/session';
+import { absenceCauses, consents, machineStateNames, operationKindNames } from '@dormouse/session';
 import { ApiProperty } from '@nestjs/swagger';
 import { optionalTime, time } from './shapes';
 
@@ -36,6 +36,14 @@ class HindranceBody {
   @ApiProperty() sentence!: string;
 }
 
+class ConsentBody {
+  @ApiProperty({ enum: consents, description: 'From the one that loses least' }) to!: string;
+  @ApiProperty({ type: String, format: 'uuid', nullable: true, description: 'What is woken; null: nothing is' })
+  checkpointId!: string | null;
+  @ApiProperty({ ...optionalTime, description: 'What is kept is as it was then' }) asOf!: string | null;
+  @ApiProperty({ description: 'What is lost' }) sentence!: string;
+}
+
 export class ExplanationBody {
   @ApiProperty() desktopId!: string;
   @ApiProperty({ description: 'For people' }) sentence!: string;
@@ -45,4 +53,6 @@ export class ExplanationBody {
   @ApiProperty() next!: NextBody;
   @ApiProperty({ type: [HindranceBody], description: 'Why it was not put to sleep, or not woken' })
   hindrances!: HindranceBody[];
+  @ApiProperty({ type: [ConsentBody], description: 'What can be done with one that cannot be woken' })
+  consents!: ConsentBody[];
 }

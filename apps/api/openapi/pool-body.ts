@@ -1,4 +1,4 @@
-import { dayNames } from '@dormouse/session';
+import { consents, dayNames } from '@dormouse/session';
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { time } from './shapes';
 
@@ -53,7 +53,20 @@ class PolicyBody {
   lingerMs?: number;
   @ApiProperty({ required: false, description: 'Without it a logoff is a disconnect like any other' })
   logoff?: LogoffPolicyBody;
+  @ApiProperty({
+    enum: consents,
+    isArray: true,
+    required: false,
+    description: 'What is done by itself, though it loses work, with a desktop that cannot be woken',
+  })
+  consents?: string[];
   @ApiProperty({ required: false, description: 'Put to sleep only when somebody forces it' }) neverSave?: boolean;
+  @ApiProperty({
+    required: false,
+    description:
+      'One that was woken, not used, and has written nothing to its disks goes back to its checkpoint unsaved',
+  })
+  forgetUnused?: boolean;
   @ApiProperty({ required: false, description: 'When many leave at once; `{}` takes what is usual' })
   storm?: StormPolicyBody;
 }

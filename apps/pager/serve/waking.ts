@@ -4,6 +4,7 @@ import { writeTrace, type StoredCheckpoint, type WakeHead } from '@dormouse/chec
 import { describeError } from '@dormouse/errors';
 import type { ServeJob, ServeStatus, WakeManner } from '@dormouse/pager-control';
 import type { BlobStore } from '@dormouse/storage';
+import { askBlockedTime } from './blocked-time';
 import { GuestMemory, type PageRange } from './guest-memory';
 import { Hydration } from './hydration';
 import { PageAnswers, type StoredMemory } from './page-answers';
@@ -114,12 +115,14 @@ export class Waking {
   private async keepTrace(hydratedMs: number): Promise<void> {
     const { store, job, found } = this.parts;
     const { ahead, beforeRunning } = this.feed?.sentAhead() ?? { ahead: new Uint32Array(0), beforeRunning: 0 };
+    const blocked = await askBlockedTime();
     try {
       await writeTrace(store, job, found.secrets.dataKey, {
         operationId: job.operationId,
         startedAt: this.beganAt.toISOString(),
         runningMs: this.runningMs,
         hydratedMs,
+        blocked,
         ahead,
         beforeRunning,
         requests: this.record.requests(),

@@ -9,7 +9,7 @@ import {
   type WakeHow,
   type WakeProgress,
 } from '@dormouse/hypervisor';
-import type { CheckpointView } from '@dormouse/ledger';
+import type { CheckpointView, OperationView } from '@dormouse/ledger';
 import type { JsonObject } from '@dormouse/session';
 import { writesToDisk } from '../disk-generation';
 import { keysForWake } from '../checkpoint-keys';
@@ -21,42 +21,75 @@ import type { WorkerContext } from '../worker-context';
 /** The guest runs by then; this is for an agent that is itself still on its way from the store. */
 const readyPatienceMs = 60_000;
 
+/** A restore, once it is known what it wakes. */
+interface Restoring extends OperationRun {
+  readonly checkpoint: CheckpointView;
+  readonly target: CheckpointTarget;
+}
+
 /**
  * Place (does the machine fit this host) → wake (the guest runs and answers) → hydrate (the rest of its memory comes).
  * Until the guest runs a failure costs nothing: the checkpoint and its disk layer are only read.
  */
 export async function restore(context: WorkerContext, run: OperationRun): Promise<OperationOutcome> {
-  const { claimed, leave } = run;
+  const { claimed, leave, logger } = run;
   const layer = writesToDisk(run.machine.launchSpec) ? claimed.layer : null;
   const diskGeneration = layer?.generation ?? null;
   const machine = { ...run.machine, diskGeneration };
   try {
-    const found = claimed.takenOver ? await takeOver(context, { ...run, machine }) : null;
-    const wake = found ?? (await wakeUp(context, { ...run, machine }));
+    const restoring = { ...run, machine, ...(await whatToWake(context.keys, run)) };
+    const found = claimed.takenOver ? await takeOver(context, restoring) : null;
+    const wake = found ?? (await wakeUp(context, restoring));
+    if (wake === 'elsewhere') return null;
     const hydrated = wake === 'complete' ? {} : await hydrate(context, run, wake);
     if (hydrated === 'left') return null;
     const result = { ...claimed.operation.result, ...hydrated };
     return { result, desktop: { hostId: context.hostId, ...(diskGeneration !== null && { diskGeneration }) } };
   } catch (error) {
     if (leave.aborted || isDormouseError(error, 'SUPERSEDED')) throw error;
+    if (isInUse(run) && isDormouseError(error, 'KEY_UNAVAILABLE')) {
+      logger.warn({ err: error }, 'the pager of the worker before is not joined yet; its guest runs on');
+      return null;
+    }
     await giveUp(context, machine);
     throw error;
   }
 }
 
-async function wakeUp(context: WorkerContext, { claimed, machine, logger }: OperationRun): Promise<Wake> {
-  const { ledger, hypervisor } = context;
-  const { fence, operation, checkpoint, layer } = claimed;
+/** @throws CHECKPOINT_UNKNOWN, KEY_UNAVAILABLE, KEY_MISSING */
+async function whatToWake(
+  keys: WorkerContext['keys'],
+  { claimed: { operation, checkpoint }, machine }: OperationRun,
+): Promise<Pick<Restoring, 'checkpoint' | 'target'>> {
   if (checkpoint === null) throw new DormouseError('CHECKPOINT_UNKNOWN', 'the desktop has no checkpoint to wake from');
-  await checkPlace(hypervisor, machine, checkpoint);
+  const keysOfDesktop = await keysForWake(keys, machine.desktopId);
+  return { checkpoint, target: { operationId: operation.id, checkpointId: checkpoint.id, keys: keysOfDesktop } };
+}
+
+/** Its user has the desktop already: what cannot be gone on with now is not for that given up. */
+function isInUse({ claimed }: OperationRun): boolean {
+  return claimed.takenOver && claimed.operation.phase === 'hydrate';
+}
+
+async function wakeUp(context: WorkerContext, run: Restoring): Promise<Wake | 'elsewhere'> {
+  const { ledger, hypervisor } = context;
+  const { claimed, checkpoint, machine, target, logger } = run;
+  const { fence, operation, layer } = claimed;
+  const misfit = await misfitOf(hypervisor, machine, checkpoint);
+  if (misfit !== null) {
+    const failures = [...failuresOf(operation), inWords('place', misfit)];
+    if ((await ledger.moveOn(fence, failures)) !== null) return 'elsewhere';
+    throw misfit;
+  }
   if (!(await ledger.advance(fence, 'wake'))) throw await whyNot(ledger, fence);
   const startedMs = performance.now();
-  const target = await targetOf(context.keys, { claimed, machine });
-  const { wake, failures } = await climb(context, machine, (how) =>
+  const climbed = await climb(context, run, (how) =>
     hypervisor.wake(machine, target, layer?.on ?? null, how).catch((error: unknown) => {
       throw isDormouseError(error, 'CHECKPOINT_UNKNOWN') ? manifestLost(error) : error;
     }),
   );
+  if (climbed === 'elsewhere') return climbed;
+  const { wake, failures } = climbed;
   const runningMs = Math.round(performance.now() - startedMs);
   const clockSkewMs = await untilReady(wake, logger);
   const timings: JsonObject = {
@@ -74,51 +107,66 @@ async function wakeUp(context: WorkerContext, { claimed, machine, logger }: Oper
   throw await whyNot(ledger, fence);
 }
 
-/** Ways to wake, one after the other: until the guest runs nothing is lost by trying. What comes after them needs consent. */
-const ladder: readonly WakeHow[] = ['lazy', 'lazy', 'eager'];
-/** Errors that another try, or another way, may mend. */
+/**
+ * What is tried, one after the other: until the guest runs nothing is lost by trying. What comes after it needs consent, and is the
+ * ledger's.
+ */
+const ladder = ['lazy', 'lazy', 'elsewhere', 'eager'] as const satisfies readonly (WakeHow | 'elsewhere')[];
+/** Errors that another try, another host or another way may mend. */
 const mendable: readonly ErrorCode[] = ['MACHINE_START_FAILED', 'MIGRATION_FAILED', 'PAGER_FAILED', 'QMP_DISCONNECTED'];
 
-/** @returns the wake, and what failed before it @throws the last failure, the ones before it in its details */
+/**
+ * Tells each failure as it happens.
+ * @returns the wake, and what failed before it; or that another host has it now
+ * @throws the last failure, all of them in its details
+ */
 async function climb(
   context: WorkerContext,
-  machine: Machine,
+  { claimed: { fence, operation }, machine }: Restoring,
   wake: (how: WakeHow) => Promise<Wake>,
-): Promise<{ wake: Wake; failures: readonly string[] }> {
-  const failures: string[] = [];
-  for (const how of ladder) {
+): Promise<{ wake: Wake; failures: readonly string[] } | 'elsewhere'> {
+  const { ledger } = context;
+  const failures = [...failuresOf(operation)];
+  let last = new DormouseError('INTERNAL', 'there is no way to wake');
+  for (const step of ladder) {
+    if (step === 'elsewhere') {
+      if ((await ledger.moveOn(fence, failures)) !== null) return step;
+      continue;
+    }
     try {
-      return { wake: await wake(how), failures };
+      return { wake: await wake(step), failures };
     } catch (error) {
       if (!isDormouseError(error) || !mendable.includes(error.code)) throw error;
-      failures.push(`${how}: ${error.message} (${error.code})`);
+      last = error;
+      failures.push(inWords(step, error));
       await giveUp(context, machine); // also its layer, to which a guest that ran for a moment may have written
-      if (failures.length === ladder.length) {
-        throw new DormouseError(error.code, error.message, { ...error.details, failures }, { cause: error });
-      }
+      await ledger.progress(fence, { failures });
     }
   }
-  throw new DormouseError('INTERNAL', 'there is no way to wake');
+  throw new DormouseError(last.code, last.message, { ...last.details, failures }, { cause: last });
 }
 
-/** @throws CHECKPOINT_UNKNOWN */
-async function targetOf(
-  keys: WorkerContext['keys'],
-  { claimed, machine }: Pick<OperationRun, 'claimed' | 'machine'>,
-): Promise<CheckpointTarget> {
-  const { operation, checkpoint } = claimed;
-  if (checkpoint === null) throw new DormouseError('CHECKPOINT_UNKNOWN', 'the desktop has no checkpoint to wake from');
-  return { operationId: operation.id, checkpointId: checkpoint.id, keys: await keysForWake(keys, machine.desktopId) };
+/** Of the attempts before this one, on this host and on others. */
+function failuresOf({ progress }: Pick<OperationView, 'progress'>): readonly string[] {
+  return (progress['failures'] ?? []) as readonly string[];
+}
+
+function inWords(step: string, { message, code }: DormouseError): string {
+  return `${step}: ${message} (${code})`;
 }
 
 /** Compared before anything is started: a machine of another make would load the memory and misread it. */
-async function checkPlace(hypervisor: Hypervisor, { launchSpec }: Machine, { facts }: CheckpointView): Promise<void> {
+async function misfitOf(
+  hypervisor: Hypervisor,
+  { launchSpec }: Machine,
+  { facts }: CheckpointView,
+): Promise<DormouseError | null> {
   const saved = (facts['fingerprint'] ?? {}) as Fingerprint;
   const here = await hypervisor.fingerprint(launchSpec);
   const unlike = differences(saved, here);
-  if (unlike.length === 0) return;
+  if (unlike.length === 0) return null;
   const each = unlike.map((name) => `${name} was ${saved[name]} and is ${here[name]} here`);
-  throw new DormouseError('HOST_UNSUITABLE', `the checkpoint does not fit this host: ${each.join('; ')}`, { unlike });
+  return new DormouseError('HOST_UNSUITABLE', `the checkpoint does not fit this host: ${each.join('; ')}`, { unlike });
 }
 
 /** To the store it is a checkpoint that never was; the ledger knows that it was durable. */
@@ -144,8 +192,8 @@ async function untilReady(wake: Wake, logger: OperationRun['logger']): Promise<n
  * desktop is awake what cannot be gone on with is cleared away, and null says to begin anew.
  * @throws MACHINE_GONE, PAGER_FAILED when a guest that was in use cannot be made whole
  */
-async function takeOver(context: WorkerContext, run: OperationRun): Promise<Wake | 'complete' | null> {
-  const inUse = run.claimed.operation.phase === 'hydrate';
+async function takeOver(context: WorkerContext, run: Restoring): Promise<Wake | 'complete' | null> {
+  const inUse = isInUse(run);
   try {
     const wake = await findWake(context, run, inUse);
     if (wake === 'complete' || inUse) return wake;
@@ -162,15 +210,14 @@ async function takeOver(context: WorkerContext, run: OperationRun): Promise<Wake
 }
 
 async function findWake(
-  { hypervisor, keys }: WorkerContext,
-  run: OperationRun,
+  { hypervisor }: WorkerContext,
+  { machine, target }: Restoring,
   inUse: boolean,
 ): Promise<Wake | 'complete'> {
-  const { machine } = run;
   if ((await hypervisor.condition(machine.desktopId)) === 'absent') {
     throw new DormouseError('MACHINE_GONE', 'the machine ended before it had all of its memory');
   }
-  const wake = await hypervisor.rejoinWake(machine, await targetOf(keys, run));
+  const wake = await hypervisor.rejoinWake(machine, target);
   if (wake !== null) return wake;
   // A guest whose clock nobody has set yet is rather woken again.
   if (!inUse)

@@ -14,6 +14,7 @@ import type { WorkerContext } from '../worker-context';
  * nobody's hands) → release (it is gone). The phases follow each other in one job: from the switchover on a queue in between
  * would be time the guest stands still. Only to linger the job ends, and another goes on: a desktop that waits for its user
  * keeps no worker from another's. Before each step that cannot be taken back the ledger reads the user's presence again.
+ * A desktop that nobody has used since it was woken may be let go without a save.
  */
 export async function save(context: WorkerContext, run: OperationRun): Promise<OperationOutcome> {
   const { ledger } = context;
@@ -23,6 +24,7 @@ export async function save(context: WorkerContext, run: OperationRun): Promise<O
     result = await takeOverResident(context, run);
   } else {
     if (claimed.takenOver) await takeBack(context, run);
+    if (claimed.mayFallBack && (await fallBack(context, run))) return {};
     result = await capture(context, run);
   }
   const lingersUntil = await ledger.linger(claimed.fence);
@@ -36,7 +38,7 @@ export async function save(context: WorkerContext, run: OperationRun): Promise<O
     if (why.code === 'CANCELLED') await context.hypervisor.thaw(run.machine.desktopId);
     throw why;
   }
-  await release(context, run);
+  await release(context, run, run.machine.diskGeneration);
   return { result };
 }
 
@@ -57,6 +59,32 @@ async function takeOverResident(
   if ((await hypervisor.condition(machine.desktopId)) === 'running') throw cancelled();
   const { checkpoint, operation } = claimed;
   return { checkpointId: checkpoint?.id ?? null, ...checkpoint?.facts, ...operation.progress };
+}
+
+/**
+ * Back to the checkpoint it was woken from, when nothing has come to it since. Killed while the guest stands still, a successor thaws
+ * it; killed later, it goes on with the release, and the layer is garbage.
+ * @returns false when it has written, and is to be saved
+ */
+async function fallBack(context: WorkerContext, run: OperationRun): Promise<boolean> {
+  const { ledger, hypervisor } = context;
+  const { claimed, machine, logger } = run;
+  if (!(await hypervisor.pauseUnlessWritten(machine.desktopId))) return false;
+  try {
+    if (!(await ledger.fallBack(claimed.fence))) throw await whyNot(ledger, claimed.fence);
+  } catch (error) {
+    if (isDormouseError(error, 'SUPERSEDED')) throw error;
+    await hypervisor.thaw(machine.desktopId);
+    throw error;
+  }
+  logger.info('nobody has used the desktop since it was woken: it goes back to its checkpoint');
+  await release(context, run, claimed.checkpoint?.diskGeneration ?? null);
+  if (machine.diskGeneration !== null) {
+    await hypervisor.discardGeneration(machine, machine.diskGeneration).catch((error: unknown) => {
+      logger.warn({ err: error }, 'the layer of the wake could not be removed; it is collected');
+    });
+  }
+  return true;
 }
 
 /** From the running guest to a committed checkpoint with the guest frozen. Whatever fails leaves the guest running. */
@@ -109,11 +137,18 @@ async function capture(context: WorkerContext, { claimed, machine, logger, leave
   }
 }
 
-/** Ends the machine and gives its memory back. Once it is gone nothing may make a failure of the save any more. */
-async function release({ hypervisor }: WorkerContext, { machine, logger }: OperationRun): Promise<void> {
+/**
+ * Ends the machine and gives its memory back. Once it is gone nothing may make a failure of the save any more.
+ * @param sealedGeneration the layer that the next wake goes on from
+ */
+async function release(
+  { hypervisor }: WorkerContext,
+  { machine, logger }: OperationRun,
+  sealedGeneration: string | null,
+): Promise<void> {
   await hypervisor.release(machine.desktopId);
   try {
-    await hypervisor.prepareWake(machine, machine.diskGeneration);
+    await hypervisor.prepareWake(machine, sealedGeneration);
   } catch (error) {
     logger.warn({ err: error }, 'the disk layer of the next wake could not be made ahead; the wake makes it');
   }

@@ -57,6 +57,10 @@ export class DesktopEntity {
   @Column('timestamptz', { name: 'woke_at', nullable: true })
   wokeAt!: Date | null;
 
+  /** Woken, and nobody has been there since. */
+  @Column('boolean')
+  untouched!: boolean;
+
   @Column('timestamptz', { name: 'held_until', nullable: true })
   heldUntil!: Date | null;
 

@@ -1,0 +1,82 @@
+import { execFile } from 'node:child_process';
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { RunDirectory } from '@dormouse/hypervisor';
+import { spawnDetached, stopProcess } from '@dormouse/process';
+import { launchArguments, parseLaunchSpec, socketNames, type Accelerator } from '@dormouse/qemu';
+import type { JsonObject } from '@dormouse/session';
+import { GuestClient } from '../guest';
+
+const startPatienceMs = 60_000;
+
+/** A machine that Dormouse knows nothing of. */
+export interface MachineBeside {
+  /** A directory of its own, made if need be. */
+  readonly scratch: string;
+  readonly launchSpec: JsonObject;
+  readonly accelerator: Accelerator;
+  /** What it writes to lies in throw-away layers on these, one for each writable disk. */
+  readonly disks: readonly string[];
+  /** Where its memory comes from, as QEMU's `-incoming` has it; left out, it boots. */
+  readonly incoming?: string;
+  /** Done when all but QEMU is there. */
+  readonly beforeStart?: () => Promise<void>;
+}
+
+/** The machine while it runs. */
+export interface RunningBeside {
+  readonly directory: RunDirectory;
+  /** A line to the probe inside the guest, as soon as the machine is there. */
+  guest(): Promise<GuestClient>;
+  /** Milliseconds since QEMU was started. */
+  sinceMs(): number;
+}
+
+/** Starts the machine, and ends it when the work is done. */
+export async function besideDormouse<T>(
+  { scratch, launchSpec, accelerator, disks, incoming, beforeStart }: MachineBeside,
+  work: (running: RunningBeside) => Promise<T>,
+): Promise<T> {
+  await mkdir(scratch, { recursive: true });
+  const directory = new RunDirectory(scratch, 'beside');
+  await directory.create();
+  const overlays = disks.map((_, disk) => join(directory.path, `${disk}.qcow2`));
+  for (const [disk, backing] of disks.entries()) {
+    const format = backing.endsWith('.qcow2') ? 'qcow2' : 'raw';
+    await promisify(execFile)('qemu-img', [
+      ...['create', '-q', '-f', 'qcow2', '-b', backing, '-F', format],
+      overlays[disk]!,
+    ]);
+  }
+  const placement = { name: 'beside', accelerator, overlays, ...(incoming !== undefined && { incoming }) };
+  const args = launchArguments(parseLaunchSpec(launchSpec), placement);
+  await beforeStart?.();
+  const startedMs = performance.now();
+  const logFile = directory.file('qemu.log');
+  const qemu = await spawnDetached({ program: 'qemu-system-x86_64', args, cwd: directory.path, logFile });
+  try {
+    return await work({
+      directory,
+      guest: () => soon(() => GuestClient.connect(directory.file(socketNames.probe))),
+      sinceMs: () => performance.now() - startedMs,
+    });
+  } finally {
+    await stopProcess(qemu, { signal: 'SIGKILL' });
+    await rm(directory.path, { recursive: true, force: true });
+  }
+}
+
+/** Tries again until it is there. @throws what it failed with last */
+export async function soon<T>(attempt: () => Promise<T>): Promise<T> {
+  const deadline = performance.now() + startPatienceMs;
+  for (;;) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (performance.now() > deadline) throw error;
+      await sleep(2);
+    }
+  }
+}
