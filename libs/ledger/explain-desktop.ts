@@ -1,5 +1,5 @@
-import { HostEntity } from '@dormouse/persistence';
-import { explain } from '@dormouse/session';
+import { HostEntity, type OperationEntity } from '@dormouse/persistence';
+import { explain, type Circumstances } from '@dormouse/session';
 import { hostSilenceMs } from './as-view';
 import { readDesktop, sessionOf } from './loaded-desktop';
 import type { Transactions } from './transactions';
@@ -14,6 +14,7 @@ export function explainDesktop(transactions: Transactions, desktopId: string): P
     const seenMs = host?.seenAt.getTime() ?? 0;
     const { next, doubt, ...explained } = explain(sessionOf(loaded), loaded.pool, {
       reason: loaded.operation?.reason ?? null,
+      waitingFor: waitingForOf(loaded.operation),
       hostId,
       hostSilentSinceMs: host === null || now.getTime() - seenMs < hostSilenceMs ? null : seenMs,
     });
@@ -33,6 +34,12 @@ export function explainDesktop(transactions: Transactions, desktopId: string): P
       hindrances: explained.hindrances,
     };
   });
+}
+
+function waitingForOf(operation: OperationEntity | null): Circumstances['waitingFor'] {
+  const inWords = operation?.progress.waitingFor;
+  if (operation?.status !== 'pending' || typeof inWords !== 'string') return null;
+  return { what: operation.waitsForPool === null ? 'host' : 'pool', inWords };
 }
 
 function iso(epochMs: number | null): string | null {

@@ -1,10 +1,10 @@
-import type { OperationEntity } from '@dormouse/persistence';
+import type { OperationEntity, OutboxEntity } from '@dormouse/persistence';
 import { admission, admissionOf, type JsonObject } from '@dormouse/session';
 import type { LedgerTransaction } from './transactions';
 import { jobIdOf, queueOf, sessionQueue, type JobName } from './work';
 
 interface OutboxMessage {
-  readonly action: 'add' | 'remove';
+  readonly action: OutboxEntity['action'];
   readonly queue: string;
   readonly name: JobName;
   readonly jobId: string;
@@ -18,7 +18,7 @@ interface OutboxMessage {
 export async function operationJob(
   transaction: LedgerTransaction,
   operation: OperationEntity,
-  action: 'add' | 'remove',
+  action: OutboxEntity['action'],
 ): Promise<void> {
   const { kind, desktopId, generation, id: operationId, hostId } = operation;
   if (hostId === null) return;
@@ -34,7 +34,20 @@ export async function operationJob(
 }
 
 /** An open operation that its worker has left is taken up again. The jobs of two moments do not swallow each other. */
-export async function resumeJob(transaction: LedgerTransaction, operation: OperationEntity, at: Date): Promise<void> {
+export function resumeJob(transaction: LedgerTransaction, operation: OperationEntity, at: Date): Promise<void> {
+  return anotherJob(transaction, operation, { at, priority: admission['a waiting user'] }); // it may be for one
+}
+
+/** An operation that waited for its pool may begin. The job that found it full may still be about to end, and would swallow its like. */
+export function calledJob(transaction: LedgerTransaction, operation: OperationEntity): Promise<void> {
+  return anotherJob(transaction, operation, { at: transaction.now, priority: admissionOf(operation) });
+}
+
+async function anotherJob(
+  transaction: LedgerTransaction,
+  operation: OperationEntity,
+  { at, priority }: { at: Date; priority: number },
+): Promise<void> {
   const { kind, desktopId, generation, id: operationId, hostId } = operation;
   if (hostId === null) return;
   await write(transaction, {
@@ -44,7 +57,7 @@ export async function resumeJob(transaction: LedgerTransaction, operation: Opera
     jobId: `${jobIdOf(kind, desktopId, generation)}-${at.getTime()}`,
     payload: { desktopId, operationId, generation },
     runAt: at,
-    priority: admission['a waiting user'], // it may be for one
+    priority,
   });
 }
 

@@ -12,7 +12,7 @@ import { World } from './world-fixture';
 const nowMs = Date.parse('2030-07-01T08:00:00Z');
 const minuteMs = 60_000;
 const pool: Pool = { policy: defaultPoolPolicy, storms: [] };
-const usual: Circumstances = { reason: null, hostId: 'host-1', hostSilentSinceMs: null };
+const usual: Circumstances = { reason: null, waitingFor: null, hostId: 'host-1', hostSilentSinceMs: null };
 
 function running(changes: Partial<Session> = {}): Session {
   const registered = newSession({ desktopId: 'ada', generation: 0, requestedBy: 'anna' }, nowMs);
@@ -127,7 +127,7 @@ test('an operation says who asked for it, and that its host is silent when it is
     pool,
     nowMs,
   ).session;
-  const silent = { reason: 'morning', hostId: 'host-1', hostSilentSinceMs: nowMs - minuteMs };
+  const silent = { ...usual, reason: 'morning', hostSilentSinceMs: nowMs - minuteMs };
   expect(explain(waking, pool, silent)).toMatchObject({
     sentence:
       'The desktop is being woken since 2030-07-01T08:00:00Z (restore, asked for by key:ops: morning). Nobody is there. ' +
@@ -135,6 +135,34 @@ test('an operation says who asked for it, and that its host is silent when it is
       'Nothing has been heard of the worker of host-1 since 2030-07-01T07:59:00Z: the restore waits for it.',
     hindrances: [{ code: 'HOST_UNAVAILABLE' }],
   });
+});
+
+test('what an operation waits for is said, and whose it is', () => {
+  const waking = decide(
+    running({ machine: 'saved', checkpointed: true }),
+    { type: 'request', kind: 'restore', reason: 'morning', requestedBy: 'key:ops' },
+    pool,
+    nowMs,
+  ).session;
+  const inWords = 'its pool office, which has 4 of 4 desktops that wake';
+  expect(explain(waking, pool, { ...usual, waitingFor: { what: 'pool', inWords } }).hindrances).toEqual([
+    { code: 'POOL_FULL', sentence: `It waits for ${inWords}.` },
+  ]);
+  expect(explain(waking, pool, { ...usual, waitingFor: { what: 'host', inWords: 'a host' } }).hindrances).toEqual([
+    { code: 'HOST_UNAVAILABLE', sentence: 'It waits for a host.' },
+  ]);
+});
+
+test('a user who is idle, and a desktop that its broker has deleted, are told of', () => {
+  const idle = after(inUse, 'vdc.session.idle', { sequence: 17 });
+  expect(explain(idle, pool, usual).sentence).toContain('A user is there (c1), idle since 2030-07-01T08:00:00Z.');
+  const deleted = after(inUse, 'vdc.desktop.deleted', { sequence: 17 });
+  expect(explain(deleted, pool, usual).hindrances).toEqual([
+    {
+      code: 'BROKER_DELETED',
+      sentence: 'Its broker has deleted it: `dormouse desktop delete ada` removes what is kept of it.',
+    },
+  ]);
 });
 
 test('whatever has happened to a desktop, it is explained in whole sentences', () => {

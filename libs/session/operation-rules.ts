@@ -138,8 +138,8 @@ export const operationRules = {
   booted: ({ session, pool, nowMs }) => {
     const ended = change(end(from(session), 'succeeded'), { machine: 'running', lastError: null });
     // Whoever starts a desktop by hand means it to be there when its user comes; only a user can have left it.
-    const forUser = session.operation?.requestedBy === brokerActor;
-    return applied(forUser ? settledAnew(ended, pool, nowMs) : ended, 'the guest runs');
+    const awaited = session.operation?.awaited === true;
+    return applied(awaited ? settledAnew(ended, pool, nowMs) : ended, 'the guest runs');
   },
 
   bootFailed: ({ session, event }) =>

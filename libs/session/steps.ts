@@ -59,11 +59,12 @@ export function open(
   const generation = disarmed.session.generation + 1;
   // Who was gone when the machine was put away has nothing to do with who is waited for when it comes back.
   const comesBack = kind === 'boot' || kind === 'restore';
+  const awaited = requestedBy === brokerActor;
   return change(
     disarmed,
     {
       generation,
-      ...(comesBack && { absence: null, loggedOff: false }),
+      ...(comesBack && { absence: null, loggedOff: false, idleSinceMs: null }),
       operation: {
         kind,
         phase: firstPhase(kind),
@@ -71,11 +72,12 @@ export function open(
         requestedBy,
         cancelRequested: false,
         forced,
+        awaited,
         goingBack,
         again: null,
       },
     },
-    { type: 'open_operation', kind, generation, reason, requestedBy, forced, goingBack },
+    { type: 'open_operation', kind, generation, reason, requestedBy, forced, awaited, goingBack },
   );
 }
 

@@ -50,6 +50,7 @@ export const rules = {
   take: ['stay'],
   bootForUser: ['booting'],
   wakeForUser: ['restoring'],
+  hasten: ['stay'],
   settle: ['stay', 'running', 'grace'],
   stayForUser: ['stay', 'running', 'grace'],
   withdrawSave: ['running', 'grace'],
@@ -131,6 +132,7 @@ const particularly: Record<MachineState, Partial<Record<Signal, RuleName>>> = {
     foundRunning: 'ownershipUnclear',
   },
   booting: {
+    arrived: 'hasten',
     bootRequested: 'join',
     cancelAsked: 'withdraw',
     succeeded: 'booted',
@@ -200,6 +202,7 @@ const particularly: Record<MachineState, Partial<Record<Signal, RuleName>>> = {
   },
   saved: { arrived: 'wakeForUser', restoreRequested: 'openRestore', foundRunning: 'ownershipUnclear' },
   restoring: {
+    arrived: 'hasten',
     restoreRequested: 'joinRestore',
     cancelAsked: 'withdraw',
     guestRan: 'guestAwake',

@@ -1,4 +1,4 @@
-import { dayNames } from '@dormouse/session';
+import { capNames, dayNames } from '@dormouse/session';
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { time } from './shapes';
 
@@ -56,6 +56,14 @@ class PolicyBody {
   @ApiProperty({ required: false, description: 'Put to sleep only when somebody forces it' }) neverSave?: boolean;
   @ApiProperty({ required: false, description: 'When many leave at once; `{}` takes what is usual' })
   storm?: StormPolicyBody;
+  @ApiPropertyOptional({
+    type: 'object',
+    properties: Object.fromEntries(capNames.map((cap) => [cap, { type: 'integer', minimum: 1 }])),
+    example: { running: 500, waking: 20, saving: 10 },
+    description:
+      'How many of its desktops at most have a machine, wake, or are saved at once; the others wait their turn',
+  })
+  caps?: object;
 }
 
 class StormBody {
