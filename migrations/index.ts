@@ -7,6 +7,9 @@ import { IdempotencyKeys1796100000000 } from './1796100000000-idempotency-keys';
 import { OneMoreSave1796200000000 } from './1796200000000-one-more-save';
 import { ApiKeys1797000000000 } from './1797000000000-api-keys';
 import { ManyHosts1797100000000 } from './1797100000000-many-hosts';
+import { AwaitedOperations1797570000000 } from './1797570000000-awaited-operations';
+import { PoolCaps1797570100000 } from './1797570100000-pool-caps';
+import { Assignments1797570200000 } from './1797570200000-assignments';
 import { TimersWait1797600000000 } from './1797600000000-timers-wait';
 import { Untouched1797800000000 } from './1797800000000-untouched';
 
@@ -19,6 +22,9 @@ export const migrations = [
   OneMoreSave1796200000000,
   ApiKeys1797000000000,
   ManyHosts1797100000000,
+  AwaitedOperations1797570000000,
+  PoolCaps1797570100000,
+  Assignments1797570200000,
   TimersWait1797600000000,
   Untouched1797800000000,
 ];

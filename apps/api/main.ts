@@ -1,8 +1,9 @@
 import { mkdirSync } from 'node:fs';
-import { loadConfig, loadKeys, requireServices } from '@dormouse/config';
+import { loadConfig, requireServices } from '@dormouse/config';
 import { isDormouseError } from '@dormouse/errors';
 import { EventLoopMonitor, collectProcessMetrics, createLogger, createMetrics } from '@dormouse/observability';
 import { stopPatienceMs, untilStopped } from '@dormouse/process';
+import { LiveKeys } from './live-keys';
 import { startApi } from './start-api';
 
 async function main(): Promise<void> {
@@ -12,7 +13,9 @@ async function main(): Promise<void> {
   const logger = createLogger('api', config);
   const metrics = createMetrics('api');
   collectProcessMetrics(metrics);
-  const api = await startApi(config, { keys: await loadKeys(config), logger, metrics });
+  const keys = await LiveKeys.open(config, logger);
+  keys.start();
+  const api = await startApi(config, { keys, logger, metrics });
   const monitor = new EventLoopMonitor({ logger, metrics });
   logger.info({ url: api.url }, 'the api listens');
   process.send?.({ ready: true, url: api.url });
@@ -21,6 +24,7 @@ async function main(): Promise<void> {
   logger.info({ why }, 'the api stops');
   monitor.stop();
   setTimeout(() => process.exit(1), stopPatienceMs(why)).unref();
+  await keys.stop();
   await api.close();
 }
 

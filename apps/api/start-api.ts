@@ -4,7 +4,7 @@ import { DormouseError, describeError } from '@dormouse/errors';
 import { OutboxDispatcher, checkEvictionPolicy, connectRedis } from '@dormouse/jobs';
 import { KeyRing, openKeyProvider } from '@dormouse/keys';
 import { LedgerKeys, SessionLedger } from '@dormouse/ledger';
-import type { Logger, Metrics } from '@dormouse/observability';
+import { countStep, type Logger, type Metrics } from '@dormouse/observability';
 import { createDataSource, runMigrations } from '@dormouse/persistence';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { DataSource } from 'typeorm';
@@ -47,7 +47,10 @@ export async function startApi(
     const dispatcher = new OutboxDispatcher({ dataSource, redis: config.redisUrl, log: logger });
     dispatcher.start();
     closing.push(() => dispatcher.stop());
-    const ledger = new SessionLedger(dataSource, { onOutbox: () => dispatcher.nudge() });
+    const ledger = new SessionLedger(dataSource, {
+      onOutbox: () => dispatcher.nudge(),
+      onStep: (step) => countStep(metrics, step),
+    });
     const wrappedKeys = new LedgerKeys(dataSource);
     const app = await createApi({
       ledger,

@@ -1,5 +1,13 @@
 import type { WebhookAnswer } from '@dormouse/api-client';
-import type { DesktopView, KeyRotationView, KeyView, OperationView, PoolView, StormView } from '@dormouse/ledger';
+import type {
+  DesktopView,
+  EtaView,
+  KeyRotationView,
+  KeyView,
+  OperationView,
+  PoolView,
+  StormView,
+} from '@dormouse/ledger';
 import { facts, table } from './table';
 
 /** What the views look like to a person. */
@@ -20,11 +28,13 @@ export function showDesktops(desktops: readonly DesktopView[], now: Date): strin
 }
 
 export function showDesktop(desktop: DesktopView, now: Date): string {
-  const { presence, absence, hold, operation, lastError } = desktop;
+  const { presence, assignment, absence, hold, operation, lastError } = desktop;
   return facts([
     ['desktop', desktop.id],
     ['state', `${desktop.state}, for ${ago(desktop.stateSince, now)}`],
     ['user', [presence.occupancy, ...presence.connections].join(' ')],
+    ['idle since', presence.idleSince],
+    ['belongs to', assignment && ownerInWords(assignment)],
     ['nobody since', absence && `${absence.since} (${absence.cause})`],
     ['grace until', desktop.graceDeadline],
     ['held until', hold && `${hold.until}, by ${hold.by}: ${hold.reason}`],
@@ -40,7 +50,13 @@ export function showDesktop(desktop: DesktopView, now: Date): string {
   ]);
 }
 
-export function showOperation(operation: OperationView, now: Date): string {
+function ownerInWords({ kind, userRef }: NonNullable<DesktopView['assignment']>): string {
+  if (kind === 'deleted') return 'nobody: its broker has deleted it';
+  return kind === 'unassigned' ? 'nobody' : (userRef ?? 'a user');
+}
+
+/** @param operation with what is to be expected of it, where that was asked for */
+export function showOperation(operation: OperationView & { readonly eta?: EtaView | null }, now: Date): string {
   return facts([
     ['operation', operation.id],
     ['desktop', operation.desktopId],
@@ -51,10 +67,32 @@ export function showOperation(operation: OperationView, now: Date): string {
     ['asked by', operation.requestedBy],
     ['cancel asked', operation.cancelRequestedAt],
     ['took', operation.startedAt && operation.endedAt ? took(operation.startedAt, operation.endedAt) : null],
+    ['moved', bytesMoved(operation.progress)],
+    ['expected', operation.eta ? expectedInWords(operation.eta) : null],
     ['progress', Object.keys(operation.progress).length > 0 ? JSON.stringify(operation.progress) : null],
     ['result', operation.result && JSON.stringify(operation.result)],
     ['error', operation.error && `${operation.error.code}: ${operation.error.message}`],
   ]);
+}
+
+function bytesMoved({ doneBytes, totalBytes }: OperationView['progress']): string | null {
+  if (typeof doneBytes !== 'number' || typeof totalBytes !== 'number') return null;
+  const [done, total] = [doneBytes, totalBytes].map((bytes) => Math.round(bytes / 2 ** 20));
+  return `${done} of ${total} MiB`;
+}
+
+function expectedInWords({ readyMs, doneMs, learnedFrom, of }: EtaView): string | null {
+  const rest = [
+    ...(readyMs ? [`answers in about ${inSeconds(readyMs)}`] : []),
+    ...(doneMs === null ? [] : [`done in about ${inSeconds(doneMs)}`]),
+  ];
+  if (rest.length === 0) return null;
+  const whose = of === 'pool' ? 'of other desktops of its pool' : 'before it';
+  return `${rest.join(', ')} (${learnedFrom === 0 ? 'at its own pace' : `as ${learnedFrom} ${whose}`})`;
+}
+
+function inSeconds(ms: number): string {
+  return `${(ms / 1_000).toFixed(ms < 10_000 ? 1 : 0)} s`;
 }
 
 export function showOperations(operations: readonly OperationView[], now: Date): string {

@@ -9,7 +9,7 @@ async function main(): Promise<void> {
   const stopped = untilStopped();
   const config = requireServices(loadConfig());
   const logger = createLogger('worker', config);
-  const metrics = createMetrics('worker');
+  const metrics = createMetrics('worker', { host: config.hostId });
   collectProcessMetrics(metrics);
   const monitor = new EventLoopMonitor({ logger, metrics });
   const worker = await startWorker(config, logger, metrics);

@@ -1,8 +1,9 @@
 import { describeError, isDormouseError } from '@dormouse/errors';
 import { NotNow, type JobContext, type JobPayload } from '@dormouse/jobs';
 import type { ClaimedOperation, FinishOutcome } from '@dormouse/ledger';
-import { logAbout, type Logger } from '@dormouse/observability';
+import { logAbout, type Logger, type Metrics } from '@dormouse/observability';
 import { parseLaunchSpec } from '@dormouse/qemu';
+import type { JsonObject, OperationKind } from '@dormouse/session';
 import type { Machine } from '@dormouse/hypervisor';
 import { leaseMs } from './leases';
 import type { WorkerContext } from './worker-context';
@@ -39,6 +40,7 @@ export async function runOperation(
   const { desktop, operation, fence } = claimed;
   const logger = logAbout(context.logger, { operationId, desktopId: desktop.id });
   logger.info({ takenOver: claimed.takenOver, attempt: operation.attempt }, `${operation.kind} begins`);
+  tellClaim(context.metrics, claimed);
   const startedMs = performance.now();
   const outcome = await context.leases.during(operationId, async (lost) => {
     const leave = AbortSignal.any([signal, lost]);
@@ -60,8 +62,30 @@ export async function runOperation(
   await context.ledger.finish(fence, outcome);
   context.garbage.want(desktop.id);
   const seconds = (performance.now() - startedMs) / 1000;
-  context.metrics.operations.inc({ kind: operation.kind, outcome: outcome.status });
+  if (outcome.status === 'succeeded') countBytes(context.metrics, operation.kind, outcome.result ?? {});
   logger.info({ seconds, ...outcome.result }, `${operation.kind} ${outcome.status}`);
+}
+
+function tellClaim({ waitSeconds, repairs }: Metrics, { operation, takenOver }: ClaimedOperation): void {
+  const { kind, phase, attempt, createdAt, startedAt } = operation;
+  if (attempt === 1 && startedAt !== null) {
+    waitSeconds.observe({ kind }, (Date.parse(startedAt) - Date.parse(createdAt)) / 1000);
+  }
+  // One that lingers was left on purpose.
+  if (takenOver && phase !== 'linger') repairs.inc({ repair: 'adopted' });
+}
+
+/** What of a result is counted in bytes, under which name. */
+const counted: Partial<Record<OperationKind, Readonly<Record<string, string>>>> = {
+  save: { ramBytes: 'memory', storedBytes: 'stored' },
+  restore: { memoryBytes: 'memory' },
+};
+
+function countBytes({ bytes }: Metrics, kind: OperationKind, result: JsonObject): void {
+  for (const [fact, what] of Object.entries(counted[kind] ?? {})) {
+    const value = result[fact];
+    if (typeof value === 'number') bytes.inc({ kind, what }, value);
+  }
 }
 
 /** @throws NotNow */

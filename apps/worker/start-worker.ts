@@ -20,12 +20,13 @@ import {
 } from '@dormouse/jobs';
 import { KeyRing, openKeyProvider } from '@dormouse/keys';
 import { LedgerKeys, OnlyOne, SessionLedger } from '@dormouse/ledger';
-import type { Logger, Metrics } from '@dormouse/observability';
+import { countStep, type Logger, type Metrics } from '@dormouse/observability';
 import { createDataSource, runMigrations } from '@dormouse/persistence';
 import { directoryIdentity, openBlobStore, storageIdentity } from '@dormouse/storage';
 import { GarbageRounds } from './host/garbage-rounds';
 import { HostAnnouncer } from './host/host-announcer';
 import { ImageIndexer } from './host/image-indexer';
+import { MetricsServer } from './host/metrics-server';
 import { MachineCensus } from './host/machine-census';
 import { Leases } from './leases';
 import { backgroundHandlers, hostHandlers, sessionHandlers } from './processors';
@@ -51,6 +52,8 @@ export interface WorkerOptions {
 }
 
 export interface RunningWorker {
+  /** Of this worker, for Prometheus. */
+  readonly metricsUrl: string;
   stop(): Promise<void>;
 }
 
@@ -97,7 +100,10 @@ export async function startWorker(
     const redis = connectRedis(config.redisUrl, logger);
     stops.push(() => Promise.resolve(redis.disconnect()));
     const dispatcher = new OutboxDispatcher({ dataSource, redis: config.redisUrl, log: logger });
-    const ledger = new SessionLedger(dataSource, { onOutbox: () => dispatcher.nudge() });
+    const ledger = new SessionLedger(dataSource, {
+      onOutbox: () => dispatcher.nudge(),
+      onStep: (step) => countStep(metrics, step),
+    });
     const keys = new KeyRing(keyProvider, new LedgerKeys(dataSource));
     await tryKeys(keys, logger);
     dispatcher.start();
@@ -156,6 +162,11 @@ export async function startWorker(
       metrics,
     };
 
+    const metricsServer = new MetricsServer(context);
+    const metricsUrl = await metricsServer.start({ host: config.metricsHost, port: config.metricsPort });
+    stops.push(() => metricsServer.stop());
+    logger.info({ metricsUrl }, 'metrics are served');
+
     const announcer = new HostAnnouncer(context, capabilities);
     await announcer.start();
     stops.push(() => Promise.resolve(announcer.stop()));
@@ -188,7 +199,7 @@ export async function startWorker(
     for (const consumer of consumers) consumer.start();
     stops.push(() => Promise.all(consumers.map((consumer) => consumer.close({ patienceMs: shutdownPatienceMs }))));
     await checkEvictionPolicy(redis);
-    return { stop };
+    return { metricsUrl, stop };
   } catch (error) {
     await stop();
     throw error;

@@ -3,6 +3,7 @@ import type {
   ApiScope,
   AuditView,
   DesktopView,
+  ExpectedOperationView,
   ExplanationView,
   HostView,
   KeptCheckpointView,
@@ -92,7 +93,7 @@ export class ApiClient {
     return (await this.call<{ items: readonly RehearsedView[] }>('POST', '/v1/events/rehearse', { events })).items;
   }
 
-  operation(id: string): Promise<OperationView> {
+  operation(id: string): Promise<ExpectedOperationView> {
     return this.call('GET', `/v1/operations/${encodeURIComponent(id)}`);
   }
 

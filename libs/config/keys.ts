@@ -3,6 +3,7 @@ import { link, mkdir, open, readFile, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { dataPaths } from './data-directory';
 import type { BrokerSecret, DormouseConfig } from './load-config';
+import { readSecretsFile, type ListedSecrets } from './secrets-file';
 
 export interface Keys {
   readonly adminKey: string;
@@ -12,16 +13,29 @@ export interface Keys {
   readonly brokerSecrets: readonly BrokerSecret[];
 }
 
-/** The keys of the configuration; those it does not name are read from the data directory, and made on the first start. */
+/**
+ * The keys of the configuration; those it does not name are read from the data directory, and made on the first start.
+ * @throws CONFIG_INVALID when the file of webhook secrets is not as it should be
+ */
 export async function loadKeys(config: DormouseConfig): Promise<Keys> {
   const paths = dataPaths(config.dataDir);
   const adminKey = config.adminKey ?? (await readOrMake(paths.adminKeyFile, makeAdminKey));
-  const [first, ...more] = config.webhookSecrets ?? [];
+  const { webhookSecrets, brokerSecrets } = await listedSecrets(config);
+  const [first, ...more] = webhookSecrets;
   return {
     adminKey,
     webhookSecrets: [first ?? (await readOrMake(paths.webhookSecretFile, makeWebhookSecret)), ...more],
-    brokerSecrets: config.brokerSecrets,
+    brokerSecrets,
   };
+}
+
+async function listedSecrets({
+  webhookSecretsFile,
+  webhookSecrets,
+  brokerSecrets,
+}: DormouseConfig): Promise<ListedSecrets> {
+  if (webhookSecretsFile !== null) return readSecretsFile(webhookSecretsFile);
+  return { webhookSecrets: webhookSecrets ?? [], brokerSecrets };
 }
 
 const makeAdminKey = () => `dm_${randomBytes(32).toString('base64url')}`;

@@ -27,9 +27,14 @@ export interface DormouseConfig {
   readonly storageSlots: Slots;
   readonly apiHost: string;
   readonly apiPort: number | null;
+  /** Where workers serve their metrics. */
+  readonly metricsHost: string;
+  readonly metricsPort: number | null;
   readonly adminKey: string | null;
   readonly webhookSecrets: readonly string[] | null;
   readonly brokerSecrets: readonly BrokerSecret[];
+  /** Absolute; null: the secrets are those above. */
+  readonly webhookSecretsFile: string | null;
   readonly rateLimits: { readonly keys: RateLimit; readonly brokers: RateLimit };
   readonly accelerator: 'auto' | 'kvm' | 'tcg';
   readonly qemuBinary: string;
@@ -78,9 +83,12 @@ export function loadConfig(environment: Environment = process.env): DormouseConf
     storageSlots: values.STORAGE_SLOTS ?? { wake: 64, save: 32 },
     apiHost: values.API_HOST ?? '127.0.0.1',
     apiPort: values.API_PORT,
+    metricsHost: values.METRICS_HOST ?? '127.0.0.1',
+    metricsPort: values.METRICS_PORT,
     adminKey: values.ADMIN_KEY,
     webhookSecrets: values.WEBHOOK_SECRETS && Object.freeze(values.WEBHOOK_SECRETS),
     brokerSecrets: Object.freeze(values.BROKER_SECRETS ?? []),
+    webhookSecretsFile: values.WEBHOOK_SECRETS_FILE === null ? null : resolve(values.WEBHOOK_SECRETS_FILE),
     rateLimits: Object.freeze({
       keys: values.RATE_LIMIT_KEYS ?? { perSecond: 200, burst: 1_000 },
       brokers: values.RATE_LIMIT_BROKERS ?? { perSecond: 5_000, burst: 20_000 },

@@ -62,7 +62,7 @@ const json = <T>(shape: z.ZodType<T>) =>
     .pipe(shape);
 
 /** Standard Webhooks: `whsec_` and the base64 of 24 to 64 random bytes. */
-const webhookSecret = z
+export const webhookSecret = z
   .string()
   .regex(/^whsec_[A-Za-z0-9+/]+={0,2}$/)
   .refine((text) => {
@@ -71,7 +71,7 @@ const webhookSecret = z
   });
 
 /** The CloudEvents `source` of a broker, and a secret of its own. */
-const brokerSecret = z
+export const brokerSecret = z
   .string()
   .regex(/^[!-~]+=whsec_[A-Za-z0-9+/]+={0,2}$/)
   .transform((text) => {
@@ -172,6 +172,18 @@ export const settings = {
     meaning: 'The port of the api; the address in use is in `api.json` of the data directory',
     schema: wholeNumber(0, 65_535),
   },
+  METRICS_HOST: {
+    shape: 'an address or host name to listen on',
+    fallback: '`127.0.0.1`',
+    meaning: 'Where a worker serves its `/metrics`; they name no desktop',
+    schema: z.string(),
+  },
+  METRICS_PORT: {
+    shape: 'a port number, 0 to 65535 (0: any free one)',
+    fallback: '`7078` when it is free, else any free one, which the log tells',
+    meaning: 'The port of that; each worker of a machine needs its own',
+    schema: wholeNumber(0, 65_535),
+  },
   ADMIN_KEY: {
     shape: 'at least 16 characters without spaces',
     fallback: 'made on the first start, in `keys/admin.key` of the data directory',
@@ -192,6 +204,12 @@ export const settings = {
     meaning: 'Brokers with secrets of their own: only these are believed of them, several while one is being replaced',
     secret: true,
     schema: list(brokerSecret),
+  },
+  WEBHOOK_SECRETS_FILE: {
+    shape: 'a file with a secret a line: whsec_… of all brokers, source=whsec_… of one',
+    fallback: 'the two above; to replace one of them, the api has to be started again',
+    meaning: 'The same in a file, instead of both; the api reads it again when it changes',
+    schema: z.string(),
   },
   RATE_LIMIT_KEYS: {
     shape: 'requests per second, a slash, and how many may come at once, such as 200/1000',

@@ -124,6 +124,8 @@ export interface Hypervisor {
 
 export interface CaptureProgress {
   readonly streamBytes: number;
+  /** Of the guest's memory that has come at least once, of `ramBytes`. */
+  readonly arrivedBytes: number;
   readonly ramBytes: number;
 }
 

@@ -40,7 +40,9 @@ export class QemuCapture implements Capture {
     const capture = new QemuCapture(qmp, pager);
     const cancel = (): void => capture.fail(new DormouseError('CANCELLED', 'the save was cancelled'));
     signal.addEventListener('abort', cancel);
-    const stopProgress = pager.onChange(({ streamBytes, ramBytes }) => onProgress({ streamBytes, ramBytes }));
+    const stopProgress = pager.onChange(({ streamBytes, arrivedBytes, ramBytes }) => {
+      if (arrivedBytes > 0) onProgress({ streamBytes, arrivedBytes, ramBytes });
+    });
     try {
       if (signal.aborted) cancel();
       // The pager's own error says why; QEMU would only notice that the socket closed.

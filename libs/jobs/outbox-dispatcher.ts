@@ -70,7 +70,8 @@ export class OutboxDispatcher {
       return await this.options.dataSource.transaction(async (manager) => {
         const messages = await take(manager);
         if (messages.length === 0) return 0;
-        await this.enqueue(messages.filter(({ action }) => action === 'add'));
+        await this.enqueue(messages.filter(({ action }) => action !== 'remove'));
+        await this.hasten(messages.filter(({ action }) => action === 'hasten'));
         // After the adds: a timer that is set and cleared in one batch must not stay behind.
         await this.withdraw(messages.filter(({ action }) => action === 'remove'));
         await markDispatched(manager, messages);
@@ -87,6 +88,13 @@ export class OutboxDispatcher {
     for (const queueName of new Set(messages.map(({ queue }) => queue))) {
       const ofQueue = messages.filter(({ queue }) => queue === queueName);
       await this.queue(queueName).addBulk(ofQueue.map(asJob));
+    }
+  }
+
+  private async hasten(messages: readonly Message[]): Promise<void> {
+    for (const { queue, jobId, priority } of messages) {
+      const job = await this.queue(queue).getJob(jobId);
+      await job?.changePriority({ priority });
     }
   }
 

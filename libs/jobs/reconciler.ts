@@ -24,14 +24,15 @@ const sentences = {
   refilled: 'Redis has come back empty: all open operations and deadlines are in their queues again',
   requeued: 'put work back on its way that nobody had',
   placed: 'found a host for desktops that waited for one',
+  admitted: 'let desktops begin that waited for their pool, which has room',
   moved: 'desktops leave hosts that are drained or fenced',
   replanned: 'moved deadlines to where the policies of their pools want them',
 } as const;
 
 /**
  * Holds true: every open operation and every deadline has a job, whatever became of Redis or of the worker that had it;
- * every operation that starts a machine gets a host as soon as one fits; no desktop stays on a host that is drained; every
- * deadline is where the policy of today wants it. Each repair is told in the log and in `dormouse_repairs_total`.
+ * every operation that starts a machine gets a host as soon as one fits; nothing waits for a pool that has room; no desktop stays
+ * on a host that is drained; every deadline is where the policy of today wants it. Each repair is told in the log and in `dormouse_repairs_total`.
  */
 export class Reconciler {
   private readonly sweep: Sweep;
@@ -58,13 +59,14 @@ export class Reconciler {
     const refilled = (await redisWasLost?.()) ? await ledger.requeueForgotten(everything) : 0;
     const requeued = await ledger.requeueForgotten({ waitingMs, overdueMs });
     const placed = await ledger.placeWaiting();
+    const admitted = await ledger.admitWaiting();
     const { moved, staying } = await ledger.drainHosts();
     const replanned = await ledger.applyPoolChanges();
-    const repairs = { refilled, requeued, placed, moved, replanned };
+    const repairs = { refilled, requeued, placed, admitted, moved, replanned };
     for (const [repair, count] of Object.entries(repairs) as [keyof typeof sentences, number][])
       this.tell(repair, count);
     this.tellStaying(staying);
-    return refilled + requeued + placed + moved + replanned;
+    return refilled + requeued + placed + admitted + moved + replanned;
   }
 
   private tell(repair: keyof typeof sentences, count: number): void {

@@ -30,7 +30,9 @@ export function asDesktopView(row: DesktopEntity, operation: OperationEntity | n
       brokerEpoch,
       sequence,
       unknownSince: iso(row.doubtSince),
+      idleSince: iso(row.idleSince),
     },
+    assignment: row.assignment,
     absence:
       row.absentSince === null || row.absenceCause === null
         ? null

@@ -5,6 +5,7 @@ import type { ClaimedOperation } from './commands';
 import { decideAndWrite } from './decide-and-write';
 import { layerOf } from './disk-generations';
 import { lockDesktop, sessionOf } from './loaded-desktop';
+import { admittedByPool } from './pool-caps';
 import { findCheckpointInUse } from './retention';
 import { updateRow } from './rows';
 import { assertSlot } from './slots';
@@ -36,6 +37,7 @@ export function claim(transactions: Transactions, wanted: Claim): Promise<Claime
     if (!isLeft && operation.workerId !== workerId && leaseEndMs > now.getTime()) return null;
 
     const takenOver = operation.workerId !== null;
+    if (!(await admittedByPool(transaction, loaded))) return null;
     await decideAndWrite(transaction, loaded, { type: 'claimed', generation });
     if (loaded.operation !== operation) return null;
     await updateRow(manager, OperationEntity, operation, {

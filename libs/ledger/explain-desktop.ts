@@ -1,5 +1,5 @@
-import { HostEntity } from '@dormouse/persistence';
-import { explain } from '@dormouse/session';
+import { HostEntity, type OperationEntity } from '@dormouse/persistence';
+import { explain, type Circumstances } from '@dormouse/session';
 import { hostSilenceMs } from './as-view';
 import { rungsFor } from './ladder';
 import { readDesktop, sessionOf } from './loaded-desktop';
@@ -15,6 +15,7 @@ export function explainDesktop(transactions: Transactions, desktopId: string): P
     const seenMs = host?.seenAt.getTime() ?? 0;
     const { next, doubt, choices, ...explained } = explain(sessionOf(loaded), loaded.pool, {
       reason: loaded.operation?.reason ?? null,
+      waitingFor: waitingForOf(loaded.operation),
       hostId,
       hostSilentSinceMs: host === null || now.getTime() - seenMs < hostSilenceMs ? null : seenMs,
       rungs: await rungsFor({ manager }, loaded),
@@ -43,6 +44,12 @@ export function explainDesktop(transactions: Transactions, desktopId: string): P
 
 function textOrNull(value: unknown): string | null {
   return typeof value === 'string' ? value : null;
+}
+
+function waitingForOf(operation: OperationEntity | null): Circumstances['waitingFor'] {
+  const inWords = operation?.progress.waitingFor;
+  if (operation?.status !== 'pending' || typeof inWords !== 'string') return null;
+  return { what: operation.waitsForPool === null ? 'host' : 'pool', inWords };
 }
 
 function iso(epochMs: number | null): string | null {

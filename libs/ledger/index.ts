@@ -29,6 +29,7 @@ export type { Drained } from './drain-host';
 export type { DesktopHoldings, HeldCheckpoint } from './garbage';
 export type { EarlierRequest, RepeatableAnswer, RepeatableRequest } from './idempotency';
 export type { StormBegun } from './storms';
+export type { OperationStep } from './transactions';
 export { OnlyOne } from './only-one';
 export { backgroundQueue, hostQueue, jobIdOf, sessionQueue, type JobName } from './work';
 export { apiScopes, type ApiScope } from './views';
@@ -38,8 +39,11 @@ export type {
   CheckpointState,
   CheckpointView,
   DesktopView,
+  EtaView,
+  ExpectedOperationView,
   ExplanationView,
   HostIntent,
+  HostLoad,
   HostView,
   KeptCheckpointView,
   KeyRotationView,

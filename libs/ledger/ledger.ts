@@ -52,6 +52,7 @@ import { consent } from './ladder';
 import { moveOn } from './move-on';
 import { pinCheckpoint, unpinCheckpoint } from './pins';
 import { placeWaiting } from './placing';
+import { admitWaiting } from './pool-caps';
 import { applyPoolChanges } from './pool-changes';
 import { putPool, viewPool } from './pools';
 import { watchStorms, type StormBegun } from './storms';
@@ -63,14 +64,17 @@ import { EventIntake } from './event-intake';
 import { rehearse } from './rehearse';
 import { registerDesktop } from './register-desktop';
 import { graceElapsed, request } from './requests';
-import { Transactions } from './transactions';
+import { loadOf } from './slots';
+import { Transactions, type OperationStep } from './transactions';
 import type {
   ApiKeyView,
   AuditView,
   CheckpointView,
   DesktopView,
+  ExpectedOperationView,
   ExplanationView,
   HostIntent,
+  HostLoad,
   HostView,
   KeptCheckpointView,
   OperationView,
@@ -84,6 +88,7 @@ import {
   beginRelease,
   fallBack,
   finish,
+  goesOn,
   guestRan,
   linger,
   progress,
@@ -94,6 +99,8 @@ export interface LedgerOptions {
   readonly now?: () => Date;
   /** Called after each commit that wrote outbox rows: the dispatcher's nudge. */
   readonly onOutbox?: () => void;
+  /** Called after each commit with which a phase of an operation, or all of it, was over. */
+  readonly onStep?: (step: OperationStep) => void;
 }
 
 /**
@@ -109,9 +116,9 @@ export class SessionLedger {
 
   constructor(
     private readonly dataSource: DataSource,
-    options: LedgerOptions = {},
+    { now = () => new Date(), onOutbox = () => {}, onStep = () => {} }: LedgerOptions = {},
   ) {
-    this.transactions = new Transactions(dataSource, options.now ?? (() => new Date()), options.onOutbox ?? (() => {}));
+    this.transactions = new Transactions(dataSource, now, { onOutbox, onStep });
     this.intake = new EventIntake(this.transactions);
   }
 
@@ -163,7 +170,12 @@ export class SessionLedger {
     return renew(this.transactions, { operationIds, workerId, leaseMs });
   }
 
-  /** Merges `facts` into the operation's progress. Also the way to ask whether to go on. */
+  /** Whether the operation is to go on: in force, and not to be given up. Cheap: it only looks. */
+  goesOn(fence: Fence): Promise<boolean> {
+    return goesOn(this.dataSource.manager, fence);
+  }
+
+  /** Merges `facts` into the operation's progress. @returns whether to go on */
   progress(fence: Fence, facts: JsonObject): Promise<boolean> {
     return progress(this.transactions, fence, facts);
   }
@@ -316,9 +328,9 @@ export class SessionLedger {
     return listDesktops(this.dataSource.manager, page);
   }
 
-  /** @throws OPERATION_UNKNOWN. */
-  viewOperation(operationId: string): Promise<OperationView> {
-    return viewOperation(this.dataSource.manager, operationId);
+  /** With what is to be expected of it. @throws OPERATION_UNKNOWN. */
+  viewOperation(operationId: string): Promise<ExpectedOperationView> {
+    return viewOperation(this.transactions, operationId);
   }
 
   /** Newest first. Also of a desktop that is gone. */
@@ -390,6 +402,11 @@ export class SessionLedger {
     return listHosts(this.transactions);
   }
 
+  /** What is open on a host, and how many of its slots that takes. */
+  loadOf(hostId: string): Promise<HostLoad> {
+    return loadOf(this.transactions, hostId);
+  }
+
   /** Of this host, those without an open operation that have a machine, or may have. */
   desktopsWithMachine(hostId: string): Promise<readonly { id: string; state: MachineState }[]> {
     return desktopsWithMachine(this.dataSource.manager, hostId);
@@ -413,6 +430,11 @@ export class SessionLedger {
   /** Finds hosts for the operations that wait for one. @returns for how many */
   placeWaiting(): Promise<number> {
     return placeWaiting(this.transactions);
+  }
+
+  /** Calls what has waited for its pool, where there is room by now. @returns how many operations */
+  admitWaiting(): Promise<number> {
+    return admitWaiting(this.transactions);
   }
 
   /**

@@ -93,6 +93,8 @@ export function sessionOf({ row, operation }: LoadedDesktop): Session {
       absentSince === null || absenceCause === null ? null : { sinceMs: absentSince.getTime(), cause: absenceCause },
     doubtSinceMs: epochMs(row.doubtSince),
     loggedOff: row.loggedOff,
+    idleSinceMs: epochMs(row.idleSince),
+    assignment: row.assignment,
     wokeAtMs: epochMs(row.wokeAt),
     untouched: row.untouched,
     heldUntilMs: epochMs(row.heldUntil),
@@ -118,6 +120,7 @@ function openOperationOf(operation: OperationEntity): OpenOperation {
     requestedBy: operation.requestedBy,
     cancelRequested: operation.cancelRequestedAt !== null,
     forced: operation.forced,
+    awaited: operation.awaited,
     goingBack: (operation.input?.goingBack ?? null) as GoingBack | null,
     again: operation.again,
   };

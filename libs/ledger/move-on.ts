@@ -35,7 +35,7 @@ export function moveOn(transactions: Transactions, fence: Fence, failures: reado
       leaseExpiresAt: null,
       progress: { ...operation.progress, triedHosts, failures: told },
     });
-    await operationJob(transaction, operation, 'add');
+    operationJob(transaction, operation, 'add');
     return hostId;
   });
 }

@@ -1,10 +1,10 @@
-import type { OperationEntity } from '@dormouse/persistence';
+import type { OperationEntity, OutboxEntity } from '@dormouse/persistence';
 import { admission, admissionOf, type JsonObject } from '@dormouse/session';
 import type { LedgerTransaction } from './transactions';
 import { jobIdOf, queueOf, sessionQueue, type JobName } from './work';
 
 export interface OutboxMessage {
-  readonly action: 'add' | 'remove';
+  readonly action: OutboxEntity['action'];
   readonly queue: string;
   readonly name: JobName;
   readonly jobId: string;
@@ -18,7 +18,7 @@ export interface OutboxMessage {
 export function operationJob(
   { outbox, now }: LedgerTransaction,
   operation: OperationEntity,
-  action: 'add' | 'remove',
+  action: OutboxEntity['action'],
 ): void {
   const { kind, desktopId, generation, id: operationId, hostId } = operation;
   if (hostId === null) return;
@@ -34,7 +34,20 @@ export function operationJob(
 }
 
 /** An open operation that its worker has left is taken up again. The jobs of two moments do not swallow each other. */
-export function resumeJob({ outbox }: LedgerTransaction, operation: OperationEntity, at: Date): void {
+export function resumeJob(transaction: LedgerTransaction, operation: OperationEntity, at: Date): void {
+  anotherJob(transaction, operation, { at, priority: admission['a waiting user'] }); // it may be for one
+}
+
+/** An operation that waited for its pool may begin. The job that found it full may still be about to end, and would swallow its like. */
+export function calledJob(transaction: LedgerTransaction, operation: OperationEntity): void {
+  anotherJob(transaction, operation, { at: transaction.now, priority: admissionOf(operation) });
+}
+
+function anotherJob(
+  { outbox }: LedgerTransaction,
+  operation: OperationEntity,
+  { at, priority }: { at: Date; priority: number },
+): void {
   const { kind, desktopId, generation, id: operationId, hostId } = operation;
   if (hostId === null) return;
   outbox.push({
@@ -44,7 +57,7 @@ export function resumeJob({ outbox }: LedgerTransaction, operation: OperationEnt
     jobId: `${jobIdOf(kind, desktopId, generation)}-${at.getTime()}`,
     payload: { desktopId, operationId, generation },
     runAt: at,
-    priority: admission['a waiting user'], // it may be for one
+    priority,
   });
 }
 
@@ -101,12 +114,12 @@ export async function writeOutbox({ manager, now, outbox }: LedgerTransaction): 
     `WITH given AS (SELECT * FROM jsonb_populate_recordset(NULL::outbox, $1)),
      withdrawn AS (DELETE FROM outbox WHERE id IN (
          SELECT waiting.id FROM outbox AS waiting JOIN given USING (job_id)
-         WHERE given.action = 'remove' AND waiting.action = 'add' AND waiting.dispatched_at IS NULL
+         WHERE given.action = 'remove' AND waiting.action <> 'remove' AND waiting.dispatched_at IS NULL
          FOR UPDATE OF waiting SKIP LOCKED)
-       RETURNING job_id)
+       RETURNING job_id, action)
      INSERT INTO outbox (action, queue, name, job_id, payload, run_at, priority, wait_until, created_at)
      SELECT action, queue, name, job_id, payload, run_at, priority, wait_until, created_at FROM given
-     WHERE NOT (action = 'remove' AND job_id IN (SELECT job_id FROM withdrawn))
+     WHERE NOT (action = 'remove' AND job_id IN (SELECT job_id FROM withdrawn WHERE action = 'add'))
      ON CONFLICT (job_id, action) DO UPDATE SET queue = excluded.queue, payload = excluded.payload,
        run_at = excluded.run_at, priority = excluded.priority, wait_until = excluded.wait_until, dispatched_at = NULL
      RETURNING wait_until = '${atOnce}' AS urgent`,

@@ -14,7 +14,7 @@ export const withMachine = `machine_state NOT IN ('registering', 'off', 'saved',
 /** Operations that start a machine, and so may start it on another host than the last one. */
 const startsMachine: readonly OperationKind[] = ['boot', 'restore'];
 
-/** How many waiting operations are looked at in one turn: the longest waiting first. */
+/** How many waiting operations are looked at in one turn: users first, then who waits longest. */
 const mostAtOnce = 100;
 
 interface HostRow {
@@ -79,7 +79,7 @@ export async function placeWaiting(transactions: Transactions): Promise<number> 
       `SELECT desktop_id FROM operations LEFT JOIN hosts ON hosts.id = operations.host_id
        WHERE status = 'pending' AND worker_id IS NULL AND kind = ANY ($1)
          AND (operations.host_id IS NULL OR hosts.seen_at < $2)
-       ORDER BY created_at LIMIT $3`,
+       ORDER BY awaited DESC, created_at LIMIT $3`,
       [startsMachine, new Date(now.getTime() - hostSilenceMs), mostAtOnce],
     );
     return rows.map(({ desktop_id }) => desktop_id);
@@ -145,7 +145,8 @@ function whyNowhere(placed: Extract<Placement, { hostId: null }>): string {
   return each.length === 0 ? 'a host: none has ever announced itself' : `a host: ${each.join('; ')}`;
 }
 
-function withoutWaiting({ progress }: OperationEntity): OperationEntity['progress'] {
+/** The progress of an operation that waits no longer. */
+export function withoutWaiting({ progress }: OperationEntity): OperationEntity['progress'] {
   const { waitingFor: _, ...rest } = progress;
   return rest;
 }

@@ -3,6 +3,7 @@ import { PoolEntity } from '@dormouse/persistence';
 import { isIdentifier, parsePoolPolicy, type JsonObject } from '@dormouse/session';
 import { asPoolView } from './as-view';
 import { recordAudit } from './audit';
+import { admitWaiting } from './pool-caps';
 import { applyPoolChanges } from './pool-changes';
 import { sweepRetention } from './retention';
 import type { LedgerTransaction, Transactions } from './transactions';
@@ -34,6 +35,7 @@ export async function putPool(
     return poolIn(transaction, poolId);
   });
   await applyPoolChanges(transactions, poolId);
+  await admitWaiting(transactions, poolId);
   await sweepRetention(transactions, poolId);
   return view;
 }

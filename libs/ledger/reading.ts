@@ -4,7 +4,9 @@ import { openStatuses } from '@dormouse/session';
 import { In, MoreThan, type EntityManager } from 'typeorm';
 import { asCheckpointView, asDesktopView, asOperationView } from './as-view';
 import { findOpenOperation, unknownDesktop } from './loaded-desktop';
-import type { CheckpointView, DesktopView, OperationView, Page } from './views';
+import { expected } from './operation-eta';
+import type { Transactions } from './transactions';
+import type { CheckpointView, DesktopView, ExpectedOperationView, OperationView, Page } from './views';
 
 export async function viewDesktop(manager: EntityManager, desktopId: string): Promise<DesktopView> {
   const row = (await manager.findOneBy(DesktopEntity, { id: desktopId })) ?? unknownDesktop(desktopId);
@@ -32,8 +34,11 @@ export async function listDesktops(
   };
 }
 
-export async function viewOperation(manager: EntityManager, operationId: string): Promise<OperationView> {
-  return asOperationView(await findOperation(manager, operationId));
+export function viewOperation(transactions: Transactions, operationId: string): Promise<ExpectedOperationView> {
+  return transactions.run(async ({ manager, now }) => {
+    const row = await findOperation(manager, operationId);
+    return { ...asOperationView(row), eta: await expected(manager, row, now) };
+  });
 }
 
 /** @throws OPERATION_UNKNOWN */

@@ -66,6 +66,8 @@ async function registerNew(
     absenceCause: null,
     doubtSince: null,
     loggedOff: false,
+    idleSince: null,
+    assignment: null,
     wokeAt: null,
     untouched: false,
     heldUntil: null,
@@ -91,7 +93,7 @@ async function registerNew(
   await writeDecision(transaction, loaded, {
     outcome: 'applied',
     session,
-    effects: [{ ...opened, requestedBy: actor, forced: false, goingBack: null }],
+    effects: [{ ...opened, requestedBy: actor, forced: false, awaited: false, goingBack: null }],
     explanation: 'the launch spec is to be examined',
   });
   await recordRegistration(transaction, loaded, { actor, action: 'desktop.register', reason });

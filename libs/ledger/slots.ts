@@ -1,7 +1,9 @@
 import { DormouseError } from '@dormouse/errors';
 import type { OperationEntity } from '@dormouse/persistence';
 import { slotOf, type SlotKind } from '@dormouse/session';
-import type { LedgerTransaction } from './transactions';
+import type { EntityManager } from 'typeorm';
+import type { LedgerTransaction, Transactions } from './transactions';
+import type { HostLoad } from './views';
 
 /** How many of each kind may be under way at once, as a host announces it; what it does not say is not limited. */
 interface Announced {
@@ -19,11 +21,7 @@ interface Announced {
 export async function assertSlot({ manager, now }: LedgerTransaction, operation: OperationEntity): Promise<void> {
   const slot = slotOf(operation);
   if (slot === null || operation.hostId === null) return;
-  const [host]: Announced[] = await manager.query(
-    `SELECT capabilities ->> 'storage' AS storage, capabilities -> 'slots' AS slots,
-       capabilities -> 'storageSlots' AS storage_slots FROM hosts WHERE id = $1`,
-    [operation.hostId],
-  );
+  const host = await announcedBy(manager, operation.hostId);
   const storage = host?.storage ?? null;
   const most = { host: host?.slots?.[slot] ?? Infinity, storage: host?.storage_slots?.[slot] ?? Infinity };
   if (most.host === Infinity && (storage === null || most.storage === Infinity)) return;
@@ -43,7 +41,39 @@ export async function assertSlot({ manager, now }: LedgerTransaction, operation:
   }
 }
 
-function takeTurns(manager: LedgerTransaction['manager'], what: string): Promise<unknown> {
+/** What is open on a host, and how many of its slots that takes. */
+export function loadOf(transactions: Transactions, hostId: string): Promise<HostLoad> {
+  return transactions.run(async ({ manager, now }) => {
+    const host = await announcedBy(manager, hostId);
+    const rows: (Pick<OperationEntity, 'kind' | 'phase' | 'status'> & { held: boolean; count: number })[] =
+      await manager.query(
+        `SELECT kind, phase, status, status = 'active' AND lease_expires_at > $2 AS held, count(*)::int AS count
+         FROM operations WHERE host_id = $1 AND status IN ('pending', 'active') GROUP BY 1, 2, 3, 4`,
+        [hostId, now],
+      );
+    const usedOf = (slot: SlotKind): number =>
+      rows.reduce((sum, row) => sum + (row.held && slotOf(row) === slot ? row.count : 0), 0);
+    return {
+      operations: rows.map(({ kind, phase, status, count }) => ({ kind, phase, status, count })),
+      slots: (['wake', 'save'] as const).map((slot) => ({
+        slot,
+        used: usedOf(slot),
+        most: host?.slots?.[slot] ?? null,
+      })),
+    };
+  });
+}
+
+async function announcedBy(manager: EntityManager, hostId: string): Promise<Announced | undefined> {
+  const [host]: Announced[] = await manager.query(
+    `SELECT capabilities ->> 'storage' AS storage, capabilities -> 'slots' AS slots,
+       capabilities -> 'storageSlots' AS storage_slots FROM hosts WHERE id = $1`,
+    [hostId],
+  );
+  return host;
+}
+
+function takeTurns(manager: EntityManager, what: string): Promise<unknown> {
   return manager.query('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [what]);
 }
 

@@ -96,8 +96,8 @@ async function enoughLeft({ manager, now }: LedgerTransaction): Promise<boolean>
   return row?.enough === true;
 }
 
-/** Who has logged off has gone for certain, and where nobody had come nobody has left. */
-const hasLeft = `d.absence_cause NOT IN ('logoff', 'unused')
+/** Who has logged off, or lost the desktop, has gone for certain, and where nobody had come nobody has left. */
+const hasLeft = `d.absence_cause NOT IN ('logoff', 'unused', 'unassigned', 'deleted')
   AND d.absent_since > $1::timestamptz - (p.policy -> 'storm' ->> 'withinMs')::bigint * interval '1 millisecond'`;
 
 async function lockPools(

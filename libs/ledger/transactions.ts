@@ -1,5 +1,15 @@
+import type { EndedStatus, OperationKind, OperationPhase } from '@dormouse/session';
 import type { DataSource, EntityManager } from 'typeorm';
 import { writeOutbox, type OutboxMessage } from './outbox';
+
+/** A phase of an operation is over; so is the operation when `outcome` says how. */
+export interface OperationStep {
+  readonly kind: OperationKind;
+  readonly phase: OperationPhase;
+  /** How long the phase took, also across a change of workers. */
+  readonly ms: number;
+  readonly outcome: EndedStatus | null;
+}
 
 export interface LedgerTransaction {
   readonly manager: EntityManager;
@@ -7,22 +17,33 @@ export interface LedgerTransaction {
   readonly now: Date;
   /** Work that follows; written at the end, in one statement. */
   readonly outbox: OutboxMessage[];
+  /** Whoever watches hears of it once it is committed. */
+  stepped(step: OperationStep): void;
 }
 
-/** Runs pieces of work in a transaction each, and nudges the dispatcher after those that left it something to do now. */
+export interface Watchers {
+  /** The outbox has something for the dispatcher to do now. */
+  readonly onOutbox: () => void;
+  readonly onStep: (step: OperationStep) => void;
+}
+
+/** Runs pieces of work in a transaction each, and tells of what they have left once that can be seen. */
 export class Transactions {
   constructor(
     private readonly dataSource: DataSource,
     private readonly now: () => Date,
-    private readonly onOutbox: () => void,
+    private readonly watchers: Watchers,
   ) {}
 
   async run<T>(work: (transaction: LedgerTransaction) => Promise<T>): Promise<T> {
+    const steps: OperationStep[] = [];
+    const stepped = (step: OperationStep): void => void steps.push(step);
     const { result, isUrgent } = await this.dataSource.transaction(async (manager) => {
-      const transaction: LedgerTransaction = { manager, now: this.now(), outbox: [] };
+      const transaction: LedgerTransaction = { manager, now: this.now(), outbox: [], stepped };
       return { result: await work(transaction), isUrgent: await writeOutbox(transaction) };
     });
-    if (isUrgent) this.onOutbox();
+    if (isUrgent) this.watchers.onOutbox();
+    for (const step of steps) this.watchers.onStep(step);
     return result;
   }
 }

@@ -15,7 +15,12 @@ export function requeueForgotten(
     if (!(await aloneAtIt(transaction, 'upkeep'))) return 0;
     const { manager, now } = transaction;
     const waiting = await manager.findBy(OperationEntity, [
-      { status: 'pending', createdAt: LessThan(before(now, waitingMs)), hostId: Not(IsNull()) },
+      {
+        status: 'pending',
+        createdAt: LessThan(before(now, waitingMs)),
+        hostId: Not(IsNull()),
+        waitsForPool: IsNull(),
+      },
       { status: 'active', leaseExpiresAt: LessThan(now) },
     ]);
     for (const operation of waiting) operationJob(transaction, operation, 'add');

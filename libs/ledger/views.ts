@@ -1,11 +1,13 @@
 import type {
   AbsenceCause,
   Again,
+  Assignment,
   BrokerEventType,
   Consent,
   Decision,
   Doubt,
   EndedStatus,
+  Eta,
   Hindrance,
   JsonObject,
   KeepReason,
@@ -17,6 +19,7 @@ import type {
   OperationPhase,
   PoolPolicy,
   RecordedError,
+  SlotKind,
   Storm,
 } from '@dormouse/session';
 
@@ -38,7 +41,11 @@ export interface DesktopView {
     readonly sequence: number | null;
     /** Since when it is not certain who is there; null when it is. */
     readonly unknownSince: string | null;
+    /** Since when its user, though connected, has not touched it. */
+    readonly idleSince: string | null;
   };
+  /** What its broker said last of whose it is; null when it has said nothing. */
+  readonly assignment: Assignment | null;
   /** Since when and why nobody is there. Null while somebody is or may be, and before the first user has come. */
   readonly absence: { readonly since: string; readonly cause: AbsenceCause } | null;
   /** It is not put to sleep before. */
@@ -118,6 +125,7 @@ export interface OperationView {
   /** How often a worker has taken it. */
   readonly attempt: number;
   readonly cancelRequestedAt: string | null;
+  /** `doneBytes` of `totalBytes` of memory, where some is moved; `waitingFor`: why it cannot begin. */
   readonly progress: JsonObject;
   readonly result: JsonObject | null;
   readonly error: RecordedError | null;
@@ -125,6 +133,19 @@ export interface OperationView {
   readonly startedAt: string | null;
   readonly phaseSince: string;
   readonly endedAt: string | null;
+}
+
+/** What is to be expected of an open operation. */
+export interface EtaView extends Eta {
+  /** From how many earlier operations of its kind that is known; 0: only from its own pace. */
+  readonly learnedFrom: number;
+  /** Whose they were. */
+  readonly of: 'desktop' | 'pool' | null;
+}
+
+/** An operation and what is to be expected of it; null when it has ended. */
+export interface ExpectedOperationView extends OperationView {
+  readonly eta: EtaView | null;
 }
 
 /** writing → durable → condemned (no longer wanted, its objects may still be there) → deleted. */
@@ -195,6 +216,18 @@ export interface HostView {
   /** Desktops that have a machine there, or may have, and their memory. */
   readonly machines: number;
   readonly usedMiB: number;
+}
+
+/** What is open on a host, and how many of its slots that takes. */
+export interface HostLoad {
+  readonly operations: readonly {
+    readonly kind: OperationKind;
+    readonly phase: OperationPhase;
+    readonly status: OpenStatus | EndedStatus;
+    readonly count: number;
+  }[];
+  /** `most`: null when the host has not said. */
+  readonly slots: readonly { readonly slot: SlotKind; readonly used: number; readonly most: number | null }[];
 }
 
 /** What a key of the api allows, each including the ones before it. */

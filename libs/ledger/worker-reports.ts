@@ -1,6 +1,7 @@
 import { DormouseError } from '@dormouse/errors';
 import { CheckpointEntity, DesktopEntity, OperationEntity } from '@dormouse/persistence';
 import type { JsonObject, OperationPhase } from '@dormouse/session';
+import type { EntityManager } from 'typeorm';
 import { asDesktopView } from './as-view';
 import { withdrawCheckpoint, writeWoken } from './checkpoints';
 import type { Fence, FinishOutcome } from './commands';
@@ -15,17 +16,28 @@ import { updateRow } from './rows';
 import type { LedgerTransaction, Transactions } from './transactions';
 import type { DesktopView } from './views';
 
+/** What a fence names as long as its operation is in force and not to be given up. */
+const inForce = `id = $1 AND desktop_id = $2 AND generation = $3 AND attempt = $4
+  AND status = 'active' AND cancel_requested_at IS NULL`;
+
+export async function goesOn(manager: EntityManager, fence: Fence): Promise<boolean> {
+  const rows: unknown[] = await manager.query(`SELECT FROM operations WHERE ${inForce}`, [...namesOf(fence)]);
+  return rows.length > 0;
+}
+
 /** One guarded statement, no decision: progress is told often, and must not wait for the desktop's row. */
 export function progress(transactions: Transactions, fence: Fence, facts: JsonObject): Promise<boolean> {
   return transactions.run(async ({ manager }) => {
     const [, told]: [unknown, number] = await manager.query(
-      `UPDATE operations SET progress = progress || $5
-       WHERE id = $1 AND desktop_id = $2 AND generation = $3 AND attempt = $4
-         AND status = 'active' AND cancel_requested_at IS NULL`,
-      [fence.operationId, fence.desktopId, fence.generation, fence.attempt, JSON.stringify(facts)],
+      `UPDATE operations SET progress = progress || $5 WHERE ${inForce}`,
+      [...namesOf(fence), JSON.stringify(facts)],
     );
     return told > 0;
   });
+}
+
+function namesOf({ operationId, desktopId, generation, attempt }: Fence): readonly unknown[] {
+  return [operationId, desktopId, generation, attempt];
 }
 
 export function advance(transactions: Transactions, fence: Fence, phase: OperationPhase): Promise<boolean> {

@@ -1,10 +1,18 @@
 import { randomUUID } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import { DesktopEntity, OperationEntity } from '@dormouse/persistence';
-import { firstPhase, type Decision, type Effect, type JsonObject, type Session } from '@dormouse/session';
+import {
+  firstPhase,
+  type Decision,
+  type Effect,
+  type EndedStatus,
+  type JsonObject,
+  type Session,
+} from '@dormouse/session';
 import { shredKey } from './data-keys';
 import type { LoadedDesktop } from './loaded-desktop';
 import { graceJob, operationJob, resumeJob } from './outbox';
+import { callNext } from './pool-caps';
 import { placeOperation } from './placing';
 import { insertRow, updateRow, updateRows, type RowChanges } from './rows';
 import type { LedgerTransaction } from './transactions';
@@ -24,6 +32,7 @@ export async function writeDecision(
   decision: Decision,
   context: DecisionContext = {},
 ): Promise<void> {
+  await callNext(transaction, loaded, decision.session);
   await updateRow(transaction.manager, DesktopEntity, loaded.row, decided(transaction, loaded, decision));
   await writeWhatFollows(transaction, loaded, decision, context);
 }
@@ -83,6 +92,8 @@ function decided({ now }: LedgerTransaction, { pool }: LoadedDesktop, { session 
     absenceCause: session.absence?.cause ?? null,
     doubtSince: dateOf(session.doubtSinceMs),
     loggedOff: session.loggedOff,
+    idleSince: dateOf(session.idleSinceMs),
+    assignment: session.assignment,
     wokeAt: dateOf(session.wokeAtMs),
     untouched: session.untouched,
     heldUntil: dateOf(session.heldUntilMs),
@@ -98,17 +109,21 @@ function dateOf(epochMs: number | null): Date | null {
   return epochMs === null ? null : new Date(epochMs);
 }
 
-async function writeOperation({ manager, now }: LedgerTransaction, { operation }: LoadedDesktop, session: Session) {
+async function writeOperation(transaction: LedgerTransaction, { operation }: LoadedDesktop, session: Session) {
+  const { manager, now } = transaction;
   const decided = session.operation;
   if (operation === null || decided === null) return;
-  const { phase, status, forced, again } = operation;
+  const { phase, status, forced, awaited, again } = operation;
   const { again: wanted } = decided;
-  const isSame = phase === decided.phase && status === decided.status && forced === decided.forced;
+  const isSame =
+    phase === decided.phase && status === decided.status && forced === decided.forced && awaited === decided.awaited;
   if (isSame && isDeepStrictEqual(again, wanted)) return;
+  if (phase !== decided.phase) phaseOver(transaction, operation, null);
   await updateRow(manager, OperationEntity, operation, {
     phase: decided.phase,
     status: decided.status,
     forced: decided.forced,
+    awaited: decided.awaited,
     again: wanted,
     ...(operation.phase === decided.phase ? {} : { phaseSince: now }),
   });
@@ -129,6 +144,7 @@ async function writeEffect(
       return operationJob(transaction, loaded.operation, 'add');
     case 'end_operation': {
       if (operation === null) return;
+      phaseOver(transaction, operation, effect.status);
       await updateRow(manager, OperationEntity, operation, {
         status: effect.status,
         // Of one that was called off, what was written down when its worker was asked to give it up.
@@ -136,6 +152,7 @@ async function writeEffect(
         result: context.result === undefined ? operation.result : { ...operation.result, ...context.result },
         endedAt: now,
         leaseExpiresAt: null,
+        waitsForPool: null,
       });
       loaded.operation = null;
       return effect.unclaimed ? operationJob(transaction, operation, 'remove') : undefined;
@@ -145,6 +162,10 @@ async function writeEffect(
         await updateRow(manager, OperationEntity, operation, { cancelRequestedAt: now, error: effect.because });
       }
       return;
+    case 'hasten_operation':
+      if (operation === null) return;
+      await updateRow(manager, OperationEntity, operation, { awaited: true });
+      return operationJob(transaction, operation, 'hasten');
     case 'resume_operation': {
       if (operation === null) return;
       // Whoever looks for operations that nobody holds leaves it alone until then.
@@ -160,6 +181,14 @@ async function writeEffect(
       await shredKey(manager, row.id);
       await manager.delete(DesktopEntity, { id: row.id });
   }
+}
+
+function phaseOver(
+  transaction: LedgerTransaction,
+  { kind, phase, phaseSince }: OperationEntity,
+  outcome: EndedStatus | null,
+): void {
+  transaction.stepped({ kind, phase, ms: transaction.now.getTime() - phaseSince.getTime(), outcome });
 }
 
 async function openOperation(
@@ -179,7 +208,10 @@ async function openOperation(
     requestedBy: effect.requestedBy,
     cancelRequestedAt: null,
     forced: effect.forced,
+    awaited: effect.awaited,
     again: null,
+    poolId: desktop.poolId,
+    waitsForPool: null,
     hostId: desktop.hostId,
     workerId: null,
     leaseExpiresAt: null,

@@ -4,4 +4,4 @@
  */
 export { EventLoopMonitor, type EventLoopMonitorOptions } from './event-loop-monitor';
 export { createLogger, logAbout, prettyLines, type LogSubject, type Logger } from './logger';
-export { collectProcessMetrics, createMetrics, type Metrics } from './metrics';
+export { collectProcessMetrics, countStep, createMetrics, type Metrics } from './metrics';

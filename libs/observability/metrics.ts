@@ -10,6 +10,17 @@ export interface Metrics {
   /** Ended operations. */
   readonly operations: Counter<'kind' | 'outcome'>;
   readonly phaseSeconds: Histogram<'kind' | 'phase'>;
+  /** From the request for an operation to its first worker. */
+  readonly waitSeconds: Histogram<'kind'>;
+  /** From the request for a wake to the guest's answer. */
+  readonly wakeSeconds: Histogram;
+  /** Of saves and wakes that succeeded: the guest's memory, and what of it was written to the storage. */
+  readonly bytes: Counter<'kind' | 'what'>;
+  /** Open operations of the host, whichever of its workers has them. */
+  readonly openOperations: Gauge<'kind' | 'phase' | 'status'>;
+  /** Slots of the host, and how many of them are taken. */
+  readonly slots: Gauge<'slot'>;
+  readonly slotsUsed: Gauge<'slot'>;
   /** Age of the oldest outbox row that is not yet in its queue; 0 when there is none. */
   readonly outboxLagSeconds: Gauge;
   readonly eventLoopStallSeconds: Histogram;
@@ -22,10 +33,10 @@ export interface Metrics {
 const phaseBuckets = [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300];
 const stallBuckets = [0.2, 0.5, 1, 2, 5, 10, 30];
 
-/** A registry of its own each time: two in one process (tests) do not meet. */
-export function createMetrics(service: string): Metrics {
+/** A registry of its own each time: two in one process (tests) do not meet. @param labels on every one of its metrics */
+export function createMetrics(service: string, labels: Readonly<Record<string, string>> = {}): Metrics {
   const registry = new Registry();
-  registry.setDefaultLabels({ service });
+  registry.setDefaultLabels({ service, ...labels });
   const registers = [registry];
   return {
     registry,
@@ -54,6 +65,43 @@ export function createMetrics(service: string): Metrics {
       buckets: phaseBuckets,
       registers,
     }),
+    waitSeconds: new Histogram({
+      name: 'dormouse_operation_wait_seconds',
+      help: 'How long operations wait for their first worker',
+      labelNames: ['kind'],
+      buckets: phaseBuckets,
+      registers,
+    }),
+    wakeSeconds: new Histogram({
+      name: 'dormouse_wake_seconds',
+      help: 'From the request for a wake to the answer of its guest',
+      buckets: phaseBuckets,
+      registers,
+    }),
+    bytes: new Counter({
+      name: 'dormouse_operation_bytes_total',
+      help: 'Bytes of saves and wakes that succeeded: memory of guests, and what was written to the storage for it',
+      labelNames: ['kind', 'what'],
+      registers,
+    }),
+    openOperations: new Gauge({
+      name: 'dormouse_host_operations',
+      help: 'Open operations of this host, of all its workers',
+      labelNames: ['kind', 'phase', 'status'],
+      registers,
+    }),
+    slots: new Gauge({
+      name: 'dormouse_host_slots',
+      help: 'How many wakes and saves may be under way on this host at once',
+      labelNames: ['slot'],
+      registers,
+    }),
+    slotsUsed: new Gauge({
+      name: 'dormouse_host_slots_used',
+      help: 'How many are, of all its workers',
+      labelNames: ['slot'],
+      registers,
+    }),
     outboxLagSeconds: new Gauge({
       name: 'dormouse_outbox_lag_seconds',
       help: 'Age of the oldest job that has not reached its queue',
@@ -78,6 +126,15 @@ export function createMetrics(service: string): Metrics {
       registers,
     }),
   };
+}
+
+/** A phase of an operation is over, and with an outcome the operation too. */
+export function countStep(
+  { operations, phaseSeconds }: Pick<Metrics, 'operations' | 'phaseSeconds'>,
+  { kind, phase, ms, outcome }: { kind: string; phase: string; ms: number; outcome: string | null },
+): void {
+  phaseSeconds.observe({ kind, phase }, ms / 1000);
+  if (outcome !== null) operations.inc({ kind, outcome });
 }
 
 /** Adds memory, CPU and garbage collection of this process. Once per process. */

@@ -15,6 +15,7 @@ const initial: CaptureStatus = {
   error: null,
   peakRssBytes: 0,
   streamBytes: 0,
+  arrivedBytes: 0,
   ramBytes: 0,
   storedBytes: 0,
   rawBytes: 0,

@@ -104,6 +104,8 @@ export interface CaptureStatus extends StatusBase {
   readonly state: 'listening' | 'receiving' | 'sealed' | 'committed' | 'aborted' | 'failed';
   /** Bytes of QEMU's stream so far. */
   readonly streamBytes: number;
+  /** Of its memory that has come at least once. */
+  readonly arrivedBytes: number;
   /** Of the whole guest; known once receiving. */
   readonly ramBytes: number;
   /** Of all objects but the manifest; known once sealed, like `pages` and `rawBytes`. */

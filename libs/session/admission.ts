@@ -1,5 +1,5 @@
 import type { OperationKind, OperationPhase } from './operations';
-import { brokerActor, policyActor } from './session';
+import { policyActor } from './session';
 
 /** The order in which work is admitted; lower is sooner, and BullMQ takes these numbers as its priorities (1 and up). */
 export const admission = {
@@ -13,16 +13,18 @@ export const admission = {
 export function admissionOf({
   kind,
   forced,
+  awaited,
   requestedBy,
 }: {
   kind: OperationKind;
   forced: boolean;
+  awaited: boolean;
   requestedBy: string;
 }): number {
   if (kind === 'save') {
     return admission[forced || requestedBy !== policyActor ? 'a save that was asked for' : 'a save on disconnect'];
   }
-  return admission[requestedBy === brokerActor ? 'a waiting user' : 'somebody who asked'];
+  return admission[awaited ? 'a waiting user' : 'somebody who asked'];
 }
 
 /**

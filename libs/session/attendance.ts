@@ -1,30 +1,37 @@
 import type { DesktopEvent } from './broker-events';
 import { occupancy, type Presence } from './presence';
-import type { Absence, Session } from './session';
+import type { Absence, AbsenceCause, Assignment, Session } from './session';
 
 /** The session once an event has told who is there: since when nobody is, why, and whether a logoff stands behind it. */
 export function attended(session: Session, event: DesktopEvent, presence: Presence, nowMs: number): Session {
   const loggedOff = isLoggedOff(session, event, presence);
+  const assignment = assignmentAfter(session, event, presence);
   return {
     ...session,
     broker: event.source,
     presence,
     loggedOff,
     untouched: session.untouched && occupancy(presence) === 'empty',
-    absence: absenceAfter(session, event, { presence, loggedOff }, nowMs),
+    assignment,
+    idleSinceMs: idleSince(session, event, presence, nowMs),
+    absence: absenceAfter(session, event, { presence, loggedOff, assignment }, nowMs),
     doubtSinceMs: occupancy(presence) === 'unknown' ? (session.doubtSinceMs ?? nowMs) : null,
   };
+}
+
+/** Nothing that came before it is missing, and nothing that came after it is known. */
+function isLastWord(event: DesktopEvent, { sequence, ahead }: Presence): boolean {
+  return event.sequence === null || (event.sequence === sequence && ahead.length === 0);
 }
 
 /**
  * A logoff can cost what is in memory, so it is only believed as the last word: one that comes late, when the user is back
  * already, or early, with events missing before it, is none.
  */
-function isLoggedOff(session: Session, event: DesktopEvent, { sequence, ahead }: Presence): boolean {
+function isLoggedOff(session: Session, event: DesktopEvent, presence: Presence): boolean {
   switch (event.type) {
     case 'vdc.session.logged_off':
-      if (event.sequence === null || (event.sequence === sequence && ahead.length === 0)) return true;
-      return session.loggedOff;
+      return isLastWord(event, presence) || session.loggedOff;
     case 'vdc.session.logged_on':
     case 'vdc.session.connect_requested':
     case 'vdc.session.connected':
@@ -35,16 +42,65 @@ function isLoggedOff(session: Session, event: DesktopEvent, { sequence, ahead }:
   }
 }
 
+/** Who is idle is there: nothing is put to sleep under them. It tells why they are gone, should their line break. */
+function idleSince(session: Session, event: DesktopEvent, presence: Presence, nowMs: number): number | null {
+  if (occupancy(presence) === 'empty') return null;
+  switch (event.type) {
+    case 'vdc.session.idle':
+      return isLastWord(event, presence) ? (session.idleSinceMs ?? nowMs) : session.idleSinceMs;
+    case 'vdc.session.active':
+    case 'vdc.session.logged_on':
+    case 'vdc.session.connect_requested':
+    case 'vdc.session.connected':
+    case 'vdc.session.reconnected':
+      return null;
+    default:
+      return session.idleSinceMs;
+  }
+}
+
+function assignmentAfter(session: Session, event: DesktopEvent, presence: Presence): Assignment | null {
+  if (!isLastWord(event, presence)) return session.assignment;
+  switch (event.type) {
+    case 'vdc.desktop.assigned':
+      return { kind: 'assigned', userRef: event.userRef };
+    case 'vdc.desktop.unassigned':
+      return { kind: 'unassigned', userRef: null };
+    case 'vdc.desktop.deleted':
+      return { kind: 'deleted', userRef: null };
+    default:
+      return session.assignment;
+  }
+}
+
 function absenceAfter(
   session: Session,
   event: DesktopEvent,
-  { presence, loggedOff }: Pick<Session, 'presence' | 'loggedOff'>,
+  { presence, loggedOff, assignment }: Pick<Session, 'presence' | 'loggedOff' | 'assignment'>,
   nowMs: number,
 ): Absence | null {
   if (occupancy(presence) !== 'empty') return null;
   if (event.type === 'vdc.session.connect_requested') return { sinceMs: nowMs, cause: 'unused' };
   const emptied = occupancy(session.presence) !== 'empty';
   if (loggedOff && (emptied || !session.loggedOff)) return { sinceMs: nowMs, cause: 'logoff' };
-  if (!emptied) return session.absence;
-  return { sinceMs: nowMs, cause: event.type === 'vdc.session.disconnected' ? event.reason : 'unknown' };
+  const owner = ownerOf(assignment);
+  const reassigned = owner !== ownerOf(session.assignment);
+  if (!emptied && (!reassigned || session.absence?.cause === 'logoff')) return session.absence;
+  if (owner !== 'somebody') return { sinceMs: nowMs, cause: owner };
+  if (emptied) return { sinceMs: nowMs, cause: causeOf(session, event) };
+  // It has a user again, who is waited for like anybody; one that waits for its first user goes on to.
+  return session.absence === null ? null : { sinceMs: nowMs, cause: 'unused' };
+}
+
+/** Where the broker says nothing somebody may come back. */
+function ownerOf(assignment: Assignment | null): 'somebody' | 'unassigned' | 'deleted' {
+  return assignment === null || assignment.kind === 'assigned' ? 'somebody' : assignment.kind;
+}
+
+/** Reasons that say nothing of what the user wanted: of one who was idle, that they had gone before. */
+const sayNothing: readonly AbsenceCause[] = ['network', 'agent_lost', 'unknown'];
+
+function causeOf({ idleSinceMs }: Session, event: DesktopEvent): AbsenceCause {
+  const reason = event.type === 'vdc.session.disconnected' ? event.reason : 'unknown';
+  return idleSinceMs !== null && sayNothing.includes(reason) ? 'idle' : reason;
 }

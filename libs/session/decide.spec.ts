@@ -37,6 +37,8 @@ function sessionIn(machine: MachineState, changes: Partial<Session> = {}): Sessi
     absence: occupancy(presence) === 'empty' ? { sinceMs: nowMs - 10_000, cause: 'user' } : null,
     doubtSinceMs: null,
     loggedOff: false,
+    idleSinceMs: null,
+    assignment: null,
     wokeAtMs: null,
     untouched: false,
     heldUntilMs: null,
@@ -60,6 +62,7 @@ function operation(kind: OperationKind, phase: OperationPhase = firstPhase(kind)
     requestedBy: brokerActor,
     cancelRequested: false,
     forced: false,
+    awaited: true,
     goingBack: null,
     again: null,
   };
@@ -181,7 +184,7 @@ describe('a user leaves', () => {
   });
 
   test('a desktop started by hand waits for its first user without a grace', () => {
-    const byHand = { ...operation('boot'), requestedBy: 'anna' };
+    const byHand = { ...operation('boot'), requestedBy: 'anna', awaited: false };
     expect(settle(sessionIn('booting', { operation: byHand }), finished('succeeded')).session.machine).toBe('running');
     expect(settle(sessionIn('booting'), finished('succeeded')).session.machine).toBe('grace');
   });
@@ -275,7 +278,7 @@ describe('a logoff', () => {
     const save = { ...operation('save', 'queued', false), requestedBy: 'policy' };
     const waiting = decided(sessionIn('queued', { operation: save }), loggedOff);
     expect(waiting.session).toMatchObject({ machine: 'grace', operation: null, absence: { cause: 'logoff' } });
-    expect(waiting.effects[0]).toMatchObject({ type: 'end_operation', status: 'cancelled' });
+    expect(waiting.effects[0]).toMatchObject({ type: 'end_operation', status: 'superseded' });
     expect(decided(sessionIn('saving'), loggedOff).session).toMatchObject({
       machine: 'saving',
       operation: { kind: 'save' },
@@ -523,6 +526,124 @@ describe('a user returns', () => {
     const second = settle(woken.session, connect('second'));
     expect(second.effects).toEqual([]);
     expect(second.session.operation).toEqual(woken.session.operation);
+  });
+});
+
+describe('a user who comes to a desktop that is on its way already', () => {
+  const askedFor = (kind: 'boot' | 'restore', claimed: boolean) =>
+    sessionIn(kind === 'boot' ? 'booting' : 'restoring', {
+      operation: { ...operation(kind, undefined, claimed), requestedBy: 'anna', awaited: false },
+    });
+
+  test.each(['boot', 'restore'] as const)('moves a %s that waits forward, once', (kind) => {
+    const first = settle(askedFor(kind, false), broker('vdc.session.connect_requested'));
+    expect(first.effects).toEqual([{ type: 'hasten_operation', generation: 7 }]);
+    expect(first.session.operation).toMatchObject({ awaited: true, requestedBy: 'anna' });
+    expect(settle(first.session, connect()).effects).toEqual([]);
+  });
+
+  test('leaves one that a worker has taken where it is', () => {
+    const { effects, session } = settle(askedFor('restore', true), connect());
+    expect(effects).toEqual([]);
+    expect(session.operation?.awaited).toBe(true);
+  });
+
+  test('and does not connect after all is waited for like anybody, though it was started by hand', () => {
+    const announced = settle(askedFor('boot', true), broker('vdc.session.connect_requested'));
+    expect(settle(announced.session, finished('succeeded')).session).toMatchObject({
+      machine: 'grace',
+      absence: { cause: 'unused' },
+    });
+  });
+});
+
+describe('a user who is idle', () => {
+  const idle = (session: Session, fields: object = {}) => settle(session, broker('vdc.session.idle', fields));
+
+  test('is there: nothing is put to sleep under them, and it is noted since when', () => {
+    const { session, effects, outcome } = idle(sessionIn('running', { presence: alice }));
+    expect({ effects, outcome }).toEqual({ effects: [], outcome: 'applied' });
+    expect(session).toMatchObject({ machine: 'running', idleSinceMs: nowMs });
+    expect(idle(session)).toMatchObject({ outcome: 'ignored', session: { idleSinceMs: nowMs } });
+  });
+
+  test.each(['network', 'agent_lost', 'unknown'])('and whose line breaks (%s) had gone before: idle', (reason) => {
+    const { session } = idle(sessionIn('running', { presence: alice }));
+    const left = settle(session, broker('vdc.session.disconnected', { connectionId: 'alice', reason }));
+    expect(left.session).toMatchObject({ machine: 'grace', absence: { cause: 'idle' }, idleSinceMs: null });
+  });
+
+  test('and who leaves on purpose has left on purpose', () => {
+    const { session } = idle(sessionIn('running', { presence: alice }));
+    expect(settle(session, disconnect()).session.absence?.cause).toBe('user');
+  });
+
+  test.each(['vdc.session.active', 'vdc.session.connected'] as const)('is not any more after %s', (type) => {
+    const { session } = idle(sessionIn('running', { presence: alice }));
+    const back = settle(session, broker(type, { connectionId: 'alice' }));
+    expect(back.session.idleSinceMs).toBeNull();
+    const lost = broker('vdc.session.disconnected', { connectionId: 'alice', reason: 'network' });
+    expect(settle(back.session, lost).session.absence?.cause).toBe('network');
+  });
+
+  test('is not, when that is told before something that is missing: they may have come back since', () => {
+    const { session } = idle(sessionIn('running', { presence: alice }), { brokerEpoch: 'e1', sequence: 3 });
+    expect(session.idleSinceMs).toBeNull();
+  });
+});
+
+describe('whose desktop it is', () => {
+  test('is noted, whatever the desktop is', () => {
+    for (const machine of machineStateNames) {
+      const event = broker('vdc.desktop.assigned', { userRef: 'ada@example.org' });
+      const { session, outcome } = settle(sessionIn(machine, { presence: alice }), event);
+      expect({ outcome, machine: session.machine }).toEqual({ outcome: 'applied', machine });
+      expect(session.assignment).toEqual({ kind: 'assigned', userRef: 'ada@example.org' });
+    }
+  });
+
+  test.each(['unassigned', 'deleted'] as const)('nobody’s (%s): nobody can come back who is waited for', (kind) => {
+    const { session, effects } = settle(
+      sessionIn('grace', { deadlineMs: nowMs + 5_000 }),
+      broker(`vdc.desktop.${kind}`),
+    );
+    expect(session).toMatchObject({ machine: 'grace', absence: { cause: kind }, deadlineMs: nowMs });
+    expect(effects).toContainEqual(expect.objectContaining({ type: 'schedule_grace', atMs: nowMs }));
+  });
+
+  test.each(['unassigned', 'deleted'] as const)('is not acted upon (%s) while somebody is there', (kind) => {
+    const told = settle(sessionIn('running', { presence: alice }), broker(`vdc.desktop.${kind}`));
+    expect(told.session).toMatchObject({ machine: 'running', absence: null });
+    expect(settle(told.session, disconnect()).session).toMatchObject({
+      machine: 'grace',
+      absence: { cause: kind },
+      deadlineMs: nowMs,
+    });
+  });
+
+  test('somebody’s again: they are waited for from now on', () => {
+    const { session } = settle(sessionIn('grace'), broker('vdc.desktop.unassigned'));
+    const again = settle(session, broker('vdc.desktop.assigned', { userRef: 'bob' }), nowMs + 1);
+    expect(again.session).toMatchObject({
+      machine: 'grace',
+      absence: { cause: 'unused', sinceMs: nowMs + 1 },
+      deadlineMs: nowMs + 1 + policy.graceMs,
+    });
+  });
+
+  test('does not bring memory back that a logoff gives up', () => {
+    const loggedOff = { absence: { sinceMs: nowMs, cause: 'logoff' }, loggedOff: true } as const;
+    const { session } = settle(sessionIn('grace', loggedOff), broker('vdc.desktop.unassigned'));
+    expect(session.absence?.cause).toBe('logoff');
+  });
+
+  test('never wakes a desktop, and never removes one', () => {
+    for (const machine of ['saved', 'off', 'restore-blocked'] as const) {
+      for (const kind of ['assigned', 'unassigned', 'deleted'] as const) {
+        const { session, effects } = settle(sessionIn(machine), broker(`vdc.desktop.${kind}`));
+        expect({ machine: session.machine, effects }).toEqual({ machine, effects: [] });
+      }
+    }
   });
 });
 

@@ -77,10 +77,15 @@ function decidePresence(session: Session, event: DesktopEvent, nowMs: number, an
   if (announcesUser(event, visibleConnections(presence))) return answered('arrived', present);
   if (after === 'empty' && present.loggedOff && !session.loggedOff) return answered('loggedOff', present);
   if (after === before) {
-    const same = isDeepStrictEqual(visibleConnections(presence), visibleConnections(session.presence));
+    if (!isDeepStrictEqual(present.absence, session.absence)) return answered('termsChanged', present);
+    const same = isDeepStrictEqual(whatIsKnown(present), whatIsKnown(session));
     return { ...answered('unchanged', present), ...(same && { outcome: 'ignored' }) };
   }
   return answered(({ present: 'arrived', empty: 'left', unknown: 'unsure' } as const)[after], present);
+}
+
+function whatIsKnown({ presence, idleSinceMs, assignment }: Session) {
+  return { connections: visibleConnections(presence), idle: idleSinceMs !== null, assignment };
 }
 
 /** A connect that came so late that its disconnect is known already announces nobody. */

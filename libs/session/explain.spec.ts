@@ -14,6 +14,7 @@ const minuteMs = 60_000;
 const pool: Pool = { policy: defaultPoolPolicy, storms: [] };
 const usual: Circumstances = {
   reason: null,
+  waitingFor: null,
   hostId: 'host-1',
   hostSilentSinceMs: null,
   rungs: [],
@@ -177,6 +178,34 @@ test('a desktop that nobody has used since it was woken may go back to its check
   ] as const) {
     expect(explain(session, under, usual).sentence).not.toContain(told);
   }
+});
+
+test('what an operation waits for is said, and whose it is', () => {
+  const waking = decide(
+    running({ machine: 'saved', checkpointed: true }),
+    { type: 'request', kind: 'restore', reason: 'morning', requestedBy: 'key:ops' },
+    pool,
+    nowMs,
+  ).session;
+  const inWords = 'its pool office, which has 4 of 4 desktops that wake';
+  expect(explain(waking, pool, { ...usual, waitingFor: { what: 'pool', inWords } }).hindrances).toEqual([
+    { code: 'POOL_FULL', sentence: `It waits for ${inWords}.` },
+  ]);
+  expect(explain(waking, pool, { ...usual, waitingFor: { what: 'host', inWords: 'a host' } }).hindrances).toEqual([
+    { code: 'HOST_UNAVAILABLE', sentence: 'It waits for a host.' },
+  ]);
+});
+
+test('a user who is idle, and a desktop that its broker has deleted, are told of', () => {
+  const idle = after(inUse, 'vdc.session.idle', { sequence: 17 });
+  expect(explain(idle, pool, usual).sentence).toContain('A user is there (c1), idle since 2030-07-01T08:00:00Z.');
+  const deleted = after(inUse, 'vdc.desktop.deleted', { sequence: 17 });
+  expect(explain(deleted, pool, usual).hindrances).toEqual([
+    {
+      code: 'BROKER_DELETED',
+      sentence: 'Its broker has deleted it: `dormouse desktop delete ada` removes what is kept of it.',
+    },
+  ]);
 });
 
 test('memory that waits for the storage is told of, with what the storage says', () => {

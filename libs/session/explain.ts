@@ -12,6 +12,8 @@ import type { AbsenceCause, Session } from './session';
 export interface Circumstances {
   /** Of the open operation. */
   readonly reason: string | null;
+  /** What the open operation waits for before it can begin; null when for nothing but a worker. */
+  readonly waitingFor: { readonly what: 'host' | 'pool'; readonly inWords: string } | null;
   readonly hostId: string | null;
   /** Since when nothing has been heard of the host; null when it is alive. */
   readonly hostSilentSinceMs: number | null;
@@ -52,7 +54,7 @@ export interface Next {
 }
 
 export interface Hindrance {
-  readonly code: ErrorCode | 'FIRST_USER' | 'STORM' | 'SETTLING' | 'RESIDENCY';
+  readonly code: ErrorCode | 'BROKER_DELETED' | 'FIRST_USER' | 'POOL_FULL' | 'STORM' | 'SETTLING' | 'RESIDENCY';
   readonly sentence: string;
 }
 
@@ -115,14 +117,16 @@ const causes: Readonly<Record<AbsenceCause, string>> = {
   agent_lost: 'the agent was lost',
   unknown: 'the broker gives no reason',
   logoff: 'its user has logged off',
+  unassigned: 'its broker has taken it from its user',
+  deleted: 'its broker has deleted it',
   unused: 'nobody has come since it was announced, started or woken',
 };
 
-function presenceInWords({ presence, absence, doubtSinceMs }: Session): string {
+function presenceInWords({ presence, absence, doubtSinceMs, idleSinceMs }: Session): string {
   const connections = visibleConnections(presence).join(', ');
   switch (occupancy(presence)) {
     case 'present':
-      return `A user is there (${connections}).`;
+      return `A user is there (${connections})${idleSinceMs === null ? '' : `, idle since ${time(idleSinceMs)}`}.`;
     case 'empty':
       return absence === null
         ? 'Nobody is there.'
@@ -191,7 +195,9 @@ function hindrancesOf(session: Session, pool: Pool, circumstances: Circumstances
   return [
     ...doubtHindrance(session),
     ...policyHindrance(session, pool),
+    ...assignmentHindrance(session),
     ...errorHindrance(session),
+    ...waitHindrance(circumstances),
     ...hostHindrance(session, circumstances),
     ...storageHindrance(session, circumstances),
   ];
@@ -224,11 +230,24 @@ function policyHindrance(session: Session, pool: Pool): readonly Hindrance[] {
   return wait === undefined || wait === 'grace' ? [] : [waitHindrances[wait]];
 }
 
+/** A webhook throws nothing away: what is gone with a desktop is gone for good, so a person says so. */
+function assignmentHindrance({ desktopId, assignment }: Session): readonly Hindrance[] {
+  if (assignment?.kind !== 'deleted') return [];
+  const sentence = `Its broker has deleted it: \`dormouse desktop delete ${desktopId}\` removes what is kept of it.`;
+  return [{ code: 'BROKER_DELETED', sentence }];
+}
+
 function errorHindrance({ lastError, saveFailures, restoreFailures }: Session): readonly Hindrance[] {
   if (lastError === null) return [];
   const failures = Math.max(saveFailures, restoreFailures);
   const again = failures > 1 ? `, ${failures} times in a row` : '';
   return [{ code: lastError.code, sentence: `What went wrong last${again}: ${lastError.message}.` }];
+}
+
+function waitHindrance({ waitingFor }: Circumstances): readonly Hindrance[] {
+  if (waitingFor === null) return [];
+  const code = waitingFor.what === 'pool' ? 'POOL_FULL' : 'HOST_UNAVAILABLE';
+  return [{ code, sentence: `It waits for ${waitingFor.inWords}.` }];
 }
 
 function hostHindrance({ operation }: Session, { hostId, hostSilentSinceMs }: Circumstances): readonly Hindrance[] {

@@ -31,17 +31,21 @@ export type Happening =
   | { readonly do: 'crash' }
   | { readonly do: 'census' };
 
+/** As often as they stand here: most of what a broker tells is of people who come and go. */
 const eventTypes: readonly DesktopEvent['type'][] = [
-  'vdc.session.connected',
-  'vdc.session.reconnected',
-  'vdc.session.disconnected',
-  'vdc.session.disconnected',
-  'vdc.session.connect_requested',
-  'vdc.session.logged_on',
-  'vdc.session.logged_off',
-  'vdc.session.idle',
-  'vdc.broker.snapshot',
+  ...manyTimes(3, 'vdc.session.connected', 'vdc.session.reconnected', 'vdc.session.connect_requested'),
+  ...manyTimes(6, 'vdc.session.disconnected'),
+  ...manyTimes(3, 'vdc.session.logged_on', 'vdc.session.logged_off', 'vdc.session.idle', 'vdc.broker.snapshot'),
+  'vdc.session.active',
+  'vdc.desktop.assigned',
+  'vdc.desktop.assigned',
+  'vdc.desktop.unassigned',
+  'vdc.desktop.deleted',
 ];
+
+function manyTimes(times: number, ...types: DesktopEvent['type'][]): DesktopEvent['type'][] {
+  return Array.from({ length: times }, () => types).flat();
+}
 
 export const policies = 5;
 
@@ -49,7 +53,7 @@ export const policies = 5;
 export function happeningsOf(seed: number): readonly Happening[] {
   const dice = new Dice(seed);
   const policy = { do: 'policy', index: dice.below(policies) } as const;
-  return [policy, ...Array.from({ length: 5 + dice.below(60) }, () => happening(dice))];
+  return [policy, ...Array.from({ length: 5 + dice.below(dice.of([60, 60, 300])) }, () => happening(dice))];
 }
 
 function happening(dice: Dice): Happening {

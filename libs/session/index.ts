@@ -46,6 +46,7 @@ export {
   type Absence,
   type AbsenceCause,
   type Again,
+  type Assignment,
   type Decision,
   type Effect,
   type GoingBack,
@@ -76,8 +77,10 @@ export {
 export { wayUp } from './way-up';
 export { layerToWrite, type DiskNow, type LayerToWrite } from './layer-to-write';
 export { admission, admissionOf, slotOf, type SlotKind } from './admission';
+export { capNames, capsHeld, capsNeeded, type CapName, type Caps } from './caps';
+export { etaOf, type Eta, type Standing, type Taken } from './eta';
 export { place, type HostStanding, type Placement, type PlacementWish } from './placement';
 export { decide } from './decide';
-export { explain, type Explanation, type Hindrance, type Next } from './explain';
+export { explain, type Circumstances, type Explanation, type Hindrance, type Next } from './explain';
 export type { Doubt } from './doubt';
 export { answers, rules, signals, type RuleName, type Signal } from './transitions';

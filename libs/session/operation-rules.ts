@@ -144,7 +144,7 @@ export const operationRules = {
     const checkpointed = session.checkpointed && operation?.goingBack === null;
     const ended = change(end(from(session), 'succeeded'), { machine: 'running', checkpointed, lastError: null });
     // Whoever starts a desktop by hand means it to be there when its user comes; only a user can have left it.
-    const forUser = operation?.requestedBy === brokerActor || operation?.requestedBy === policyActor;
+    const forUser = operation?.awaited === true || operation?.requestedBy === policyActor;
     return applied(forUser ? settledAnew(ended, pool, nowMs) : ended, 'the guest runs');
   },
 

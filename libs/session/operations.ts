@@ -22,7 +22,7 @@ export type OpenStatus = (typeof openStatuses)[number];
 export type EndedStatus = (typeof endedStatuses)[number];
 export type OperationStatus = OpenStatus | EndedStatus;
 
-/** How a worker may end its operation; `superseded` is only ever said by the ledger. */
+/** How a worker may end its operation; `superseded`, by what a logoff leads to, is only ever said by the ledger. */
 export type FinishStatus = Exclude<EndedStatus, 'superseded'>;
 
 export const operationKindNames = Object.keys(operationKinds) as readonly OperationKind[];

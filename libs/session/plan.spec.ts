@@ -29,6 +29,15 @@ describe('a grace', () => {
     expect(plan(byReason, left('user'))?.afterMs).toBe(minuteMs);
   });
 
+  test('is none for a desktop without a user, unless the pool says how long for just that', () => {
+    for (const cause of ['unassigned', 'deleted'] as const) {
+      const absence = { sinceMs: nowMs, cause };
+      expect(plan({ graceMs: hourMs }, { absence })?.afterMs).toBe(0);
+      expect(plan({ graceMs: hourMs, graceMsByReason: { [cause]: 5 } }, { absence })?.afterMs).toBe(5);
+      expect(plan({ graceMs: hourMs }, { absence, heldUntilMs: nowMs + 7 })?.afterMs).toBe(7);
+    }
+  });
+
   test('is as long as the phase of the week wants it, which says so before the pool does', () => {
     const phases = [
       {

@@ -76,5 +76,9 @@ export function graceEnd(policy: PoolPolicy, { sinceMs, cause }: Absence): numbe
 }
 
 function graceIn(policy: PoolPolicy, phase: Phase | null, cause: AbsenceCause): number {
+  // Without a user nobody can come back who would have to be waited for.
+  if (cause === 'unassigned' || cause === 'deleted') {
+    return phase?.graceMsByReason?.[cause] ?? policy.graceMsByReason?.[cause] ?? 0;
+  }
   return phase?.graceMsByReason?.[cause] ?? phase?.graceMs ?? policy.graceMsByReason?.[cause] ?? policy.graceMs;
 }

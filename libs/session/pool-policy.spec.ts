@@ -2,7 +2,7 @@ import { defaultPoolPolicy, parsePoolPolicy, type PoolPolicy } from './pool-poli
 
 const full: PoolPolicy = {
   graceMs: 0,
-  graceMsByReason: { network: 600_000, unused: 30_000 },
+  graceMsByReason: { network: 600_000, unused: 30_000, unassigned: 60_000 },
   schedule: {
     timeZone: 'Europe/Berlin',
     holidays: ['2030-12-25'],
@@ -18,6 +18,7 @@ const full: PoolPolicy = {
   logoff: { action: 'power-off', settleMs: 2_000 },
   neverSave: false,
   storm: { percent: 50, withinMs: 30_000, atLeast: 5, graceMs: 900_000, perMinute: 10 },
+  caps: { running: 500, waking: 20, saving: 10 },
 };
 
 test('a policy is read back as it was given', () => {
@@ -46,6 +47,9 @@ test.each<[string, object]>([
   ['keepCheckpointsForMs', { graceMs: 1, keepCheckpoints: 1, keepCheckpointsForMs: -1 }],
   ['minResidencyMs', { graceMs: 1, keepCheckpoints: 1, minResidencyMs: '5' }],
   ['graceSeconds', { graceMs: 1, keepCheckpoints: 1, graceSeconds: 5 }],
+  ['graceMsByReason.logoff', { ...full, graceMsByReason: { logoff: 1 } }],
+  ['caps.sleeping', { ...full, caps: { sleeping: 1 } }],
+  ['caps.saving', { ...full, caps: { saving: 0 } }],
   ['logoff.action', { ...full, logoff: { action: 'reboot' } }],
   ['logoff.settleMs', { ...full, logoff: { action: 'save', settleMs: 60_000 } }],
   ['neverSave', { ...full, neverSave: 'yes' }],

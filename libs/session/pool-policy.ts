@@ -1,9 +1,9 @@
 import { DormouseError } from '@dormouse/errors';
 import { z } from 'zod';
-import { disconnectReasons } from './broker-events';
+import { capNames, type Caps } from './caps';
 import { consents, type Consent } from './ladder';
 import { dayNames, wallClock, type Schedule } from './schedule';
-import type { AbsenceCause } from './session';
+import { absenceCauses, type AbsenceCause } from './session';
 import type { StormPolicy } from './storm';
 
 /** How long a desktop waits for its user before it is put to sleep. */
@@ -45,6 +45,8 @@ export interface PoolPolicy extends GraceTerms {
   readonly neverSave?: boolean;
   /** When many leave at once. Without it they all count as having left. */
   readonly storm?: StormPolicy;
+  /** How many of its desktops at most at once; the others wait their turn. */
+  readonly caps?: Caps;
 }
 
 export interface LogoffPolicy {
@@ -69,7 +71,7 @@ const whole = (least: number, most: number) =>
 
 const grace = whole(0, 30 * dayMs);
 const graceTerms = {
-  graceMsByReason: z.partialRecord(z.enum([...disconnectReasons, 'unused']), grace).optional(),
+  graceMsByReason: z.partialRecord(z.enum(absenceCauses).exclude(['logoff']), grace).optional(),
 };
 
 const timeOfDay = (pattern: RegExp, shape: string) => z.string().regex(pattern, `must be a time like ${shape}`);
@@ -115,6 +117,7 @@ const policy = z.strictObject({
       perMinute: whole(1, 1_000_000).default(60),
     })
     .optional(),
+  caps: z.partialRecord(z.enum(capNames), whole(1, 1_000_000)).optional(),
 });
 
 /** Fills in what the policy leaves to us. @throws REQUEST_INVALID naming the field in `details.field`. */

@@ -53,6 +53,15 @@ export const sessionRules = {
       'a user comes to a sleeping desktop: it wakes',
     ),
 
+  hasten: ({ session }) => {
+    const { operation } = session;
+    if (operation === null || operation.awaited) return stays(session, 'applied', 'the desktop is on its way already');
+    const { generation } = session;
+    const effects = operation.status === 'pending' ? [{ type: 'hasten_operation', generation } as const] : [];
+    const awaited = change(from(session), { operation: { ...operation, awaited: true } }, ...effects);
+    return applied(awaited, `a user waits for the ${operation.kind} now: it goes before those that nobody waits for`);
+  },
+
   settle: (question) => {
     const { session, pool, nowMs } = question;
     if (session.operation !== null) return stays(session, 'applied', `noted; the ${session.operation.kind} goes on`);
@@ -100,7 +109,9 @@ export const sessionRules = {
     const isDue = plan?.action === 'save' && plan.atMs <= nowMs + earlyTimerMs;
     const wanted = operation?.requestedBy === policyActor ? isDue : (heldUntilMs ?? 0) <= nowMs;
     if (operation?.forced === true || wanted) return stays(session, 'applied', 'noted; the save stays queued');
-    return withdrawn(question, 'the save had not begun and is called off');
+    // What a logoff leads to takes its place; otherwise nothing does.
+    const status = question.signal === 'loggedOff' ? 'superseded' : 'cancelled';
+    return withdrawn(question, 'the save had not begun and is called off', status);
   },
 
   reconsiderRetry: (question) => {
@@ -279,9 +290,13 @@ export const sessionRules = {
 const reasons = { wait: 'the grace is over', logoff: 'the user has logged off' } as const;
 
 /** Ends what no worker has taken, and lets the desktop be what it should be. */
-function withdrawn(question: Question, explanation: string): Decision {
+function withdrawn(
+  question: Question,
+  explanation: string,
+  status: 'cancelled' | 'superseded' = 'cancelled',
+): Decision {
   const { session, pool, nowMs } = question;
-  const ended = end(from(session), 'cancelled', calledOffBecause(whyCalledOff(question)));
+  const ended = end(from(session), status, calledOffBecause(whyCalledOff(question)));
   return applied(settled(ended, pool, nowMs), explanation);
 }
 

@@ -26,6 +26,8 @@ export interface OpenOperation {
   readonly cancelRequested: boolean;
   /** An admin wants it although somebody may be there: presence does not hinder it, until somebody new arrives. */
   readonly forced: boolean;
+  /** A user waits for it, whoever has asked for it: it is admitted before what nobody waits for. */
+  readonly awaited: boolean;
   /** A restore that goes back to another checkpoint than the desktop's own, or a boot from its disk alone; null for all else. */
   readonly goingBack: GoingBack | null;
   /** Somebody wants a save of their own, whatever becomes of this one; null when nobody does. */
@@ -47,9 +49,19 @@ export interface GoingBack {
   readonly from: MachineState;
 }
 
-/** Why nobody is there. `unused`: nobody has come since the desktop was started, woken or announced. */
-export const absenceCauses = [...disconnectReasons, 'logoff', 'unused'] as const;
+/**
+ * Why nobody is there. `unused`: nobody has come since the desktop was started, woken or announced. `unassigned`, `deleted`: the
+ * broker says that it has no user any more, or is none of its desktops.
+ */
+export const absenceCauses = [...disconnectReasons, 'logoff', 'unused', 'unassigned', 'deleted'] as const;
 export type AbsenceCause = (typeof absenceCauses)[number];
+
+/** What the broker said last of whose desktop it is. */
+export interface Assignment {
+  readonly kind: 'assigned' | 'unassigned' | 'deleted';
+  /** Null also when the broker does not say. */
+  readonly userRef: string | null;
+}
 
 /** Nobody is there, for certain. */
 export interface Absence {
@@ -78,6 +90,10 @@ export interface Session {
   readonly doubtSinceMs: number | null;
   /** The user has logged off and none has come since: whoever is still connected will be gone in a moment. */
   readonly loggedOff: boolean;
+  /** Since when its user, though connected, has not touched it; null when they have, or when nobody is there. */
+  readonly idleSinceMs: number | null;
+  /** Null when the broker has said nothing of it. */
+  readonly assignment: Assignment | null;
   /** When it was last woken to the last page. */
   readonly wokeAtMs: number | null;
   /** Woken, and nobody has been there since, for certain. */
@@ -112,6 +128,8 @@ export function newSession(
     absence: null,
     doubtSinceMs: null,
     loggedOff: false,
+    idleSinceMs: null,
+    assignment: null,
     wokeAtMs: null,
     untouched: false,
     heldUntilMs: null,
@@ -123,6 +141,7 @@ export function newSession(
       requestedBy,
       cancelRequested: false,
       forced: false,
+      awaited: false,
       goingBack: null,
       again: null,
     },
@@ -194,6 +213,7 @@ export type Effect =
       readonly reason: string;
       readonly requestedBy: string;
       readonly forced: boolean;
+      readonly awaited: boolean;
       readonly goingBack: GoingBack | null;
     }
   | {
@@ -206,6 +226,8 @@ export type Effect =
       readonly unclaimed: boolean;
     }
   | { readonly type: 'request_cancel'; readonly generation: number; readonly because: RecordedError }
+  /** A user waits for it now, and no worker has taken it: it goes before the others. */
+  | { readonly type: 'hasten_operation'; readonly generation: number }
   /** Its worker has left it; one is to take it up again then. */
   | { readonly type: 'resume_operation'; readonly generation: number; readonly atMs: number }
   | { readonly type: 'schedule_grace'; readonly generation: number; readonly atMs: number }

@@ -60,11 +60,12 @@ export function open(
   // Who was gone when the machine was put away has nothing to do with who is waited for when it comes back.
   const comesBack = kind === 'boot' || kind === 'restore';
   const untouched = kind === 'restore' && occupancy(step.session.presence) === 'empty';
+  const awaited = requestedBy === brokerActor;
   return change(
     disarmed,
     {
       generation,
-      ...(comesBack && { absence: null, loggedOff: false, untouched }),
+      ...(comesBack && { absence: null, loggedOff: false, idleSinceMs: null, untouched }),
       operation: {
         kind,
         phase: firstPhase(kind),
@@ -72,11 +73,12 @@ export function open(
         requestedBy,
         cancelRequested: false,
         forced,
+        awaited,
         goingBack,
         again: null,
       },
     },
-    { type: 'open_operation', kind, generation, reason, requestedBy, forced, goingBack },
+    { type: 'open_operation', kind, generation, reason, requestedBy, forced, awaited, goingBack },
   );
 }
 

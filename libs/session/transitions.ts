@@ -52,6 +52,7 @@ export const rules = {
   take: ['stay'],
   bootForUser: ['booting'],
   wakeForUser: ['restoring'],
+  hasten: ['stay'],
   settle: ['stay', 'running', 'grace'],
   stayForUser: ['stay', 'running', 'grace'],
   withdrawSave: ['running', 'grace'],
@@ -138,6 +139,7 @@ const particularly: Record<MachineState, Partial<Record<Signal, RuleName>>> = {
     foundRunning: 'ownershipUnclear',
   },
   booting: {
+    arrived: 'hasten',
     bootRequested: 'join',
     cancelAsked: 'withdraw',
     succeeded: 'booted',
@@ -208,6 +210,7 @@ const particularly: Record<MachineState, Partial<Record<Signal, RuleName>>> = {
   },
   saved: { arrived: 'wakeForUser', restoreRequested: 'openRestore', foundRunning: 'ownershipUnclear' },
   restoring: {
+    arrived: 'hasten',
     restoreRequested: 'joinRestore',
     cancelAsked: 'withdraw',
     elsewhereAsked: 'moveOn',

@@ -6,7 +6,7 @@ import { machineStateNames, machineStates } from './machine-states';
 import { operationKindNames } from './operations';
 import { planFor, type Pool } from './plan';
 import type { PoolPolicy } from './pool-policy';
-import { occupancy } from './presence';
+import { occupancy, visibleConnections } from './presence';
 import { newSession, policyActor, type Decision, type Effect, type Session, type SessionEvent } from './session';
 import { releasedAt, type Storm } from './storm';
 
@@ -173,7 +173,8 @@ export class World {
     const { outcome } = this.tell({ type: 'broker', event });
     this.changesNothing({ type: 'broker', event });
     const isConnect = event.type === 'vdc.session.connected' || event.type === 'vdc.session.reconnected';
-    if (outcome === 'applied' && isConnect && this.session.presence.connections.includes(event.connectionId)) {
+    // One whose disconnect has overtaken it brings nobody.
+    if (outcome === 'applied' && isConnect && visibleConnections(this.session.presence).includes(event.connectionId)) {
       this.putAway = false;
       this.userIsServed();
     }
@@ -311,6 +312,9 @@ export class World {
         assert(this.timers.delete(effect.generation), 'a timer is taken back that was not set');
         return;
       case 'request_cancel':
+        return;
+      case 'hasten_operation':
+        assert.equal(this.session.operation?.status, 'pending', 'what a worker has is moved forward in the queue');
         return;
       case 'resume_operation':
         assert.equal(this.session.operation?.phase, 'linger', 'a worker is called for what another has');

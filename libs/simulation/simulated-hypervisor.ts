@@ -79,7 +79,7 @@ export class SimulatedHypervisor implements Hypervisor {
     await this.take('capture', machine, signal);
     const ramBytes = machine.launchSpec.memoryMiB * bytesPerMiB;
     const streamBytes = Math.round(ramBytes / 6);
-    onProgress({ ramBytes, streamBytes });
+    onProgress({ ramBytes, streamBytes, arrivedBytes: ramBytes });
     await this.files.writeMachine(desktopId, { ...running, condition: 'stopped' });
     return new SimulatedCapture({
       ramBytes,

@@ -21,6 +21,9 @@ test('a save that gets nowhere for a while is not given up: its worker is there'
   await desk.until(({ operation }) => operation?.phase === 'capture');
   const pager = slowDown(await desk.process('pager'));
   await desk.until(({ operation }) => Number(operation?.progress['streamBytes']) > 0);
+  const { progress } = await dormouse.api.operation(id);
+  expect(progress['doneBytes']).toBeGreaterThan(0);
+  expect(progress['doneBytes']).toBeLessThanOrEqual(Number(progress['totalBytes']));
   pager.halt();
   await sleep(standstillMs);
   expect((await desk.view()).operation).toMatchObject({ id, status: 'active', attempt: 1 });

@@ -22,6 +22,7 @@ const status: CaptureStatus = {
   error: { code: 'STORAGE_FULL', message: 'no space left', details: { key: 'pack-00001' } },
   peakRssBytes: 1,
   streamBytes: 2,
+  arrivedBytes: 9,
   ramBytes: 3,
   storedBytes: 4,
   rawBytes: 5,

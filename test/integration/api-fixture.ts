@@ -2,14 +2,14 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ApiClient, sendWebhook, type WebhookMessage } from '@dormouse/api-client';
-import { loadConfig, loadKeys, requireServices, type Environment, type Keys } from '@dormouse/config';
+import { loadConfig, requireServices, type Environment } from '@dormouse/config';
 import { startPostgres, startRedis, type EmbeddedPostgres, type EmbeddedRedis } from '@dormouse/embedded';
 import { SessionLedger, type OperationView } from '@dormouse/ledger';
 import { createLogger, createMetrics } from '@dormouse/observability';
 import { createDataSource } from '@dormouse/persistence';
 import type { JsonObject } from '@dormouse/session';
 import type { DataSource } from 'typeorm';
-import { startApi, type RunningApi } from '../../apps/api';
+import { LiveKeys, startApi, type RunningApi } from '../../apps/api';
 
 export const launchSpec: JsonObject = { machine: 'pc-q35-7.2', cpuModel: 'qemu64', memoryMiB: 256, disks: [] };
 
@@ -41,7 +41,7 @@ export class ApiFixture {
     readonly postgres: EmbeddedPostgres,
     readonly redis: EmbeddedRedis,
     readonly api: RunningApi,
-    readonly keys: Keys,
+    readonly keys: LiveKeys,
     readonly dataSource: DataSource,
     readonly ledger: SessionLedger,
   ) {}
@@ -63,13 +63,16 @@ export class ApiFixture {
         ...environment,
       }),
     );
-    const keys = await loadKeys(config);
-    const api = await startApi(config, { keys, logger: createLogger('api', config), metrics: createMetrics('api') });
+    const logger = createLogger('api', config);
+    const keys = await LiveKeys.open(config, logger);
+    keys.start();
+    const api = await startApi(config, { keys, logger, metrics: createMetrics('api') });
     const dataSource = await createDataSource(postgres.url, { poolSize: 2 }).initialize();
     return new ApiFixture(directory, postgres, redis, api, keys, dataSource, new SessionLedger(dataSource));
   }
 
   async stop(): Promise<void> {
+    await this.keys.stop();
     await this.api.close();
     if (this.dataSource.isInitialized) await this.dataSource.destroy();
     await this.redis.stop();

@@ -1,5 +1,6 @@
 import { createDataSource } from '@dormouse/persistence';
 import { RowHold } from '../fault/row-hold';
+import { brokerEventTypes } from '@dormouse/session';
 import { graceMs, LedgerFixture } from './ledger-fixture';
 
 let fixture: LedgerFixture;
@@ -170,6 +171,66 @@ describe('webhooks that come at once', () => {
     } finally {
       await fixture.hostIsAlive();
     }
+  });
+});
+
+describe('what a broker says besides who comes and goes', () => {
+  test.each(brokerEventTypes)('%s is taken, and kept with what came of it', async (type) => {
+    const id = `each-${type.replaceAll(/[^a-z]/g, '-')}`;
+    await fixture.inUse(id);
+    const delivery = fixture.delivery(id, type.slice('vdc.'.length), { connectionIds: ['c1'], reason: 'user' });
+    const { outcome } = await fixture.ledger.receiveEvent(delivery);
+    const [kept] = await fixture.dataSource.query('SELECT type, outcome FROM inbox_events WHERE webhook_id = $1', [
+      delivery.webhookId,
+    ]);
+    expect(kept).toEqual({ type, outcome });
+  });
+
+  test('a user who is idle is there; their line broken, they had gone before', async () => {
+    await fixture.inUse('idle');
+    expect(await fixture.send('idle', 'idle')).toMatchObject({ outcome: 'applied' });
+    const { presence, state } = await fixture.ledger.viewDesktop('idle');
+    expect({ state, since: presence.idleSince }).toEqual({
+      state: 'running',
+      since: new Date(fixture.nowMs).toISOString(),
+    });
+    await fixture.send('idle', 'disconnected', { reason: 'network' });
+    expect(await fixture.ledger.viewDesktop('idle')).toMatchObject({
+      state: 'grace',
+      absence: { cause: 'idle' },
+      presence: { idleSince: null },
+    });
+  });
+
+  test('and one who is at work again is gone for the reason that is given', async () => {
+    await fixture.inUse('active');
+    await fixture.send('active', 'idle');
+    expect(await fixture.send('active', 'active')).toMatchObject({ outcome: 'applied' });
+    await fixture.send('active', 'disconnected', { reason: 'network' });
+    expect(await fixture.ledger.viewDesktop('active')).toMatchObject({ absence: { cause: 'network' } });
+  });
+
+  test('whose desktop it is is kept; one that is nobody’s is put away without a grace, and no data is lost', async () => {
+    const say = (type: string, data = {}) =>
+      fixture.ledger.receiveEvent(fixture.delivery('owned', `desktop.${type}`, data));
+    await fixture.inGrace('owned');
+    await say('assigned', { userRef: 'ada' });
+    expect(await fixture.ledger.viewDesktop('owned')).toMatchObject({
+      state: 'grace',
+      assignment: { kind: 'assigned', userRef: 'ada' },
+      absence: { cause: 'unknown' },
+    });
+    await say('unassigned');
+    expect(await fixture.ledger.viewDesktop('owned')).toMatchObject({
+      assignment: { kind: 'unassigned' },
+      absence: { cause: 'unassigned' },
+      graceDeadline: new Date(fixture.nowMs).toISOString(),
+    });
+    await say('deleted');
+    const { generation } = await fixture.ledger.viewDesktop('owned');
+    await fixture.ledger.graceElapsed('owned', generation);
+    expect(await fixture.state('owned')).toBe('queued');
+    expect((await fixture.ledger.explainDesktop('owned')).hindrances).toMatchObject([{ code: 'BROKER_DELETED' }]);
   });
 });
 

@@ -273,8 +273,8 @@ describe('the database itself', () => {
     const id = await fixture.queued('single');
     await expect(
       fixture.dataSource.query(
-        `INSERT INTO operations (id, desktop_id, kind, phase, status, generation, reason, requested_by, created_at, phase_since)
-         VALUES (gen_random_uuid(), $1, 'stop', 'stop', 'pending', 999, 'x', 'x', now(), now())`,
+        `INSERT INTO operations (id, desktop_id, pool_id, kind, phase, status, generation, reason, requested_by, created_at, phase_since)
+         VALUES (gen_random_uuid(), $1, 'default', 'stop', 'stop', 'pending', 999, 'x', 'x', now(), now())`,
         [id],
       ),
     ).rejects.toThrow('operations_one_open');

@@ -64,6 +64,42 @@ test('what no nudge was heard for is found by the sweep', async () => {
   await eventually(async () => (await waiting('unheard')) === 0);
 });
 
+test('a wake that was asked for ahead is moved forward when its user comes, and is there once', async () => {
+  const priorityOf = (jobId: string) =>
+    redis.with(hostOne, async (queue) => (await queue.getJob(jobId))?.priority ?? null);
+  const order = () =>
+    redis.with(hostOne, async (queue) => (await queue.getPrioritized()).map(({ id }) => id!.replace(/-\d+$/, '')));
+  const dispatcher = startDispatcher();
+  for (const id of ['ahead-1', 'ahead-2']) {
+    await fixture.saved(id);
+    fixture.nowMs = Date.now(); // a job of a later moment would be delayed
+    await fixture.ledger.prewarm(id, { reason: 'morning', requestedBy: 'anna' });
+    dispatcher.nudge();
+    await eventually(async () => (await waiting(id)) === 0);
+  }
+  const { generation } = await fixture.ledger.viewDesktop('ahead-2');
+  const jobId = `restore-ahead-2-${generation}`;
+  expect(await priorityOf(jobId)).toBe(2);
+  await fixture.send('ahead-2', 'connect_requested');
+  dispatcher.nudge();
+  await eventually(async () => (await priorityOf(jobId)) === 1);
+  const found = (await order()).filter((id) => id.startsWith('restore-ahead'));
+  expect(found).toEqual(['restore-ahead-2', 'restore-ahead-1']);
+  await fixture.send('ahead-2', 'connected');
+  expect(await waiting('ahead-2')).toBe(0);
+});
+
+test('one that is hastened before it was dispatched is there once, in its place', async () => {
+  await fixture.saved('hastened');
+  fixture.nowMs = Date.now();
+  await fixture.ledger.prewarm('hastened', { reason: 'morning', requestedBy: 'anna' });
+  await fixture.send('hastened', 'connected');
+  startDispatcher();
+  await eventually(async () => (await waiting('hastened')) === 0);
+  const jobs = await redis.with(hostOne, (queue) => queue.getPrioritized());
+  expect(jobs.filter(({ id }) => id?.startsWith('restore-hastened')).map(({ priority }) => priority)).toEqual([1]);
+});
+
 test('a grace waits in the queue until its deadline, and nothing is left of one that was called off', async () => {
   const dispatcher = startDispatcher(100);
   fixture.nowMs = Date.now();

@@ -1,10 +1,10 @@
-import type { OperationView, SessionLedger } from '@dormouse/ledger';
+import type { ExpectedOperationView, OperationView, SessionLedger } from '@dormouse/ledger';
 import { Body, Controller, Get, HttpCode, Inject, Param, Post, UseGuards, UseInterceptors } from '@nestjs/common';
 import { ApiBearerAuth, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
 import { AccessGuard, Actor, ChangeInterceptor, Changes, Needs } from '../access';
 import { tokens } from '../dependencies';
 import { IdempotencyInterceptor, Repeatable } from '../idempotency';
-import { OperationBody, ProblemBody } from '../openapi';
+import { ExpectedOperationBody, OperationBody, ProblemBody } from '../openapi';
 import { OperationIdPipe, ReasonRequest } from './requests';
 
 @ApiTags('operations')
@@ -18,8 +18,9 @@ export class OperationsController {
 
   @Get(':id')
   @Needs('viewer', 'operation')
-  @ApiResponse({ status: 200, type: OperationBody })
-  show(@Param('id', OperationIdPipe) id: string): Promise<OperationView> {
+  @ApiOperation({ summary: 'How far it is, what is to be expected of it, and what came of it' })
+  @ApiResponse({ status: 200, type: ExpectedOperationBody })
+  show(@Param('id', OperationIdPipe) id: string): Promise<ExpectedOperationView> {
     return this.ledger.viewOperation(id);
   }
 

@@ -48,7 +48,12 @@ export class OperationBody {
   @ApiProperty({ type: String, nullable: true }) hostId!: string | null;
   @ApiProperty() attempt!: number;
   @ApiProperty(optionalTime) cancelRequestedAt!: string | null;
-  @ApiProperty(anyObject) progress!: object;
+  @ApiProperty({
+    ...anyObject,
+    example: { doneBytes: 402_653_184, totalBytes: 1_073_741_824 },
+    description: '`doneBytes` of `totalBytes` of memory, where some is moved; `waitingFor`: why it cannot begin yet',
+  })
+  progress!: object;
   @ApiProperty({ ...anyObject, nullable: true }) result!: object | null;
   @ApiProperty({ type: ErrorBody, nullable: true }) error!: ErrorBody | null;
   @ApiProperty(time) createdAt!: string;
@@ -57,12 +62,43 @@ export class OperationBody {
   @ApiProperty(optionalTime) endedAt!: string | null;
 }
 
+const forecast = { type: Number, nullable: true } as const;
+
+class EtaBody {
+  @ApiProperty({
+    ...forecast,
+    description: 'Until the desktop answers; null when it brings up none or nothing is known',
+  })
+  readyMs!: number | null;
+  @ApiProperty({
+    ...forecast,
+    description: 'Until it is done, from when a worker takes it; null when nothing is known',
+  })
+  doneMs!: number | null;
+  @ApiProperty({ description: 'From how many earlier ones of its kind that is known; 0: from its own pace' })
+  learnedFrom!: number;
+  @ApiProperty({ type: String, enum: ['desktop', 'pool'], nullable: true, description: 'Whose they were' })
+  of!: string | null;
+}
+
+export class ExpectedOperationBody extends OperationBody {
+  @ApiProperty({ type: EtaBody, nullable: true, description: 'What is to be expected; null when it has ended' })
+  eta!: EtaBody | null;
+}
+
 class PresenceBody {
   @ApiProperty({ enum: ['present', 'empty', 'unknown'] }) occupancy!: string;
   @ApiProperty({ type: [String] }) connections!: string[];
   @ApiProperty({ type: String, nullable: true }) brokerEpoch!: string | null;
   @ApiProperty({ type: Number, nullable: true }) sequence!: number | null;
   @ApiProperty({ ...optionalTime, description: 'Since when it is not certain' }) unknownSince!: string | null;
+  @ApiProperty({ ...optionalTime, description: 'Since when its user, though connected, has not touched it' })
+  idleSince!: string | null;
+}
+
+class AssignmentBody {
+  @ApiProperty({ enum: ['assigned', 'unassigned', 'deleted'] }) kind!: string;
+  @ApiProperty({ type: String, nullable: true }) userRef!: string | null;
 }
 
 class AbsenceBody {
@@ -86,6 +122,8 @@ export class DesktopBody {
   @ApiProperty(time) stateSince!: string;
   @ApiProperty() generation!: number;
   @ApiProperty() presence!: PresenceBody;
+  @ApiProperty({ type: AssignmentBody, nullable: true, description: 'What its broker said last of whose it is' })
+  assignment!: AssignmentBody | null;
   @ApiProperty({ type: AbsenceBody, nullable: true, description: 'Since when and why nobody is there' })
   absence!: AbsenceBody | null;
   @ApiProperty({ type: HoldBody, nullable: true, description: 'Not put to sleep before' }) hold!: HoldBody | null;

@@ -8,6 +8,7 @@ export {
   CheckpointPageBody,
   DesktopBody,
   DesktopPageBody,
+  ExpectedOperationBody,
   HostBody,
   HostListBody,
   KeyPageBody,

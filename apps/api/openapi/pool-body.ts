@@ -1,4 +1,4 @@
-import { consents, dayNames } from '@dormouse/session';
+import { capNames, consents, dayNames } from '@dormouse/session';
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { time } from './shapes';
 
@@ -69,6 +69,14 @@ class PolicyBody {
   forgetUnused?: boolean;
   @ApiProperty({ required: false, description: 'When many leave at once; `{}` takes what is usual' })
   storm?: StormPolicyBody;
+  @ApiPropertyOptional({
+    type: 'object',
+    properties: Object.fromEntries(capNames.map((cap) => [cap, { type: 'integer', minimum: 1 }])),
+    example: { running: 500, waking: 20, saving: 10 },
+    description:
+      'How many of its desktops at most have a machine, wake, or are saved at once; the others wait their turn',
+  })
+  caps?: object;
 }
 
 class StormBody {

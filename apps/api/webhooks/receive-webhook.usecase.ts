@@ -82,14 +82,12 @@ export class ReceiveWebhook {
     };
   }
 
-  /** As long as its last wake took: the head start of a client that shows a progress bar. */
-  private async etaMs({ id, state }: DesktopView): Promise<number | null> {
+  /** As earlier ones let expect: the head start of a client that shows a progress bar. */
+  private async etaMs({ state, operation }: DesktopView): Promise<number | null> {
     if (machineStates[state].machine === 'live') return 0;
-    if (state !== 'restoring') return null;
-    const earlier = await this.ledger.listOperations(id, 10);
-    const last = earlier.find(({ kind, status }) => kind === 'restore' && status === 'succeeded');
-    const ttrMs = last?.result?.['ttrMs'];
-    return typeof ttrMs === 'number' ? Math.round(ttrMs) : null;
+    if (operation === null || (state !== 'restoring' && state !== 'booting')) return null;
+    const { eta } = await this.ledger.viewOperation(operation.id);
+    return eta?.readyMs ?? null;
   }
 }
 

@@ -45,7 +45,7 @@ export class MachineCensus {
   }
 
   private async compare(desktopId: string): Promise<void> {
-    const { hypervisor, ledger, hostId, logger } = this.context;
+    const { hypervisor, ledger, hostId, logger, metrics } = this.context;
     const desktop = await ledger.viewDesktop(desktopId).catch((error: unknown) => {
       if (isDormouseError(error, 'DESKTOP_UNKNOWN')) return null; // deleted meanwhile
       throw error;
@@ -65,6 +65,7 @@ export class MachineCensus {
     if (!surprising) return;
     const observed = alive ? 'running' : 'absent';
     logger.warn({ desktopId, hostId, state: desktop.state, observed }, 'a machine is not what it should be');
+    metrics.repairs.inc({ repair: `machine-${observed}` });
     await ledger.reportMachine(desktopId, observed);
   }
 }

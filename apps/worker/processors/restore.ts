@@ -1,3 +1,4 @@
+import { pageBytes } from '@dormouse/checkpoint';
 import { DormouseError, isDormouseError, type ErrorCode } from '@dormouse/errors';
 import {
   differences,
@@ -92,17 +93,21 @@ async function wakeUp(context: WorkerContext, run: Restoring): Promise<Wake | 'e
   const { wake, failures } = climbed;
   const runningMs = Math.round(performance.now() - startedMs);
   const clockSkewMs = await untilReady(wake, logger);
+  // From the request to the guest's answer: what the next one is told to expect.
+  const ttrMs = Date.now() - Date.parse(operation.createdAt);
   const timings: JsonObject = {
     checkpointId: checkpoint.id,
     ...(failures.length > 0 && { failures }),
     runningMs,
     ...(clockSkewMs !== null && { clockSkewMs }),
     readyMs: Math.round(performance.now() - startedMs),
-    // From the request to the guest's answer: the api tells the broker's next caller how long it takes.
-    ttrMs: Date.now() - Date.parse(operation.createdAt),
+    ttrMs,
   };
   logger.info(timings, 'the desktop is awake');
-  if (await ledger.guestRan(fence, timings)) return wake;
+  if (await ledger.guestRan(fence, timings)) {
+    context.metrics.wakeSeconds.observe(ttrMs / 1000);
+    return wake;
+  }
   wake.letGo();
   throw await whyNot(ledger, fence);
 }
@@ -230,20 +235,25 @@ async function hydrate(
   { claimed, logger, leave }: OperationRun,
   wake: Wake,
 ): Promise<JsonObject | 'left'> {
-  let progress: Partial<WakeProgress> = {};
+  let progress: WakeProgress | null = null;
   // A restore is not called off once its guest runs: only the progress is of interest here.
-  const watch = watchCancellation(ledger, claimed.fence, () => ({ ...progress }), logger);
+  const watch = watchCancellation(ledger, claimed.fence, () => progress && inBytes(progress), logger);
   try {
     const left = new Promise<'left'>((resolve) => {
       if (leave.aborted) resolve('left');
       leave.addEventListener('abort', () => resolve('left'));
     });
     const hydrated = await Promise.race([wake.hydrated((news) => (progress = news)), left]);
-    return hydrated === 'left' ? hydrated : { ...hydrated };
+    return hydrated === 'left' ? hydrated : { ...hydrated, memoryBytes: hydrated.totalPages * pageBytes };
   } finally {
     watch.stop();
     wake.letGo();
   }
+}
+
+function inBytes(progress: WakeProgress): JsonObject {
+  const { sentPages, totalPages } = progress;
+  return { ...progress, doneBytes: sentPages * pageBytes, totalBytes: totalPages * pageBytes };
 }
 
 /** What cannot be made whole must not run on. The layer it wrote to goes with it: the checkpoint's own disk is below. */

@@ -98,8 +98,8 @@ async function capture(context: WorkerContext, { claimed, machine, logger, leave
   if (!(await ledger.beginCheckpoint(fence, { id: checkpointId, storagePrefix }))) throw await whyNot(ledger, fence);
 
   const startedMs = performance.now();
-  let progress: CaptureProgress = { streamBytes: 0, ramBytes: 0 };
-  const watch = watchCancellation(ledger, fence, () => ({ ...progress }), logger);
+  let progress: CaptureProgress | null = null;
+  const watch = watchCancellation(ledger, fence, () => progress && inBytes(progress), logger);
   let taken: Capture;
   try {
     taken = await hypervisor.capture(
@@ -135,6 +135,10 @@ async function capture(context: WorkerContext, { claimed, machine, logger, leave
     else await taken.abandon();
     throw error;
   }
+}
+
+function inBytes({ streamBytes, arrivedBytes, ramBytes }: CaptureProgress): JsonObject {
+  return { streamBytes, doneBytes: arrivedBytes, totalBytes: ramBytes };
 }
 
 /**

@@ -1,4 +1,4 @@
-import type { AbsenceCause, JsonObject, MachineState, Presence, RecordedError } from '@dormouse/session';
+import type { AbsenceCause, Assignment, JsonObject, MachineState, Presence, RecordedError } from '@dormouse/session';
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 
 @Entity('desktops')
@@ -53,6 +53,12 @@ export class DesktopEntity {
 
   @Column('boolean', { name: 'logged_off' })
   loggedOff!: boolean;
+
+  @Column('timestamptz', { name: 'idle_since', nullable: true })
+  idleSince!: Date | null;
+
+  @Column('jsonb', { nullable: true })
+  assignment!: Assignment | null;
 
   @Column('timestamptz', { name: 'woke_at', nullable: true })
   wokeAt!: Date | null;

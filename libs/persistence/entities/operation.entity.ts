@@ -1,5 +1,6 @@
 import type {
   Again,
+  CapName,
   JsonObject,
   OperationKind,
   OperationPhase,
@@ -41,9 +42,21 @@ export class OperationEntity {
   @Column('boolean')
   forced!: boolean;
 
+  /** A user waits for it. */
+  @Column('boolean')
+  awaited!: boolean;
+
   /** One more of its kind follows unless it ends as it should. */
   @Column('jsonb', { nullable: true })
   again!: Again | null;
+
+  /** Of the desktop, when the operation was opened. */
+  @Column('text', { name: 'pool_id' })
+  poolId!: string;
+
+  /** The cap of its pool that lets it not begin; it has no job while it waits. */
+  @Column('text', { name: 'waits_for_pool', nullable: true })
+  waitsForPool!: CapName | null;
 
   @Column('text', { name: 'host_id', nullable: true })
   hostId!: string | null;

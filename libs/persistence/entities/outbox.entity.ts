@@ -7,8 +7,9 @@ export class OutboxEntity {
   @PrimaryGeneratedColumn('increment', { type: 'bigint' })
   id!: string;
 
+  /** `hasten`: as `add`, and a job that is there already gets this row's priority. */
   @Column('text')
-  action!: 'add' | 'remove';
+  action!: 'add' | 'hasten' | 'remove';
 
   @Column('text')
   queue!: string;
