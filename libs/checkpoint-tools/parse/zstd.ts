@@ -1,4 +1,6 @@
+import { dirname } from 'node:path';
 import { Decoder } from '@toondepauw/node-zstd';
+import loadBinding from 'node-gyp-build';
 
 /**
  * zstd (RFC 8878) within limits: the frame is walked before it is decoded, so that what is damaged or made up cannot
@@ -11,6 +13,11 @@ const largestBlockBytes = 128 * 1024;
 const slack = largestBlockBytes / 8192;
 const blockTypes = { raw: 0, repeated: 1, compressed: 2 } as const;
 
+/** Decompresses what says how large it is. One context for the process: on one thread only. */
+const binding = loadBinding(dirname(require.resolve('@cloudpss/zstd/package.json'))) as {
+  decompress(frame: Uint8Array, mostBytes: number): Buffer;
+};
+/** For what does not say: a few large objects. It never gives back the 128 KiB that a call takes beside its result. */
 const decoder = new Decoder();
 
 export interface FrameFacts {
@@ -84,10 +91,11 @@ export function decompressUpTo(frame: Buffer, mostBytes: number): Buffer | null 
   return (facts.contentBytes ?? content.length) === content.length ? content : null;
 }
 
-function decode(frame: Buffer, { mostBytes }: FrameFacts, expectedBytes: number): Buffer | null {
+function decode(frame: Buffer, { contentBytes, mostBytes }: FrameFacts, expectedBytes: number): Buffer | null {
   if (mostBytes > slack * expectedBytes + largestBlockBytes) return null;
   try {
-    return decoder.decodeSync(frame);
+    // The binding wants less than what it is given room for.
+    return contentBytes === null ? decoder.decodeSync(frame) : binding.decompress(frame, contentBytes + 1);
   } catch {
     return null; // a block that cannot be decoded; which one, the binding does not say
   }
