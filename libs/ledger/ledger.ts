@@ -111,7 +111,7 @@ export class SessionLedger {
     this.intake = new EventIntake(this.transactions);
   }
 
-  /** @throws DESKTOP_UNKNOWN, and then nothing is stored. */
+  /** Shares its transaction with those that come at the same time. @throws DESKTOP_UNKNOWN, and then nothing is stored. */
   receiveEvent(delivery: Delivery): Promise<Receipt> {
     return this.intake.receive(delivery);
   }

@@ -80,7 +80,10 @@ export function createMetrics(service: string): Metrics {
   };
 }
 
+/** A process that has nothing to do wakes this often to measure how late it wakes. */
+const eventLoopPrecisionMs = 100;
+
 /** Adds memory, CPU and garbage collection of this process. Once per process. */
 export function collectProcessMetrics({ registry }: Metrics): void {
-  collectDefaultMetrics({ register: registry });
+  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: eventLoopPrecisionMs });
 }
