@@ -61,6 +61,7 @@ import { sweepRetention } from './retention';
 import { listDesktops, listOperations, viewCheckpoint, viewDesktop, viewOperation } from './reading';
 import { forgetOldMessages, requeueForgotten } from './upkeep';
 import { EventIntake } from './event-intake';
+import { OneAtATime } from './one-at-a-time';
 import { rehearse } from './rehearse';
 import { registerDesktop } from './register-desktop';
 import { graceElapsed, request } from './requests';
@@ -113,6 +114,8 @@ export interface LedgerOptions {
 export class SessionLedger {
   private readonly transactions: Transactions;
   private readonly intake: EventIntake;
+  /** Claims wait for each other at the slots anyway; all at once they would wait with all connections that this process has. */
+  private readonly claims = new OneAtATime();
 
   constructor(
     private readonly dataSource: DataSource,
@@ -122,7 +125,7 @@ export class SessionLedger {
     this.intake = new EventIntake(this.transactions);
   }
 
-  /** @throws DESKTOP_UNKNOWN, and then nothing is stored. */
+  /** Shares its transaction with those that come at the same time. @throws DESKTOP_UNKNOWN, and then nothing is stored. */
   receiveEvent(delivery: Delivery): Promise<Receipt> {
     return this.intake.receive(delivery);
   }
@@ -162,7 +165,7 @@ export class SessionLedger {
     leaseMs: number,
     hostId: string | null = null,
   ): Promise<ClaimedOperation | null> {
-    return claim(this.transactions, { operationId, generation, workerId, leaseMs, hostId });
+    return this.claims.run(() => claim(this.transactions, { operationId, generation, workerId, leaseMs, hostId }));
   }
 
   /** Prolongs the leases this worker still holds. Answers the ids it holds no longer: stop working on them. */

@@ -35,7 +35,8 @@ export function receiveForDesktops(
     const ids = [...new Set(deliveries.map(({ event }) => event.desktopId))];
     const desktops = new Map((await lockDesktops(manager, ids, held)).map((loaded) => [loaded.row.id, loaded]));
     if (desktops.size === 0) return deliveries.map(() => null);
-    // After the lock: one webhook is of one desktop, so nobody else stores any of these now.
+    // After the lock: nobody else stores a webhook of these desktops now. An id that comes for two desktops at once breaks the
+    // insert of one of them, which then comes again and is a duplicate.
     const received = await receivedBefore(transaction, deliveries);
     const decisions = new DecisionsTogether(transaction);
     const stored: InboxEventEntity[] = [];

@@ -136,8 +136,10 @@ export function countStep(
   phaseSeconds.observe({ kind, phase }, ms / 1000);
   if (outcome !== null) operations.inc({ kind, outcome });
 }
+/** A process that has nothing to do wakes this often to measure how late it wakes. */
+const eventLoopPrecisionMs = 100;
 
 /** Adds memory, CPU and garbage collection of this process. Once per process. */
 export function collectProcessMetrics({ registry }: Metrics): void {
-  collectDefaultMetrics({ register: registry });
+  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: eventLoopPrecisionMs });
 }

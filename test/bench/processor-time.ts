@@ -9,7 +9,7 @@ interface Stat {
   readonly ticks: number;
 }
 
-/** What a process and all its descendants have used of the processors so far; those that have ended are not counted. */
+/** What a process and all its descendants have used of the processors so far, those that have ended among them. */
 export async function processorMs(pid: number): Promise<number> {
   const all = await allStats();
   let ticks = 0;
@@ -27,8 +27,12 @@ async function allStats(): Promise<Stat[]> {
   return stats.filter((stat) => stat !== '').map(parse);
 }
 
-/** proc(5): the name, in brackets, may hold anything; after it field 4 is the parent, 14 and 15 are user and system time. */
+/**
+ * proc(5): the name, in brackets, may hold anything; after it field 4 is the parent, 14 to 17 are user and system time, its own and
+ * that of its children that have ended.
+ */
 function parse(stat: string): Stat {
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return { pid: Number.parseInt(stat, 10), parent: Number(fields[1]), ticks: Number(fields[11]) + Number(fields[12]) };
+  const ticks = fields.slice(11, 15).reduce((sum, field) => sum + Number(field), 0);
+  return { pid: Number.parseInt(stat, 10), parent: Number(fields[1]), ticks };
 }

@@ -1,6 +1,5 @@
 import { OutboxDispatcher, Reconciler } from '@dormouse/jobs';
 import { createMetrics } from '@dormouse/observability';
-import type { JsonObject } from '@dormouse/session';
 import { RedisFixture, silent } from './jobs-fixture';
 import { LedgerFixture } from './ledger-fixture';
 
@@ -71,12 +70,15 @@ async function statementsOf(work: () => Promise<unknown>): Promise<Map<string, u
   return found;
 }
 
-interface PlanNode extends JsonObject {
+/** As `EXPLAIN (FORMAT JSON)` has it. */
+interface PlanNode {
   readonly 'Node Type': string;
+  readonly 'Relation Name'?: string;
+  readonly Plans?: readonly PlanNode[];
 }
 
 function nodesOf(plan: PlanNode): PlanNode[] {
-  return [plan, ...((plan['Plans'] ?? []) as unknown as PlanNode[]).flatMap(nodesOf)];
+  return [plan, ...(plan.Plans ?? []).flatMap(nodesOf)];
 }
 
 /** What Postgres would read from beginning to end for these statements. */
@@ -86,9 +88,9 @@ async function scans(statements: Map<string, unknown[]>): Promise<string[]> {
     if (!/^\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b/i.test(text)) continue;
     const [row] = await fixture.dataSource.query(`EXPLAIN (FORMAT JSON) ${text}`, values);
     for (const node of nodesOf(row['QUERY PLAN'][0].Plan as PlanNode)) {
-      if (node['Node Type'] === 'Seq Scan' && grown.includes(String(node['Relation Name']))) {
-        found.push(`${String(node['Relation Name'])}: ${text.replace(/\s+/g, ' ')}`);
-      }
+      const table = node['Relation Name'] ?? '';
+      if (node['Node Type'] !== 'Seq Scan' || !grown.includes(table)) continue;
+      found.push(`${table}: ${text.replace(/\s+/g, ' ')}`);
     }
   }
   return found;

@@ -49,7 +49,7 @@ async function main(): Promise<void> {
           const name = names[(day + beat) % names.length]!;
           if (values.calm || over || beat % 2 === 1) continue;
           say(name);
-          await mishaps[name]!(cloud);
+          await mishaps[name](cloud);
         }
       })();
       const { askedForAtMs, ...report } = await liveADay(cloud, plan);
