@@ -24,7 +24,7 @@ test.each([
   ['while the guest stands still, and nothing is decided', 3],
   ['when the machine is gone, and nobody was told', 4],
 ])(
-  'a worker that is killed %s is followed by one that has the desktop asleep in its checkpoint',
+  'a worker that is killed %s is followed by one that has the desktop asleep, with all of its memory',
   async (_, decision) => {
     const { desk, memory } = ada;
     const { checkpointId, diskGeneration } = await desk.view();
@@ -38,12 +38,12 @@ test.each([
     await hold.release();
 
     const asleep = await desk.until(({ state, operation }) => state === 'saved' && operation === null);
-    expect(asleep).toMatchObject({ checkpointId, diskGeneration, lastError: null });
-    expect(await desk.latest('save')).toMatchObject({
-      status: 'succeeded',
-      attempt: 2,
-      result: { fellBackTo: checkpointId },
-    });
+    const { status, attempt, result } = await desk.latest('save');
+    expect({ status, attempt, error: asleep.lastError }).toEqual({ status: 'succeeded', attempt: 2, error: null });
+    // One that was thawed may have written something by the time its successor looks: then it is saved.
+    if (decision === 4) expect(result).toMatchObject({ fellBackTo: checkpointId });
+    if (result!['fellBackTo'] !== undefined) expect(asleep).toMatchObject({ checkpointId, diskGeneration });
+    else expect(asleep.checkpointId).toBe(result!['checkpointId']);
     expect(await desk.processes()).toEqual([]);
     const woken = await bed.wakes(ada);
     expect(await memoryOf(woken.guest)).toEqual(memory);

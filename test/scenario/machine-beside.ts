@@ -29,9 +29,9 @@ export interface MachineBeside {
 export interface RunningBeside {
   readonly directory: RunDirectory;
   /** A line to the probe inside the guest, as soon as the machine is there. */
-  guest(): Promise<GuestClient>;
+  readonly guest: () => Promise<GuestClient>;
   /** Milliseconds since QEMU was started. */
-  sinceMs(): number;
+  readonly sinceMs: () => number;
 }
 
 /** Starts the machine, and ends it when the work is done. */
