@@ -136,6 +136,7 @@ export function countStep(
   phaseSeconds.observe({ kind, phase }, ms / 1000);
   if (outcome !== null) operations.inc({ kind, outcome });
 }
+
 /** A process that has nothing to do wakes this often to measure how late it wakes. */
 const eventLoopPrecisionMs = 100;
 
