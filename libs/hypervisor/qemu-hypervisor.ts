@@ -90,11 +90,8 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   async probe(): Promise<HostCapabilities> {
-    await mkdir(this.options.runRoot, { recursive: true, mode: 0o700 });
-    this.capabilities ??= probeHost(this.options.qemu, this.options.accelerator, this.options.runRoot);
-    const found = await this.capabilities;
-    this.pagers.prepare();
-    return found;
+    this.capabilities ??= this.probeOnce();
+    return this.capabilities;
   }
 
   async examine({ desktopId, launchSpec }: Pick<Machine, 'desktopId' | 'launchSpec'>): Promise<Fingerprint> {
@@ -278,6 +275,13 @@ export class QemuHypervisor implements Hypervisor {
 
   close(): void {
     this.pagers.close();
+  }
+
+  private async probeOnce(): Promise<HostCapabilities> {
+    await mkdir(this.options.runRoot, { recursive: true, mode: 0o700 });
+    const found = await probeHost(this.options.qemu, this.options.accelerator, this.options.runRoot);
+    this.pagers.prepare(); // once: each wake asks again what the host can do, and must not share its processors with another pager's start
+    return found;
   }
 
   /** @throws MIGRATION_FAILED */
