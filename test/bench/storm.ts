@@ -29,7 +29,7 @@ const mostInUse = 500;
 const eventsOfARun = 3_000;
 const idleMs = 20_000;
 /** The day is as long as a machine of two processors can follow. */
-const dayMsPerUser = 90;
+const dayMsPerUser = 200;
 const restPatienceMs = 10 * 60_000;
 const dutyEveryMs = 10_000;
 
