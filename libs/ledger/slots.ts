@@ -15,7 +15,7 @@ interface Announced {
 /**
  * A slot is taken by being active: what a worker has claimed, and whose lease it has not let run out, holds one. So none is ever lost
  * with a worker, and none has to be given back. To be called when the claim is written, right before the commit: those
- * who claim at the same host, and then at the same storage, count one after the other.
+ * who claim the same kind at the same host, and then at the same storage if that limits it, count one after the other.
  * @throws HOST_BUSY when the host, or the storage, has as much under way as it may
  */
 export async function assertSlot({ manager, now }: LedgerTransaction, operation: OperationEntity): Promise<void> {
@@ -24,9 +24,10 @@ export async function assertSlot({ manager, now }: LedgerTransaction, operation:
   const host = await announcedBy(manager, operation.hostId);
   const storage = host?.storage ?? null;
   const most = { host: host?.slots?.[slot] ?? Infinity, storage: host?.storage_slots?.[slot] ?? Infinity };
-  if (most.host === Infinity && (storage === null || most.storage === Infinity)) return;
-  await takeTurns(manager, `slots of the host ${operation.hostId}`);
-  if (storage !== null) await takeTurns(manager, `slots of the storage ${storage}`);
+  const sharesStorage = storage !== null && most.storage !== Infinity;
+  if (most.host === Infinity && !sharesStorage) return;
+  await takeTurns(manager, `${slot}s of the host ${operation.hostId}`);
+  if (sharesStorage) await takeTurns(manager, `${slot}s of the storage ${storage}`);
   const rows: { kind: OperationEntity['kind']; phase: OperationEntity['phase']; here: boolean }[] = await manager.query(
     `SELECT kind, phase, operations.host_id = $1 AS here FROM operations JOIN hosts ON hosts.id = operations.host_id
      WHERE status = 'active' AND lease_expires_at > $2 AND operations.id <> $3
@@ -36,7 +37,7 @@ export async function assertSlot({ manager, now }: LedgerTransaction, operation:
   const taken = rows.filter((other) => slotOf(other) === slot);
   const here = taken.filter((other) => other.here).length;
   if (here >= most.host) throw busy(`the host ${operation.hostId} has ${here} of ${most.host} ${slot}s under way`);
-  if (storage !== null && taken.length >= most.storage) {
+  if (sharesStorage && taken.length >= most.storage) {
     throw busy(`the storage has ${taken.length} of ${most.storage} ${slot}s under way`);
   }
 }
