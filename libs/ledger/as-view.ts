@@ -32,7 +32,7 @@ export function asDesktopView(row: DesktopEntity, operation: OperationEntity | n
       unknownSince: iso(row.doubtSince),
       idleSince: iso(row.idleSince),
     },
-    assignment: row.assignment,
+    assignment: row.assignment && { kind: row.assignment.kind, userRef: row.assignment.userRef },
     absence:
       row.absentSince === null || row.absenceCause === null
         ? null

@@ -45,7 +45,7 @@ export interface DesktopView {
     readonly idleSince: string | null;
   };
   /** What its broker said last of whose it is; null when it has said nothing. */
-  readonly assignment: Assignment | null;
+  readonly assignment: Pick<Assignment, 'kind' | 'userRef'> | null;
   /** Since when and why nobody is there. Null while somebody is or may be, and before the first user has come. */
   readonly absence: { readonly since: string; readonly cause: AbsenceCause } | null;
   /** It is not put to sleep before. */

@@ -5,7 +5,7 @@ import type { Absence, AbsenceCause, Assignment, Session } from './session';
 /** The session once an event has told who is there: since when nobody is, why, and whether a logoff stands behind it. */
 export function attended(session: Session, event: DesktopEvent, presence: Presence, nowMs: number): Session {
   const loggedOff = isLoggedOff(session, event, presence);
-  const assignment = assignmentAfter(session, event, presence);
+  const assignment = assignmentAfter(session, event);
   return {
     ...session,
     broker: event.source,
@@ -59,19 +59,21 @@ function idleSince(session: Session, event: DesktopEvent, presence: Presence, no
   }
 }
 
-function assignmentAfter(session: Session, event: DesktopEvent, presence: Presence): Assignment | null {
-  if (!isLastWord(event, presence)) return session.assignment;
-  switch (event.type) {
-    case 'vdc.desktop.assigned':
-      return { kind: 'assigned', userRef: event.userRef };
-    case 'vdc.desktop.unassigned':
-      return { kind: 'unassigned', userRef: null };
-    case 'vdc.desktop.deleted':
-      return { kind: 'deleted', userRef: null };
-    default:
-      return session.assignment;
-  }
+/** In the order in which it was said, whatever else may be missing: nothing of it is lost for an event that comes late. */
+function assignmentAfter({ assignment }: Session, event: DesktopEvent): Assignment | null {
+  const kind = assignmentOf[event.type];
+  const { brokerEpoch, sequence } = event;
+  const comparable = assignment !== null && sequence !== null && assignment.brokerEpoch === brokerEpoch;
+  const isOlder = comparable && sequence < (assignment.sequence ?? 0);
+  if (kind === undefined || isOlder) return assignment;
+  return { kind, userRef: kind === 'assigned' ? event.userRef : null, brokerEpoch, sequence };
 }
+
+const assignmentOf: Partial<Record<DesktopEvent['type'], Assignment['kind']>> = {
+  'vdc.desktop.assigned': 'assigned',
+  'vdc.desktop.unassigned': 'unassigned',
+  'vdc.desktop.deleted': 'deleted',
+};
 
 function absenceAfter(
   session: Session,

@@ -598,7 +598,7 @@ describe('whose desktop it is', () => {
       const event = broker('vdc.desktop.assigned', { userRef: 'ada@example.org' });
       const { session, outcome } = settle(sessionIn(machine, { presence: alice }), event);
       expect({ outcome, machine: session.machine }).toEqual({ outcome: 'applied', machine });
-      expect(session.assignment).toEqual({ kind: 'assigned', userRef: 'ada@example.org' });
+      expect(session.assignment).toMatchObject({ kind: 'assigned', userRef: 'ada@example.org' });
     }
   });
 
@@ -629,6 +629,15 @@ describe('whose desktop it is', () => {
       absence: { cause: 'unused', sinceMs: nowMs + 1 },
       deadlineMs: nowMs + 1 + policy.graceMs,
     });
+  });
+
+  test('is what was said last, not what came last, also with events missing in between', () => {
+    const say = (session: Session, kind: string, sequence: number) =>
+      settle(session, broker(`vdc.desktop.${kind}` as 'vdc.desktop.assigned', { brokerEpoch: 'e1', sequence })).session;
+    const ahead = say(sessionIn('running', { presence: alice }), 'assigned', 4);
+    expect(ahead.assignment?.kind).toBe('assigned');
+    expect(say(ahead, 'unassigned', 3).assignment?.kind).toBe('assigned');
+    expect(say(ahead, 'unassigned', 5).assignment?.kind).toBe('unassigned');
   });
 
   test('does not bring memory back that a logoff gives up', () => {

@@ -61,6 +61,9 @@ export interface Assignment {
   readonly kind: 'assigned' | 'unassigned' | 'deleted';
   /** Null also when the broker does not say. */
   readonly userRef: string | null;
+  /** Of the event that said so: an older one that comes later changes nothing. */
+  readonly brokerEpoch: string | null;
+  readonly sequence: number | null;
 }
 
 /** Nobody is there, for certain. */
