@@ -17,7 +17,8 @@ beforeAll(async () => {
   fixture = await LedgerFixture.start();
   redis = await RedisFixture.start(fixture.directory);
   await fixture.saved('used');
-  await fixture.ledger.putPool('default', { graceMs: 60_000, keepCheckpoints: 2, storm: {} }, 'test');
+  const caps = { running: 20_000, waking: 100, saving: 100 };
+  await fixture.ledger.putPool('default', { graceMs: 60_000, keepCheckpoints: 2, storm: {}, caps }, 'test');
   const copy = async (table: string, columns: string, values: string, times = 1) =>
     fixture.dataSource.query(
       `INSERT INTO ${table} (${columns}) SELECT ${values} FROM ${table}, generate_series(1, ${many * times}) AS n
@@ -30,8 +31,8 @@ beforeAll(async () => {
   );
   await copy(
     'operations',
-    'id, desktop_id, kind, phase, status, generation, reason, requested_by, host_id, progress, created_at, phase_since, ended_at',
-    `gen_random_uuid(), 'd-' || n, kind, phase, status, generation, reason, requested_by, host_id, '{}', created_at, phase_since, ended_at`,
+    'id, desktop_id, pool_id, kind, phase, status, generation, reason, requested_by, host_id, progress, created_at, phase_since, ended_at',
+    `gen_random_uuid(), 'd-' || n, pool_id, kind, phase, status, generation, reason, requested_by, host_id, '{}', created_at, phase_since, ended_at`,
   );
   await copy(
     'checkpoints',
