@@ -87,6 +87,7 @@ export class CheckpointWriter {
   private copies = 0;
   private slab: Slab | null = null;
   private readonly spareSlabs: Slab[] = [];
+  private pagesArrived = 0;
   private pagesGiven = 0;
   private pagesTaken = 0;
   private placed: Promise<void> = Promise.resolve();
@@ -118,7 +119,7 @@ export class CheckpointWriter {
   }
 
   addZeroPage(page: number): void {
-    this.lastCopy[page] = ++this.copies;
+    this.countCopy(page);
     this.wakePages.takeZero(page);
     this.placing.zero(page);
   }
@@ -132,12 +133,17 @@ export class CheckpointWriter {
     if (this.slab?.source !== source) this.sendSlab();
     const slab = (this.slab ??= this.openSlab(source));
     this.wakePages.take(page, source, offset, this.lastCopy[page] !== 0);
-    this.lastCopy[page] = ++this.copies;
+    this.countCopy(page);
     this.pagesGiven++;
     slab.offsets[slab.used] = offset;
     slab.pages[slab.used] = page;
     slab.copies[slab.used] = this.copies;
     if (++slab.used === slabPages) this.sendSlab();
+  }
+
+  /** Pages of which a copy has come. QEMU sends those that change again, and they are no progress. */
+  get arrived(): number {
+    return this.pagesArrived;
   }
 
   /** Pages given by `addPage` so far. */
@@ -231,6 +237,11 @@ export class CheckpointWriter {
     await this.frames.abort(this.failure);
     await Promise.allSettled(this.puts); // one that became durable after the removal would stay for ever
     await deleteUnfinished(this.store, this.identity.desktopId, this.identity.checkpointId);
+  }
+
+  private countCopy(page: number): void {
+    if (this.lastCopy[page] === 0) this.pagesArrived++;
+    this.lastCopy[page] = ++this.copies;
   }
 
   private openSlab(source: Buffer): Slab {

@@ -22,7 +22,6 @@ import {
 } from '@dormouse/pager-control';
 import { openBlobStore, type BlobStore } from '@dormouse/storage';
 import { decodeKeys } from '../keys';
-import { ArrivedPages } from './arrived-pages';
 import { DiskContents } from './disk-contents';
 import { readThrough } from './read-through';
 import { StreamMemory } from './stream-memory';
@@ -121,7 +120,6 @@ class Capture {
     const { keys, hasher } = this;
     const wakeSet = await WakeLearning.from(this.store, previous, keys.dataKey, this.job.wakeSetPages);
     const firstPage: number[] = [];
-    let arrived = new ArrivedPages(0);
     const stream = new MigrationStreamReader({
       blocks: (blocks) => {
         firstPage.push(...firstPages(blocks));
@@ -134,30 +132,22 @@ class Capture {
           wakeSet,
           mostRewritten,
         });
-        const ramBytes = blocks.reduce((sum, block) => sum + block.bytes, 0);
-        arrived = new ArrivedPages(ramBytes / pageBytes);
-        this.update({ state: 'receiving', ramBytes });
+        this.update({ state: 'receiving', ramBytes: blocks.reduce((sum, block) => sum + block.bytes, 0) });
       },
-      page: (block, index, source, offset) => {
-        arrived.add(firstPage[block]! + index);
-        this.writer!.addPage(firstPage[block]! + index, source, offset);
-      },
-      zeroPage: (block, index) => {
-        arrived.add(firstPage[block]! + index);
-        this.writer!.addZeroPage(firstPage[block]! + index);
-      },
+      page: (block, index, source, offset) => this.writer!.addPage(firstPage[block]! + index, source, offset),
+      zeroPage: (block, index) => this.writer!.addZeroPage(firstPage[block]! + index),
     });
     const memory = new StreamMemory(hasher, stream, () => this.writer);
     let reported = 0;
     await readThrough(socket, memory, () => {
       if (stream.bytesRead - reported >= progressEveryBytes) {
         reported = stream.bytesRead;
-        this.update({ streamBytes: reported, arrivedBytes: arrived.count * pageBytes });
+        this.update(this.progress(stream));
       }
       return this.writer?.saturated === true ? this.writer.drained() : null;
     });
     const { configuration, deviceState } = stream.finish();
-    this.update({ streamBytes: stream.bytesRead, arrivedBytes: arrived.count * pageBytes });
+    this.update(this.progress(stream));
     return this.writer!.seal(
       { configuration, deviceState },
       {
@@ -166,6 +156,10 @@ class Capture {
         createdAt: new Date().toISOString(),
       },
     );
+  }
+
+  private progress({ bytesRead }: MigrationStreamReader): Pick<CaptureStatus, 'streamBytes' | 'arrivedBytes'> {
+    return { streamBytes: bytesRead, arrivedBytes: (this.writer?.arrived ?? 0) * pageBytes };
   }
 
   /** An index that cannot be read is no reason not to save. */
