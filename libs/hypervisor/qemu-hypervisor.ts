@@ -350,11 +350,10 @@ export class QemuHypervisor implements Hypervisor {
 
   /** Starts QEMU so far that its memory can come. */
   private async listenForMemory(machine: Machine, sealedGeneration: string | null, how: WakeHow): Promise<void> {
-    if (machine.diskGeneration !== null) {
-      await this.layers.create(machine.desktopId, machine.launchSpec, machine.diskGeneration, sealedGeneration);
-    }
-    const rescue = new RescueChannel(this.directory(machine.desktopId));
-    await rescue.create();
+    const { desktopId, launchSpec, diskGeneration } = machine;
+    const rescue = new RescueChannel(this.directory(desktopId));
+    const layer = diskGeneration && this.layers.create(desktopId, launchSpec, diskGeneration, sealedGeneration);
+    await Promise.all([layer, rescue.create()]);
     const qmp = await this.start(machine, { incoming: 'defer', rescue: rescuePipes });
     try {
       await rescue.open();

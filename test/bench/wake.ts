@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { Environment } from '@dormouse/config';
 import type { Accelerator } from '@dormouse/qemu';
@@ -47,6 +48,8 @@ interface Wake extends Answered {
 const poolId = 'wake';
 const wakesInRun = 3;
 const wantedMs = 30_000;
+/** Nobody is back in the moment in which their desktop has been put away. */
+const awayMs = 5_000;
 const pageBytes = 4096;
 /** Nothing comes but what is asked for, page by page: what a guest wants of its own accord. */
 const asIfNothingWereKnown = { wakeSet: false, restMs: wantedMs, longestMs: wantedMs };
@@ -135,6 +138,7 @@ async function wakeInEveryWay(profile: Profile, environment: Environment, option
 async function leave(desk: Desk): Promise<number> {
   await desk.broker('disconnected');
   await desk.until(({ state }) => state === 'saved', 10 * 60_000);
+  await sleep(awayMs);
   return Number((await desk.latest('save')).result!['ramBytes']);
 }
 
