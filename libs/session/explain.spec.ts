@@ -21,6 +21,12 @@ const usual: Circumstances = {
   waitingForStorage: null,
 };
 
+function wakingForOps(): Session {
+  const sleeping = running({ machine: 'saved', checkpointed: true });
+  const request = { type: 'request', kind: 'restore', reason: 'morning', requestedBy: 'key:ops' } as const;
+  return decide(sleeping, request, pool, nowMs).session;
+}
+
 function running(changes: Partial<Session> = {}): Session {
   const registered = newSession({ desktopId: 'ada', generation: 0, requestedBy: 'anna' }, nowMs);
   return { ...registered, machine: 'running', operation: null, presence: nobody, accepted: true, ...changes };
@@ -128,12 +134,7 @@ test('what keeps a desktop up is named by its code, and when it lets go', () => 
 });
 
 test('an operation says who asked for it, and that its host is silent when it is', () => {
-  const waking = decide(
-    running({ machine: 'saved', checkpointed: true }),
-    { type: 'request', kind: 'restore', reason: 'morning', requestedBy: 'key:ops' },
-    pool,
-    nowMs,
-  ).session;
+  const waking = wakingForOps();
   const silent = { ...usual, reason: 'morning', hostSilentSinceMs: nowMs - minuteMs };
   expect(explain(waking, pool, silent)).toMatchObject({
     sentence:
@@ -181,12 +182,7 @@ test('a desktop that nobody has used since it was woken may go back to its check
 });
 
 test('what an operation waits for is said, and whose it is', () => {
-  const waking = decide(
-    running({ machine: 'saved', checkpointed: true }),
-    { type: 'request', kind: 'restore', reason: 'morning', requestedBy: 'key:ops' },
-    pool,
-    nowMs,
-  ).session;
+  const waking = wakingForOps();
   const inWords = 'its pool office, which has 4 of 4 desktops that wake';
   expect(explain(waking, pool, { ...usual, waitingFor: { what: 'pool', inWords } }).hindrances).toEqual([
     { code: 'POOL_FULL', sentence: `It waits for ${inWords}.` },
@@ -209,12 +205,7 @@ test('a user who is idle, and a desktop that its broker has deleted, are told of
 });
 
 test('memory that waits for the storage is told of, with what the storage says', () => {
-  const waking = decide(
-    running({ machine: 'saved', checkpointed: true }),
-    { type: 'request', kind: 'restore', reason: 'morning', requestedBy: 'key:ops' },
-    pool,
-    nowMs,
-  ).session;
+  const waking = wakingForOps();
   const { hindrances } = explain(waking, pool, { ...usual, waitingForStorage: 'reading timed out' });
   expect(hindrances).toEqual([
     { code: 'STORAGE_FAILED', sentence: expect.stringMatching(/^Its memory waits .*: reading timed out\.$/) },
