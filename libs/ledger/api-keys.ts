@@ -7,6 +7,7 @@ import { recordAudit } from './audit';
 import type { ApiKeyCommand, RevokeCommand } from './commands';
 import { isUuid } from './reading';
 import { insertRow } from './rows';
+import { takeTurns } from './take-turns';
 import type { LedgerTransaction, Transactions } from './transactions';
 import type { ApiKeyView } from './views';
 
@@ -129,7 +130,7 @@ async function noteUse({ manager, now }: LedgerTransaction, { name, lastUsedAt }
 
 /** Names are taken for ever. Two who take one at the same moment wait for each other here. */
 async function takeName(manager: EntityManager, name: string): Promise<void> {
-  await manager.query('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [`api key ${name}`]);
+  await takeTurns({ manager }, `api key ${name}`);
   if (!(await manager.existsBy(ApiKeyEntity, { name }))) return;
   throw new DormouseError(
     'API_KEY_EXISTS',

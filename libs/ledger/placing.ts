@@ -6,6 +6,7 @@ import { lockDesktop, type LoadedDesktop } from './loaded-desktop';
 import { operationJob } from './outbox';
 import { findCheckpointInUse } from './retention';
 import { updateRow } from './rows';
+import { takeTurns } from './take-turns';
 import type { LedgerTransaction, Transactions } from './transactions';
 
 /** Desktops that have a machine, or may have; an index knows them by just these words. */
@@ -114,7 +115,7 @@ export async function placeElsewhere(
 
 /** Those who place at the same moment would all see the same room. */
 async function placeAlone({ manager }: LedgerTransaction): Promise<void> {
-  await manager.query('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', ['placing']);
+  await takeTurns({ manager }, 'placing');
 }
 
 /** Whether a desktop that has a machine here could be woken on another host. */

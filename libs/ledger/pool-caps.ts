@@ -5,6 +5,7 @@ import { sessionOf, type LoadedDesktop } from './loaded-desktop';
 import { calledJob } from './outbox';
 import { withMachine, withoutWaiting } from './placing';
 import { updateRow } from './rows';
+import { takeTurns } from './take-turns';
 import type { LedgerTransaction, Transactions } from './transactions';
 
 /** How many operations of one pool are called in one turn of the sweep. */
@@ -27,7 +28,7 @@ export async function admittedByPool(transaction: LedgerTransaction, loaded: Loa
   if (operation === null || operation.status !== 'pending') return true;
   if (caps === undefined && operation.waitsForPool === null) return true;
   const { manager } = transaction;
-  await manager.query('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [`caps of the pool ${row.poolId}`]);
+  await takeTurns(transaction, `caps of the pool ${row.poolId}`);
   for (const cap of capsNeeded(operation)) {
     const most = caps?.[cap] ?? Infinity;
     const taken = most === Infinity ? 0 : await takenOf(transaction, row.poolId, cap);

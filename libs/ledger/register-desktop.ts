@@ -9,6 +9,7 @@ import { decideAndWrite } from './decide-and-write';
 import { chooseHost } from './hosts';
 import { lockDesktop, type LoadedDesktop } from './loaded-desktop';
 import { insertRow, updateRow } from './rows';
+import { takeTurns } from './take-turns';
 import type { LedgerTransaction, Transactions } from './transactions';
 import { writeDecision } from './write-decision';
 
@@ -28,16 +29,12 @@ export function registerDesktop(transactions: Transactions, registration: Regist
         poolId: registration.poolId,
       });
     }
-    await takeTurns(transaction, registration.id);
+    // There is no row yet to be locked: two registrations of one new id wait for each other here.
+    await takeTurns(transaction, `register ${registration.id}`);
     const loaded = await lockDesktop(manager, registration.id);
     if (loaded !== null) return registerAgain(transaction, loaded, registration);
     return registerNew(transaction, registration, pool);
   });
-}
-
-/** There is no row yet to be locked: two registrations of one new id wait for each other here. */
-async function takeTurns({ manager }: LedgerTransaction, desktopId: string): Promise<void> {
-  await manager.query('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [`register ${desktopId}`]);
 }
 
 async function registerNew(

@@ -2,6 +2,7 @@ import { DormouseError } from '@dormouse/errors';
 import type { OperationEntity } from '@dormouse/persistence';
 import { slotOf, type SlotKind } from '@dormouse/session';
 import type { EntityManager } from 'typeorm';
+import { takeTurns } from './take-turns';
 import type { LedgerTransaction, Transactions } from './transactions';
 import type { HostLoad } from './views';
 
@@ -26,8 +27,8 @@ export async function assertSlot({ manager, now }: LedgerTransaction, operation:
   const most = { host: host?.slots?.[slot] ?? Infinity, storage: host?.storage_slots?.[slot] ?? Infinity };
   const sharesStorage = storage !== null && most.storage !== Infinity;
   if (most.host === Infinity && !sharesStorage) return;
-  await takeTurns(manager, `${slot}s of the host ${operation.hostId}`);
-  if (sharesStorage) await takeTurns(manager, `${slot}s of the storage ${storage}`);
+  await takeTurns({ manager }, `${slot}s of the host ${operation.hostId}`);
+  if (sharesStorage) await takeTurns({ manager }, `${slot}s of the storage ${storage}`);
   const rows: { kind: OperationEntity['kind']; phase: OperationEntity['phase']; here: boolean }[] = await manager.query(
     `SELECT kind, phase, operations.host_id = $1 AS here FROM operations JOIN hosts ON hosts.id = operations.host_id
      WHERE status = 'active' AND lease_expires_at > $2 AND operations.id <> $3
@@ -72,10 +73,6 @@ async function announcedBy(manager: EntityManager, hostId: string): Promise<Anno
     [hostId],
   );
   return host;
-}
-
-function takeTurns(manager: EntityManager, what: string): Promise<unknown> {
-  return manager.query('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [what]);
 }
 
 function busy(message: string): DormouseError {
