@@ -29,11 +29,19 @@ export async function writtenSince(
   traces: readonly WakeTrace[],
 ): Promise<(number | null)[]> {
   const children = await childrenOf(store, name);
+  const placesOf = async (checkpointId: string): Promise<(page: number) => string> =>
+    placesIn(await StoredCheckpoint.find(store, { desktopId: name.desktopId, checkpointId }, dataKey));
+  const before = children.length > 0 ? await placesOf(name.checkpointId) : null;
   const counts: (number | null)[] = [];
   for (const [n, { startedAt, ahead }] of traces.entries()) {
     const until = traces[n + 1]?.startedAt ?? '9999';
     const next = children.find(({ createdAt }) => createdAt > startedAt && createdAt < until);
-    counts.push(next === undefined ? null : await movedPages(store, name, next.checkpointId, dataKey, ahead));
+    if (before === null || next === undefined) {
+      counts.push(null);
+      continue;
+    }
+    const after = await placesOf(next.checkpointId);
+    counts.push(ahead.filter((page) => before(page) !== after(page)).length);
   }
   return counts;
 }
@@ -61,21 +69,6 @@ async function manifestOf(store: BlobStore, name: CheckpointName): Promise<Manif
     if (isDormouseError(error) && unreadable.includes(error.code)) return null;
     throw error;
   }
-}
-
-async function movedPages(
-  store: BlobStore,
-  { desktopId, checkpointId }: CheckpointName,
-  nextId: string,
-  dataKey: DataKey,
-  pages: Uint32Array,
-): Promise<number> {
-  const [before, after] = await Promise.all(
-    [checkpointId, nextId].map(async (id) =>
-      placesIn(await StoredCheckpoint.find(store, { desktopId, checkpointId: id }, dataKey)),
-    ),
-  );
-  return pages.reduce((moved, page) => (before!(page) === after!(page) ? moved : moved + 1), 0);
 }
 
 /** Where the content of a page is, whatever checkpoint says so. */
