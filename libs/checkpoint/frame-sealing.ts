@@ -39,6 +39,8 @@ export interface FrameSealer {
   allocate(most: number): SealingMemory;
   /** The first `count` frames. Answers come in the order of the calls. */
   seal(memory: SealingMemory, count: number): Promise<SealedFrames>;
+  /** What is sealed from now on lies in another pack. */
+  endPack(): void;
   /** SHA-256 in hex of each pack, when all frames are sealed. */
   digests(): Promise<readonly string[]>;
 }
@@ -73,6 +75,10 @@ export class FrameSealing {
     return { pack, offset, bytes, encodings, lengths };
   }
 
+  endPack(): void {
+    this.packedBytes = fullPackBytes;
+  }
+
   digests(): string[] {
     return this.packs.map((pack) => pack.copy().digest('hex'));
   }
@@ -84,6 +90,7 @@ export function sealHere(packKey: Uint8Array): FrameSealer {
   return {
     allocate: (most) => sealingMemory(Buffer.alloc(sealingBytes(most)), most),
     seal: (memory, count) => Promise.resolve(sealing.seal(memory, count)),
+    endPack: () => sealing.endPack(),
     digests: () => Promise.resolve(sealing.digests()),
   };
 }

@@ -58,6 +58,11 @@ export class FrameWriter {
     return this.onTheirWay * batchPages;
   }
 
+  /** What has been added and is not durable yet, compressed or not. */
+  get undurableBytes(): number {
+    return this.pagesOnTheirWay * pageBytes + this.packs.undurableBytes;
+  }
+
   /** Place of a content that this save has stored, or -1. */
   find(hashes: Buffer, at: number): number {
     const entry = this.stored.find(hashes, at);
@@ -101,6 +106,13 @@ export class FrameWriter {
     this.sendBatch();
     await this.appending;
     if (this.failure !== null) throw this.failure;
+  }
+
+  /** Resolves when all that was added is durable; what is added then lies in another pack. @throws why it is not */
+  async flush(): Promise<void> {
+    await this.placed();
+    this.sealer.endPack();
+    await this.packs.finish();
   }
 
   /** Resolves when all packs are durable. @returns those of this save, by their numbers */

@@ -13,6 +13,7 @@ export class PackWriter {
   private readonly written: number[] = [];
   private writer: BlobWriter | null = null;
   private readonly committing: Promise<void>[] = [];
+  private pendingBytes = 0;
   private failure: Error | null = null;
 
   constructor(
@@ -22,6 +23,11 @@ export class PackWriter {
 
   get sizes(): readonly number[] {
     return this.written;
+  }
+
+  /** What the store has been given and has not made durable yet. */
+  get undurableBytes(): number {
+    return this.pendingBytes;
   }
 
   /** Calls must not overlap, and come in the order in which the frames were sealed. */
@@ -34,11 +40,12 @@ export class PackWriter {
       this.writer = await this.store.create(this.keyOf(pack));
       this.written.push(0);
     }
+    this.pendingBytes += bytes.length;
     await this.writer!.write(bytes);
     this.written[pack]! += bytes.length;
   }
 
-  /** Resolves when every pack is durable. */
+  /** Resolves when every pack is durable; what comes after lies in another. */
   async finish(): Promise<void> {
     this.closePack();
     await Promise.all(this.committing);
@@ -56,12 +63,17 @@ export class PackWriter {
     const writer = this.writer;
     if (writer === null) return;
     this.writer = null;
-    this.committing.push(
-      writer.commit().catch(async (error: unknown) => {
-        this.failure ??= error as Error; // thrown by the next append, or by finish
-        await writer.abort();
-      }),
-    );
+    this.committing.push(this.commit(writer, this.written.at(-1)!));
+  }
+
+  private async commit(writer: BlobWriter, bytes: number): Promise<void> {
+    try {
+      await writer.commit();
+      this.pendingBytes -= bytes;
+    } catch (error) {
+      this.failure ??= error as Error; // thrown by the next append, or by finish
+      await writer.abort();
+    }
   }
 
   private throwFailure(): void {

@@ -27,15 +27,17 @@ export class SealThread implements FrameSealer {
   async seal({ frames, sealed }: SealingMemory, count: number): Promise<SealedFrames> {
     const shared = frames.buffer as unknown as SharedArrayBuffer;
     const most = frames.length / frameBytes;
-    const { length, ...about } = (await this.thread.ask({ shared, most, count })) as Exclude<
-      SealAnswer,
-      readonly string[]
-    >;
+    const answer = await this.thread.ask({ shared, most, count });
+    const { length, ...about } = answer as Exclude<SealAnswer, readonly string[] | null>;
     return { ...about, bytes: sealed.subarray(0, length) };
   }
 
+  endPack(): void {
+    this.thread.ask('endPack').catch(() => undefined); // a thread that has died fails what is asked of it next
+  }
+
   async digests(): Promise<readonly string[]> {
-    return (await this.thread.ask(null)) as readonly string[];
+    return (await this.thread.ask('digests')) as readonly string[];
   }
 
   close(): Promise<void> {

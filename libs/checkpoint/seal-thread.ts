@@ -2,24 +2,25 @@
 import { FrameSealing, sealingMemory, type SealedFrames } from './frame-sealing';
 import { answerCalls } from './thread-calls';
 
-/** Memory for `most` frames that both sides see, `count` of them filled; none: the digests of all packs. */
-export type SealQuestion = {
-  readonly shared: SharedArrayBuffer;
-  readonly most: number;
-  readonly count: number;
-} | null;
+/** Memory for `most` frames that both sides see, `count` of them filled; or what else a `FrameSealer` is asked. */
+export type SealQuestion =
+  { readonly shared: SharedArrayBuffer; readonly most: number; readonly count: number } | 'digests' | 'endPack';
 
 export interface SealSetUp {
   readonly packKey: Uint8Array;
 }
 
-/** The bytes stand in the memory; here is how many. */
-export type SealAnswer = (Omit<SealedFrames, 'bytes'> & { readonly length: number }) | readonly string[];
+/** Of frames: their bytes stand in the memory, here is how many. */
+export type SealAnswer = (Omit<SealedFrames, 'bytes'> & { readonly length: number }) | readonly string[] | null;
 
 answerCalls<SealSetUp, SealQuestion, SealAnswer>(({ packKey }) => {
   const sealing = new FrameSealing(packKey);
   return (question) => {
-    if (question === null) return sealing.digests();
+    if (question === 'digests') return sealing.digests();
+    if (question === 'endPack') {
+      sealing.endPack();
+      return null;
+    }
     const { shared, most, count } = question;
     const { bytes, ...about } = sealing.seal(sealingMemory(Buffer.from(shared), most), count);
     return { ...about, length: bytes.length };

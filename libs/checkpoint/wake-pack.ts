@@ -27,6 +27,8 @@ const headBytes = 16;
 /** Bytes that are read together, and how many such reads are under way at once. */
 const pieceBytes = 1024 * 1024;
 const piecesAhead = 4;
+/** Segments that are being compressed at once. */
+const segmentsAtOnce = 4;
 /** Segments that are being decompressed while the one before them is looked at. */
 const segmentsAhead = 4;
 
@@ -49,12 +51,31 @@ export async function encodeWakePack(
   head.writeUInt32LE(configuration.length, 0);
   head.writeUInt32LE(deviceState.length, 4);
   head.writeUInt32LE(pages.length, 8);
-  const plain = [Buffer.concat([head, configuration, deviceState, encodeWords(pages), encodeWords(ranksMs)])];
-  for (let first = 0; first < pages.length; first += segmentPages) {
-    plain.push(Buffer.concat(Array.from(pages.subarray(first, first + segmentPages), contentOf)));
-  }
-  const compressed = await Promise.all(plain.map((segment) => encoder.encode(segment)));
-  return secrets.encryptSegments('wakePack', compressed, object);
+  const first = Buffer.concat([head, configuration, deviceState, encodeWords(pages), encodeWords(ranksMs)]);
+  const compressed = await Promise.all([encoder.encode(first), compressContents(pages, contentOf)]);
+  return secrets.encryptSegments('wakePack', compressed.flat(), object);
+}
+
+/**
+ * The guest stands still for this, and so does whatever else the loop has to do for it while pages are put side by side: a few
+ * segments at a time, in memory that is used again, since to touch new memory would take longer than to fill it.
+ */
+async function compressContents(pages: Uint32Array, contentOf: (page: number) => Buffer): Promise<Buffer[]> {
+  const compressed = new Array<Buffer>(Math.ceil(pages.length / segmentPages));
+  let next = 0;
+  const compressOnes = async (): Promise<void> => {
+    const memory = Buffer.allocUnsafeSlow(segmentPages * pageBytes);
+    while (next < compressed.length) {
+      const segment = next++;
+      let bytes = 0;
+      for (const page of pages.subarray(segment * segmentPages, (segment + 1) * segmentPages)) {
+        bytes += contentOf(page).copy(memory, bytes);
+      }
+      compressed[segment] = await encoder.encode(memory.subarray(0, bytes));
+    }
+  };
+  await Promise.all(Array.from({ length: segmentsAtOnce }, compressOnes));
+  return compressed;
 }
 
 /** The first segment of a wake pack. */

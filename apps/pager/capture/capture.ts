@@ -138,12 +138,19 @@ class Capture {
     });
     const memory = new StreamMemory(hasher, stream, () => this.writer);
     let reported = 0;
+    let caughtUp = false;
     await readThrough(socket, memory, () => {
       if (stream.bytesRead - reported >= progressEveryBytes) {
         reported = stream.bytesRead;
         this.update(this.progress(stream));
       }
-      return this.writer?.saturated === true ? this.writer.drained() : null;
+      if (this.writer === null) return null;
+      if (!caughtUp && this.writer.complete) {
+        caughtUp = true;
+        // QEMU waits for us, and its guest runs on, until the store has caught up: from here on it waits frozen.
+        return this.writer.catchUp();
+      }
+      return this.writer.saturated ? this.writer.drained() : null;
     });
     const { configuration, deviceState } = stream.finish();
     this.update(this.progress(stream));

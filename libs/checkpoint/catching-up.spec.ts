@@ -1,0 +1,57 @@
+import * as fixture from './checkpoint-fixture';
+import { CheckpointWriter } from './checkpoint-writer';
+import { objectKeys } from './object-keys';
+
+/** What is made durable while the guest still runs, so that a frozen one does not wait for it. */
+
+const { identity, machine, TestStore, wakePack, wild } = fixture;
+const { pack } = objectKeys(identity.desktopId, identity.checkpointId);
+
+let files: fixture.TestStore;
+beforeEach(async () => (files = await TestStore.create()));
+afterEach(() => files.remove());
+
+async function given(pages: number): Promise<CheckpointWriter> {
+  const options = { keys: fixture.keys, hasher: fixture.hasher };
+  const writer = new CheckpointWriter(await files.open(), identity, fixture.blocksOf(pages), options);
+  for (let page = 0; page < pages; page++) {
+    expect(writer.complete).toBe(false);
+    writer.addPage(page, wild(page), 0);
+    if (writer.saturated) await writer.drained();
+  }
+  expect(writer.complete).toBe(true);
+  return writer;
+}
+
+test('all that has come is durable, and what comes after it lies in a pack of its own', async () => {
+  const pages = 2_000;
+  const writer = await given(pages);
+  await writer.catchUp();
+  expect(await files.keys()).toEqual([pack(0)]);
+  writer.addPage(7, wild(pages), 0);
+  await writer.commit(await writer.seal(wakePack, machine));
+  expect(await files.keys()).toEqual(expect.arrayContaining([pack(0), pack(1)]));
+
+  const reader = await fixture.open(await files.open());
+  expect(reader.manifest.packs).toHaveLength(2);
+  const expected = Array.from({ length: pages }, (_, page) => wild(page === 7 ? pages : page));
+  expect(fixture.samePages(await fixture.readPages(reader), expected)).toBe(true);
+});
+
+test('a little is not worth a pack', async () => {
+  const writer = await given(20);
+  await writer.catchUp();
+  expect(await files.keys()).toEqual([]);
+  await writer.commit(await writer.seal(wakePack, machine));
+  expect((await fixture.open(await files.open())).manifest.packs).toHaveLength(1);
+});
+
+test('a storage that fails is heard of', async () => {
+  const store = fixture.bendWriters(await files.open(), () => ({ commit: () => Promise.reject(new Error('no disk')) }));
+  const options = { keys: fixture.keys, hasher: fixture.hasher };
+  const writer = new CheckpointWriter(store, identity, fixture.blocksOf(2_000), options);
+  for (let page = 0; page < 2_000; page++) writer.addPage(page, wild(page), 0);
+  await expect(writer.catchUp()).rejects.toThrow('no disk');
+  await writer.abort();
+  expect(await files.keys()).toEqual([]);
+});
