@@ -2,28 +2,45 @@
  * The pager: one small process per save or restore of one machine, on the path of its memory and nowhere else.
  * It is started ahead of its work, loads all it will need, and waits for its assignment on standard input.
  */
-import { DormouseError } from '@dormouse/errors';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describeError, DormouseError } from '@dormouse/errors';
 import { longestAssignment, parseAssignment } from '@dormouse/pager-control';
 import { capture } from './capture/capture';
+import { rehearseCapture } from './capture/rehearse-capture';
 import { logToRunDirectory } from './log';
-import { startPageThreads } from './page-threads';
+import { startPageThreads, type PageThreads } from './page-threads';
 import { serve } from './serve/serve';
+
+const hurryMs = 50;
 
 async function main(): Promise<void> {
   process.umask(0o077);
   const threads = startPageThreads();
+  const assigned = new AbortController();
+  const rehearsed = rehearse(threads, assigned.signal);
   let text = '';
   process.stdin.setEncoding('utf8');
   for await (const chunk of process.stdin as AsyncIterable<string>) {
+    assigned.abort();
     text += chunk;
     if (text.length > longestAssignment)
       throw new DormouseError('PAGER_FAILED', 'the assignment of the pager never ends');
   }
   if (text === '') return; // never needed
   const { directory, job } = parseAssignment(text);
+  await rehearsed;
   process.chdir(directory); // sockets are named without a path, however long that is
   logToRunDirectory();
   await (job.mode === 'capture' ? capture(job, threads) : serve(job, threads));
+}
+
+/** Whoever starts a pager in a hurry gives it its work at once. */
+async function rehearse(threads: PageThreads, signal: AbortSignal): Promise<void> {
+  await sleep(hurryMs, undefined, { signal }).catch(() => undefined);
+  if (signal.aborted) return;
+  await rehearseCapture(threads, signal).catch((error: unknown) => {
+    process.stderr.write(`the pager could not rehearse a save: ${describeError(error).message}\n`);
+  });
 }
 
 main().then(

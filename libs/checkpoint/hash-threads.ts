@@ -31,6 +31,11 @@ export class HashThreads implements PageHasher {
     return Buffer.from(hashes.buffer, hashes.byteOffset, hashes.byteLength);
   }
 
+  /** Leaves the threads to others. Everything that was asked must have been answered. */
+  release(): void {
+    for (const thread of this.threads) thread.release();
+  }
+
   async close(): Promise<void> {
     await Promise.all(this.threads.map((thread) => thread.close()));
   }

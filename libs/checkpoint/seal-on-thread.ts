@@ -40,6 +40,11 @@ export class SealThread implements FrameSealer {
     return (await this.thread.ask('digests')) as readonly string[];
   }
 
+  /** Leaves the thread to another. Everything that was asked must have been answered. */
+  release(): void {
+    this.thread.release();
+  }
+
   close(): Promise<void> {
     return this.thread.close();
   }

@@ -12,9 +12,14 @@ interface Numbered<Content> {
   readonly content: Content;
 }
 
+/** Comes before the first question, and again when the thread goes to other `ThreadCalls`. */
+interface SetUpMessage<SetUp = unknown> {
+  readonly setUp: SetUp;
+}
+
 /**
  * Starts a thread that loads its program and waits for `ThreadCalls`: loading takes longer than most of what it is asked.
- * It does not keep the process alive.
+ * Until it is asked something it does not keep the process alive.
  * @param program a compiled file, which calls `answerCalls`
  */
 export function startThread(program: string): Worker {
@@ -23,7 +28,7 @@ export function startThread(program: string): Worker {
   return thread;
 }
 
-/** A thread that answers questions, one after the other. */
+/** A thread that answers questions, one after the other. It keeps the process alive for as long as one is open. */
 export class ThreadCalls<Question, Answer> {
   private readonly waiting = new Map<number, Waiting<Answer>>();
   private next = 0;
@@ -34,13 +39,10 @@ export class ThreadCalls<Question, Answer> {
     private readonly thread: Worker,
     setUp: unknown,
   ) {
-    thread.on('message', ({ number, content }: Numbered<Answer>) => {
-      this.waiting.get(number)?.resolve(content);
-      this.waiting.delete(number);
-    });
-    thread.on('error', (error: Error) => this.fail(error));
+    thread.on('message', this.hear);
+    thread.on('error', this.fail);
     thread.unref(); // to listen has taken that back
-    thread.postMessage(setUp);
+    thread.postMessage({ setUp } satisfies SetUpMessage);
   }
 
   /** @throws what the thread died of, CANCELLED after `close` */
@@ -48,30 +50,48 @@ export class ThreadCalls<Question, Answer> {
     const number = this.next++;
     return new Promise((resolve, reject) => {
       if (this.failure !== null) return reject(this.failure);
+      if (this.waiting.size === 0) this.thread.ref();
       this.waiting.set(number, { resolve, reject });
       this.thread.postMessage({ number, content } satisfies Numbered<Question>);
     });
   }
 
+  /** Leaves the thread to other `ThreadCalls`. Everything that was asked must have been answered. */
+  release(): void {
+    this.fail(noLonger());
+    this.thread.off('message', this.hear);
+    this.thread.off('error', this.fail);
+  }
+
   async close(): Promise<void> {
-    this.fail(new DormouseError('CANCELLED', 'the thread is needed no longer'));
+    this.fail(noLonger());
     await this.thread.terminate();
   }
 
-  private fail(error: Error): void {
+  private readonly hear = ({ number, content }: Numbered<Answer>): void => {
+    this.waiting.get(number)?.resolve(content);
+    this.waiting.delete(number);
+    if (this.waiting.size === 0) this.thread.unref();
+  };
+
+  private readonly fail = (error: Error): void => {
     this.failure ??= error;
     for (const { reject } of this.waiting.values()) reject(error);
     this.waiting.clear();
-  }
+    this.thread.unref();
+  };
 }
 
 /** The thread's side. @param prepare makes what answers, from what `ThreadCalls` was given */
 export function answerCalls<SetUp, Question, Answer>(prepare: (setUp: SetUp) => (question: Question) => Answer): void {
   const port = parentPort!;
-  port.once('message', (setUp: SetUp) => {
-    const answer = prepare(setUp);
-    port.on('message', ({ number, content }: Numbered<Question>) => {
-      port.postMessage({ number, content: answer(content) } satisfies Numbered<Answer>);
-    });
+  let answer: (question: Question) => Answer;
+  port.on('message', (message: SetUpMessage<SetUp> | Numbered<Question>) => {
+    if ('setUp' in message) answer = prepare(message.setUp);
+    else port.postMessage({ number: message.number, content: answer(message.content) } satisfies Numbered<Answer>);
   });
+}
+
+function noLonger(): DormouseError {
+  return new DormouseError('CANCELLED', 'the thread is needed no longer');
 }

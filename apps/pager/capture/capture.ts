@@ -11,7 +11,7 @@ import {
 } from '@dormouse/checkpoint';
 import { ContentIndex } from '@dormouse/content-index';
 import { describeError, DormouseError } from '@dormouse/errors';
-import { MigrationStreamReader, type RamBlock } from '@dormouse/migration-stream';
+import type { MigrationStreamReader } from '@dormouse/migration-stream';
 import {
   ControlServer,
   pagerSockets,
@@ -118,25 +118,19 @@ class Capture {
     const [previous, disks] = await Promise.all([this.loadPrevious(), this.lookAtDisks()]);
     const { keys, hasher } = this;
     const wakeSet = await WakeLearning.from(this.store, previous, keys.dataKey, this.job.wakeSetPages);
-    const firstPage: number[] = [];
-    const stream = new MigrationStreamReader({
-      blocks: (blocks) => {
-        firstPage.push(...firstPages(blocks));
-        this.writer = new CheckpointWriter(this.store, identityOf(this.job), blocks.slice(), {
-          keys,
-          hasher,
-          sealer: (packKey) => (this.sealer = new SealThread(packKey, this.threads.seal)),
-          disks,
-          previous,
-          wakeSet,
-          mostRewritten,
-        });
-        this.update({ state: 'receiving', ramBytes: blocks.reduce((sum, block) => sum + block.bytes, 0) });
-      },
-      page: (block, index, source, offset) => this.writer!.addPage(firstPage[block]! + index, source, offset),
-      zeroPage: (block, index) => this.writer!.addZeroPage(firstPage[block]! + index),
+    const memory = new StreamMemory(hasher, (blocks) => {
+      this.update({ state: 'receiving', ramBytes: blocks.reduce((sum, block) => sum + block.bytes, 0) });
+      return (this.writer = new CheckpointWriter(this.store, identityOf(this.job), blocks, {
+        keys,
+        hasher,
+        sealer: (packKey) => (this.sealer = new SealThread(packKey, this.threads.seal)),
+        disks,
+        previous,
+        wakeSet,
+        mostRewritten,
+      }));
     });
-    const memory = new StreamMemory(hasher, stream, () => this.writer);
+    const { stream } = memory;
     let reported = 0;
     let caughtUp = false;
     await readThrough(socket, memory, () => {
@@ -257,14 +251,4 @@ function factsOf({ manifest }: SealedCheckpoint): Partial<CaptureStatus> {
     wakePackBytes: wakePack.bytes,
     pages: { ...pages },
   };
-}
-
-/** Number of the first page of each block when pages are numbered through all blocks. */
-function firstPages(blocks: readonly RamBlock[]): number[] {
-  let next = 0;
-  return blocks.map((block) => {
-    const first = next;
-    next += block.bytes / pageBytes;
-    return first;
-  });
 }

@@ -1,5 +1,5 @@
-import type { CheckpointWriter, PageHasher } from '@dormouse/checkpoint';
-import type { MigrationStreamReader } from '@dormouse/migration-stream';
+import { pageBytes, type CheckpointWriter, type PageHasher } from '@dormouse/checkpoint';
+import { MigrationStreamReader, type RamBlock } from '@dormouse/migration-stream';
 import type { ReadTarget } from './read-through';
 
 const chunkBytes = 2 * 1024 * 1024;
@@ -17,17 +17,33 @@ interface Chunk {
  * turn, which is the order in which the writer is done with their pages.
  */
 export class StreamMemory implements ReadTarget {
+  readonly stream: MigrationStreamReader;
+  private opened: CheckpointWriter | null = null;
   private readonly before: Chunk[] = [];
   private chunk: Chunk;
   private begin = 0;
   private end = 0;
 
+  /** @param open makes the writer, when the stream has told of its memory blocks */
   constructor(
     private readonly hasher: PageHasher,
-    private readonly stream: MigrationStreamReader,
-    private readonly writer: () => CheckpointWriter | null,
+    open: (blocks: readonly RamBlock[]) => CheckpointWriter,
   ) {
+    const firstPage: number[] = [];
+    this.stream = new MigrationStreamReader({
+      blocks: (blocks) => {
+        firstPage.push(...firstPages(blocks));
+        this.opened = open(blocks.slice());
+      },
+      page: (block, index, source, offset) => this.opened!.addPage(firstPage[block]! + index, source, offset),
+      zeroPage: (block, index) => this.opened!.addZeroPage(firstPage[block]! + index),
+    });
     this.chunk = this.nextChunk();
+  }
+
+  /** Null before it was made. */
+  get writer(): CheckpointWriter | null {
+    return this.opened;
   }
 
   room(): Buffer {
@@ -44,7 +60,7 @@ export class StreamMemory implements ReadTarget {
   /** Goes on in another chunk, with the record whose end has not come yet at its head. */
   private turnOver(): void {
     const full = this.chunk;
-    full.until = this.writer()?.given ?? 0;
+    full.until = this.opened?.given ?? 0;
     this.before.push(full);
     this.chunk = this.nextChunk();
     this.end = full.memory.copy(this.chunk.memory, 0, this.begin, this.end);
@@ -53,7 +69,17 @@ export class StreamMemory implements ReadTarget {
 
   private nextChunk(): Chunk {
     const oldest = this.before[0];
-    if (oldest !== undefined && oldest.until <= (this.writer()?.taken ?? 0)) return this.before.shift()!;
+    if (oldest !== undefined && oldest.until <= (this.opened?.taken ?? 0)) return this.before.shift()!;
     return { memory: this.hasher.allocate(chunkBytes), until: 0 };
   }
+}
+
+/** Number of the first page of each block when pages are numbered through all blocks. */
+function firstPages(blocks: readonly RamBlock[]): number[] {
+  let next = 0;
+  return blocks.map((block) => {
+    const first = next;
+    next += block.bytes / pageBytes;
+    return first;
+  });
 }
