@@ -1,18 +1,17 @@
-import { execFile } from 'node:child_process';
-import { mkdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { promisify } from 'node:util';
 import type { Environment } from '@dormouse/config';
 import type { Accelerator } from '@dormouse/qemu';
-import { s3Url, startS3Server } from '../contract/s3-server';
 import type { GuestImage } from '../guest';
 import { dropPageCache, leaveAndStop, RunningDormouse, writeOwnStream, type Desk, type OwnStream } from '../scenario';
 import type { MachineBeside } from '../scenario/machine-beside';
 import { figure, type Figure } from './figure';
 import { mappedRamQemu, writeMappedRam } from './mapped-ram';
 import { coldBoot, eagerWake, mappedRamWake, type Answered } from './other-ways';
-import { net, throttleHttp } from './throttle';
+import { lastTrace } from './last-trace';
+import { withStorage, type Profile } from './profile';
+import { net } from './throttle';
 import { usedDesktop } from './used-desktop';
 
 export interface WakeOptions {
@@ -25,9 +24,6 @@ export interface WakeOptions {
   readonly signal: AbortSignal;
   readonly say: (line: string) => void;
 }
-
-export const profiles = ['local', 'net'] as const;
-export type Profile = (typeof profiles)[number];
 
 /** One used desktop, woken in every way. Times in milliseconds. */
 interface Run {
@@ -65,32 +61,15 @@ export async function measureWake(options: WakeOptions): Promise<{ figures: Figu
     const runs: Run[] = (all[profile] = []);
     while (runs.length < options.runs) {
       options.signal.throwIfAborted();
-      runs.push(await withStorage(profile, options, (environment) => wakeInEveryWay(profile, environment, options)));
+      runs.push(
+        await withStorage(profile, options.dataDir, (environment) => wakeInEveryWay(profile, environment, options)),
+      );
       const { eager, wakes } = runs.at(-1)!;
       const answers = wakes.map(({ answeredMs, requests }) => `${answeredMs} ms (${requests} requests)`).join(', ');
       options.say(`run ${runs.length}, ${profile}: eager ${eager.answeredMs} ms, woken ${answers}`);
     }
   }
   return summarize(all);
-}
-
-/** Storage of a fresh data directory, reached as the profile says. */
-async function withStorage<T>(
-  profile: Profile,
-  { dataDir }: WakeOptions,
-  work: (environment: Environment) => Promise<T>,
-): Promise<T> {
-  await rm(join(dataDir, profile), { recursive: true, force: true });
-  await mkdir(join(dataDir, profile), { recursive: true });
-  if (profile === 'local') return work(process.env);
-  const s3 = await startS3Server(join(dataDir, profile, 'bucket'));
-  const link = await throttleHttp(s3.port, net);
-  try {
-    return await work({ ...process.env, STORAGE_URL: s3Url(link.port) });
-  } finally {
-    await link.close();
-    await s3.stop();
-  }
 }
 
 async function wakeInEveryWay(profile: Profile, environment: Environment, options: WakeOptions): Promise<Run> {
@@ -202,25 +181,6 @@ async function wantedOf(desk: Desk, cold: () => Promise<void>, checkpointId: str
   const { requested } = await lastTrace(desk, checkpointId);
   const wanted = new Set(requested.filter(({ atUs }) => atUs <= wantedMs * 1_000).map(({ page }) => page));
   return ahead.filter((page) => wanted.has(page)).length / Math.max(1, ahead.length);
-}
-
-interface Trace {
-  readonly requests: number;
-  readonly stalls: { readonly p99: number };
-  readonly ahead: readonly number[];
-  readonly requested: readonly { readonly page: number; readonly atUs: number }[];
-}
-
-/** As `dormouse checkpoint trace` tells it. */
-async function lastTrace(desk: Desk, checkpointId: string): Promise<Trace> {
-  const { dataDir, environment } = desk.home;
-  const program = join(process.cwd(), 'dist', 'apps', 'cli', 'main.js');
-  const { stdout } = await promisify(execFile)(
-    process.execPath,
-    [program, '--json', 'checkpoint', 'trace', desk.id, checkpointId],
-    { env: { ...environment, DATA_DIR: dataDir }, maxBuffer: 2 ** 28 },
-  );
-  return (JSON.parse(stdout) as { traces: Trace[] }).traces.at(-1)!;
 }
 
 function summarize(all: Partial<Record<Profile, readonly Run[]>>): {
