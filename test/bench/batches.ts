@@ -34,6 +34,8 @@ interface Wake {
   /** All waits for pages together, and how long 99 % of them are at most. */
   readonly stallMs: number;
   readonly stallP99Ms: number;
+  /** The same by QEMU's clock: until the page is in its place. */
+  readonly blockedMs: number;
   readonly requests: number;
   readonly hydratedMs: number;
 }
@@ -70,7 +72,7 @@ export async function measureBatches(
           const wake = await wakeAndWork(desk, fillMiB);
           wakes[name].push(wake);
           say(
-            `run ${run}, ${name}: waited ${wake.stallMs} ms for ${wake.requests} pages, all there after ${wake.hydratedMs} ms`,
+            `run ${run}, ${name}: waited ${wake.stallMs} ms (${wake.blockedMs} ms by QEMU's clock) for ${wake.requests} pages, all there after ${wake.hydratedMs} ms`,
           );
         }
       }
@@ -91,8 +93,9 @@ async function wakeAndWork(desk: Desk, fillMiB: number): Promise<Wake> {
   const { status, error } = await desk.ended(id);
   if (status !== 'succeeded') throw new Error(`the restore has ${status}: ${error?.message}`);
   await work;
-  const { stalls, requests, hydratedMs } = await lastTrace(desk, checkpointId!);
-  return { stallMs: Math.round(stalls.together), stallP99Ms: stalls.p99, requests, hydratedMs };
+  const { stalls, blocked, requests, hydratedMs } = await lastTrace(desk, checkpointId!);
+  const stallMs = Math.round(stalls.together);
+  return { stallMs, stallP99Ms: stalls.p99, blockedMs: blocked?.allMs ?? NaN, requests, hydratedMs };
 }
 
 /** In each wake the same pages of the filled memory, some at a time, with rests: longer than the memory takes to come. */
@@ -120,6 +123,7 @@ function summarize(wakes: Readonly<Record<Batches, readonly Wake[]>>): {
   const each = (Object.keys(batches) as Batches[]).map((name) => ({
     stall: of(name, 'stallMs', 'ms'),
     p99: of(name, 'stallP99Ms', 'ms', 2),
+    blocked: of(name, 'blockedMs', 'ms'),
     requests: of(name, 'requests', ''),
     hydrated: of(name, 'hydratedMs', 'ms'),
   }));
@@ -128,6 +132,7 @@ function summarize(wakes: Readonly<Record<Batches, readonly Wake[]>>): {
     figures: each.flatMap((one) => Object.values(one)),
     more: {
       stallToSmall: Number((adaptive!.stall.median / small!.stall.median).toFixed(2)),
+      blockedToSmall: Number((adaptive!.blocked.median / small!.blocked.median).toFixed(2)),
       hydratedToLarge: Number((adaptive!.hydrated.median / large!.hydrated.median).toFixed(2)),
     },
   };

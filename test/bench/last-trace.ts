@@ -8,6 +8,8 @@ export interface Trace {
   readonly requests: number;
   readonly hydratedMs: number;
   readonly stalls: { readonly p50: number; readonly p99: number; readonly longest: number; readonly together: number };
+  /** By QEMU's clock; null when it does not say. */
+  readonly blocked: { readonly allMs: number } | null;
   readonly ahead: readonly number[];
   readonly requested: readonly { readonly page: number; readonly atUs: number }[];
 }

@@ -48,9 +48,12 @@ export class PageStream {
     this.markSent(page);
   }
 
-  /** At once, before whatever has not been written yet. */
-  send(part: RamPart): void {
-    if (!part.empty) this.socket.write(part.finish());
+  /**
+   * At once, before whatever was not handed over yet.
+   * @param onGone hears when the kernel has taken it: no other byte of ours is before it then
+   */
+  send(part: RamPart, onGone?: () => void): void {
+    if (!part.empty) this.socket.write(part.finish(), onGone);
   }
 
   /** When no more than `mostBytes` are waiting: what is sent at once in the meantime then waits behind no more than these. */

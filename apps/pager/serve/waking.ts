@@ -91,7 +91,11 @@ export class Waking {
   private async complete(): Promise<void> {
     const { manner, update } = this.parts;
     const memory = await this.parts.memory;
+    const rested = new AbortController();
+    const readingAhead = memory.fetcher.readAhead(rested.signal);
+    readingAhead.catch(() => undefined); // met by whoever needs what could not be read
     await this.untilRested();
+    rested.abort();
     const touched = this.answers.withCompanions();
     await new Hydration(memory, this.stream, this.answers, manner.fill, () => this.report(), touched).run();
     await this.source.end();
