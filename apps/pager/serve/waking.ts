@@ -13,8 +13,6 @@ import { PostcopySource } from './postcopy-source';
 import { WakeFeed } from './wake-feed';
 import { WakeRecord } from './wake-record';
 
-/** Of the wake set, while the guest runs: what it asks for waits behind no more than this. */
-const wakeSetInFlight = 256 * 1024;
 /** Pages between two reports of how far it is. */
 const progressEveryPages = 4096;
 
@@ -71,7 +69,7 @@ export class Waking {
         this.runningMs = Math.round(performance.now() - this.beganMs);
         this.record.running();
         this.parts.update({ state: 'running' });
-        if (this.parts.manner.wakeSet) await feed.afterRunning(this.stream, wakeSetInFlight);
+        if (this.parts.manner.wakeSet) await feed.afterRunning(this.stream);
         await this.complete();
       })(),
     );
