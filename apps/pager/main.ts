@@ -6,10 +6,12 @@ import { DormouseError } from '@dormouse/errors';
 import { longestAssignment, parseAssignment } from '@dormouse/pager-control';
 import { capture } from './capture/capture';
 import { logToRunDirectory } from './log';
+import { startPageThreads } from './page-threads';
 import { serve } from './serve/serve';
 
 async function main(): Promise<void> {
   process.umask(0o077);
+  const threads = startPageThreads();
   let text = '';
   process.stdin.setEncoding('utf8');
   for await (const chunk of process.stdin as AsyncIterable<string>) {
@@ -21,7 +23,7 @@ async function main(): Promise<void> {
   const { directory, job } = parseAssignment(text);
   process.chdir(directory); // sockets are named without a path, however long that is
   logToRunDirectory();
-  await (job.mode === 'capture' ? capture(job) : serve(job));
+  await (job.mode === 'capture' ? capture(job, threads) : serve(job, threads));
 }
 
 main().then(

@@ -1,17 +1,23 @@
 import { join } from 'node:path';
+import type { Worker } from 'node:worker_threads';
 import type { PageHasher } from './checkpoint-writer';
-import type { HashAnswer, HashQuestion } from './hash-thread';
-import { ThreadCalls } from './thread-calls';
+import type { HashAnswer, HashQuestion, HashSetUp } from './hash-thread';
+import { startThread, ThreadCalls } from './thread-calls';
+
+/** A thread for `HashThreads`, before it is known whose pages it hashes. */
+export function startHashThread(): Worker {
+  return startThread(join(__dirname, 'hash-thread.js'));
+}
 
 /** Hashes pages on threads of its own, so that whoever reads the guest's memory goes on reading. */
 export class HashThreads implements PageHasher {
   private readonly threads: ThreadCalls<HashQuestion, HashAnswer>[];
   private next = 0;
 
-  constructor(contentKey: Buffer, threads: number) {
-    const workerData = { contentKey: Uint8Array.from(contentKey) };
-    const program = join(__dirname, 'hash-thread.js');
-    this.threads = Array.from({ length: threads }, () => new ThreadCalls(program, workerData));
+  /** @param threads at least one, nobody else's */
+  constructor(contentKey: Buffer, threads: readonly Worker[] = [startHashThread()]) {
+    const setUp: HashSetUp = { contentKey: Uint8Array.from(contentKey) };
+    this.threads = threads.map((thread) => new ThreadCalls(thread, setUp));
   }
 
   allocate(bytes: number): Buffer {

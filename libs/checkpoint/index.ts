@@ -9,7 +9,7 @@ export { collectObjects, type CollectOptions, type CollectReport } from './colle
 export { noDisks, type DiskBlocks, type DiskCatalog, type DiskFile } from './disk-catalog';
 export type { DataKey } from './encryption';
 export { FrameRun } from './frame-run';
-export { HashThreads } from './hash-threads';
+export { HashThreads, startHashThread } from './hash-threads';
 export {
   frameBytes,
   framePages,
@@ -28,7 +28,7 @@ export { countPages, PageMap } from './page-map';
 export { blockPlace } from './places';
 export { PreviousCheckpoint } from './previous-checkpoint';
 export { readManifest, type CheckpointIdentity } from './read-objects';
-export { SealThread } from './seal-on-thread';
+export { SealThread, startSealThread } from './seal-on-thread';
 export { StoredCheckpoint, type ReadingKeys } from './stored-checkpoint';
 export type { MachineState, WakeHead, WakeOrder, WakePackReader } from './wake-pack';
 export type { SeenPages, WakeChoice, WakeChooser } from './wake-pages';

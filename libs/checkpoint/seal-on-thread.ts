@@ -1,15 +1,22 @@
 import { join } from 'node:path';
+import type { Worker } from 'node:worker_threads';
 import { sealingBytes, sealingMemory, type FrameSealer, type SealedFrames, type SealingMemory } from './frame-sealing';
 import { frameBytes } from './layout';
-import type { SealAnswer, SealQuestion } from './seal-thread';
-import { ThreadCalls } from './thread-calls';
+import type { SealAnswer, SealQuestion, SealSetUp } from './seal-thread';
+import { startThread, ThreadCalls } from './thread-calls';
+
+/** A thread for `SealThread`, before it is known whose frames it seals. */
+export function startSealThread(): Worker {
+  return startThread(join(__dirname, 'seal-thread.js'));
+}
 
 /** Seals frames on a thread of its own, so that whoever reads the guest's memory goes on reading. One in a process. */
 export class SealThread implements FrameSealer {
   private readonly thread: ThreadCalls<SealQuestion, SealAnswer>;
 
-  constructor(packKey: Uint8Array) {
-    this.thread = new ThreadCalls(join(__dirname, 'seal-thread.js'), { packKey: Uint8Array.from(packKey) });
+  /** @param thread nobody else's */
+  constructor(packKey: Uint8Array, thread: Worker = startSealThread()) {
+    this.thread = new ThreadCalls(thread, { packKey: Uint8Array.from(packKey) } satisfies SealSetUp);
   }
 
   allocate(most: number): SealingMemory {

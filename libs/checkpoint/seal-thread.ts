@@ -1,7 +1,6 @@
 /** A thread that seals frames; `seal-on-thread.ts` is its other side. */
-import { parentPort, workerData } from 'node:worker_threads';
 import { FrameSealing, sealingMemory, type SealedFrames } from './frame-sealing';
-import type { Numbered } from './thread-calls';
+import { answerCalls } from './thread-calls';
 
 /** Memory for `most` frames that both sides see, `count` of them filled; none: the digests of all packs. */
 export type SealQuestion = {
@@ -10,18 +9,19 @@ export type SealQuestion = {
   readonly count: number;
 } | null;
 
+export interface SealSetUp {
+  readonly packKey: Uint8Array;
+}
+
 /** The bytes stand in the memory; here is how many. */
 export type SealAnswer = (Omit<SealedFrames, 'bytes'> & { readonly length: number }) | readonly string[];
 
-const sealing = new FrameSealing((workerData as { readonly packKey: Uint8Array }).packKey);
-
-parentPort!.on('message', ({ number, content: question }: Numbered<SealQuestion>) => {
-  if (question === null) {
-    parentPort!.postMessage({ number, content: sealing.digests() } satisfies Numbered<SealAnswer>);
-    return;
-  }
-  const { shared, most, count } = question;
-  const { bytes, ...about } = sealing.seal(sealingMemory(Buffer.from(shared), most), count);
-  const content = { ...about, length: bytes.length };
-  parentPort!.postMessage({ number, content } satisfies Numbered<SealAnswer>);
+answerCalls<SealSetUp, SealQuestion, SealAnswer>(({ packKey }) => {
+  const sealing = new FrameSealing(packKey);
+  return (question) => {
+    if (question === null) return sealing.digests();
+    const { shared, most, count } = question;
+    const { bytes, ...about } = sealing.seal(sealingMemory(Buffer.from(shared), most), count);
+    return { ...about, length: bytes.length };
+  };
 });

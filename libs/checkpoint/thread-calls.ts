@@ -1,4 +1,4 @@
-import { Worker } from 'node:worker_threads';
+import { parentPort, Worker } from 'node:worker_threads';
 import { DormouseError } from '@dormouse/errors';
 
 interface Waiting<Answer> {
@@ -7,30 +7,40 @@ interface Waiting<Answer> {
 }
 
 /** A question and, on its way back, an answer; `number` tells whose. */
-export interface Numbered<Content> {
+interface Numbered<Content> {
   readonly number: number;
   readonly content: Content;
 }
 
-/** A thread that answers questions, one after the other. It does not keep the process alive. */
+/**
+ * Starts a thread that loads its program and waits for `ThreadCalls`: loading takes longer than most of what it is asked.
+ * It does not keep the process alive.
+ * @param program a compiled file, which calls `answerCalls`
+ */
+export function startThread(program: string): Worker {
+  const thread = new Worker(program, { resourceLimits: { maxOldGenerationSizeMb: 32, maxYoungGenerationSizeMb: 4 } });
+  thread.unref();
+  return thread;
+}
+
+/** A thread that answers questions, one after the other. */
 export class ThreadCalls<Question, Answer> {
-  private readonly thread: Worker;
   private readonly waiting = new Map<number, Waiting<Answer>>();
   private next = 0;
   private failure: Error | null = null;
 
-  /** @param program a compiled file */
-  constructor(program: string, workerData: unknown) {
-    this.thread = new Worker(program, {
-      workerData,
-      resourceLimits: { maxOldGenerationSizeMb: 32, maxYoungGenerationSizeMb: 4 },
-    });
-    this.thread.on('message', ({ number, content }: Numbered<Answer>) => {
+  /** @param setUp what the thread gets before the first question */
+  constructor(
+    private readonly thread: Worker,
+    setUp: unknown,
+  ) {
+    thread.on('message', ({ number, content }: Numbered<Answer>) => {
       this.waiting.get(number)?.resolve(content);
       this.waiting.delete(number);
     });
-    this.thread.on('error', (error: Error) => this.fail(error));
-    this.thread.unref();
+    thread.on('error', (error: Error) => this.fail(error));
+    thread.unref(); // to listen has taken that back
+    thread.postMessage(setUp);
   }
 
   /** @throws what the thread died of, CANCELLED after `close` */
@@ -53,4 +63,15 @@ export class ThreadCalls<Question, Answer> {
     for (const { reject } of this.waiting.values()) reject(error);
     this.waiting.clear();
   }
+}
+
+/** The thread's side. @param prepare makes what answers, from what `ThreadCalls` was given */
+export function answerCalls<SetUp, Question, Answer>(prepare: (setUp: SetUp) => (question: Question) => Answer): void {
+  const port = parentPort!;
+  port.once('message', (setUp: SetUp) => {
+    const answer = prepare(setUp);
+    port.on('message', ({ number, content }: Numbered<Question>) => {
+      port.postMessage({ number, content: answer(content) } satisfies Numbered<Answer>);
+    });
+  });
 }

@@ -34,7 +34,7 @@ export async function measureIndex({ dataDir, image, imageGiB, runs, signal, say
     await dropPageCache([file]);
     const opensslMs = await timed(() => run('openssl', ['dgst', '-sha256', file]));
     await dropPageCache([file]);
-    const hasher = new HashThreads(contentKey, 1);
+    const hasher = new HashThreads(contentKey);
     const indexFile = join(dataDir, 'large.index');
     const indexMs = await timed(() =>
       buildContentIndex({ image: file, indexFile, contentKey, hasher, onProgress: () => undefined, signal }),

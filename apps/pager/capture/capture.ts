@@ -1,7 +1,6 @@
 import { EventEmitter, once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
-import { availableParallelism } from 'node:os';
 import {
   CheckpointWriter,
   HashThreads,
@@ -22,14 +21,13 @@ import {
 } from '@dormouse/pager-control';
 import { openBlobStore, type BlobStore } from '@dormouse/storage';
 import { decodeKeys } from '../keys';
+import type { PageThreads } from '../page-threads';
 import { DiskContents } from './disk-contents';
 import { readThrough } from './read-through';
 import { StreamMemory } from './stream-memory';
 import { thawAlone } from './thaw-alone';
 import { WakeLearning } from './wake-learning';
 
-/** Sealing has a thread of its own. Two processors are busy with that, with one of these, the event loop and QEMU. */
-const hashThreads = availableParallelism() > 2 ? 2 : 1;
 /** What a guest is writing to while it is saved may be much; of that 16 MiB are kept for the wake set. */
 const mostRewritten = 4_096;
 const progressEveryBytes = 16 * 1024 * 1024;
@@ -37,10 +35,10 @@ const progressEveryBytes = 16 * 1024 * 1024;
 const workerPatienceMs = 15_000;
 
 /** Runs a save from QEMU's first byte to the manifest, or to an abort that leaves nothing behind. */
-export async function capture(job: CaptureJob): Promise<void> {
+export async function capture(job: CaptureJob, threads: PageThreads): Promise<void> {
   const store = await openBlobStore(job.storageUrl);
   try {
-    await new Capture(job, store).run();
+    await new Capture(job, store, threads).run();
   } finally {
     await store.close();
   }
@@ -59,6 +57,7 @@ class Capture {
   constructor(
     private readonly job: CaptureJob,
     private readonly store: BlobStore,
+    private readonly threads: PageThreads,
   ) {
     const status: CaptureStatus = {
       mode: 'capture',
@@ -76,7 +75,7 @@ class Capture {
       pages: null,
     };
     this.keys = decodeKeys(job.keys);
-    this.hasher = new HashThreads(this.keys.contentKey, hashThreads);
+    this.hasher = new HashThreads(this.keys.contentKey, threads.hash);
     this.control = new ControlServer(
       status,
       (command) => this.obey(command),
@@ -126,7 +125,7 @@ class Capture {
         this.writer = new CheckpointWriter(this.store, identityOf(this.job), blocks.slice(), {
           keys,
           hasher,
-          sealer: (packKey) => (this.sealer = new SealThread(packKey)),
+          sealer: (packKey) => (this.sealer = new SealThread(packKey, this.threads.seal)),
           disks,
           previous,
           wakeSet,

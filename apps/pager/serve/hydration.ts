@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { frameBytes, HashThreads } from '@dormouse/checkpoint';
+import { frameBytes } from '@dormouse/checkpoint';
 import { BatchSize, type BatchLimits } from './batch-size';
 import type { FetchedChunk, Workshop } from './chunk-fetcher';
 import { chunkParts, type StoredMemory } from './page-answers';
@@ -51,22 +51,18 @@ export class Hydration {
 
   /** To the last page. @throws as reading chunks does */
   async run(): Promise<void> {
-    const hasher = new HashThreads(this.memory.contentKey, 1);
+    const { hasher } = this.memory;
     const bytes = this.limits.most * frameBytes;
     const workshops = [0, 1].map((): Workshop => ({ hasher, memory: hasher.allocate(bytes) }));
-    try {
-      let coming = this.fetchBatch(workshops[0]!);
-      for (let n = 1; ; n++) {
-        const batch = await coming;
-        if (batch === null) break;
-        coming = this.fetchBatch(workshops[n % 2]!);
-        coming.catch(() => undefined); // met in its turn
-        await this.send(batch);
-      }
-      await this.sendZeroPages();
-    } finally {
-      await hasher.close();
+    let coming = this.fetchBatch(workshops[0]!);
+    for (let n = 1; ; n++) {
+      const batch = await coming;
+      if (batch === null) break;
+      coming = this.fetchBatch(workshops[n % 2]!);
+      coming.catch(() => undefined); // met in its turn
+      await this.send(batch);
     }
+    await this.sendZeroPages();
   }
 
   /** Null when there is nothing left to fetch. */

@@ -1,4 +1,4 @@
-import { framePages, pageKind, type CheckpointReader } from '@dormouse/checkpoint';
+import { framePages, pageKind, type CheckpointReader, type PageHasher } from '@dormouse/checkpoint';
 import type { ChunkFetcher, FetchedChunk } from './chunk-fetcher';
 import type { Chunks } from './chunks';
 import type { PageRange } from './guest-memory';
@@ -10,7 +10,8 @@ export interface StoredMemory {
   readonly checkpoint: CheckpointReader;
   readonly chunks: Chunks;
   readonly fetcher: ChunkFetcher;
-  readonly contentKey: Buffer;
+  /** Checks what stands on disk, off the loop that answers. */
+  readonly hasher: PageHasher;
 }
 
 /**

@@ -1,11 +1,12 @@
 import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { countPages, StoredCheckpoint, type ReadingKeys } from '@dormouse/checkpoint';
+import { countPages, HashThreads, StoredCheckpoint, type PageHasher, type ReadingKeys } from '@dormouse/checkpoint';
 import { describeError, DormouseError } from '@dormouse/errors';
 import { ControlServer, pagerSockets, type ServeJob, type ServeStatus } from '@dormouse/pager-control';
 import { openBlobStore } from '@dormouse/storage';
 import { DiskFileBlocks } from '../disk-files';
 import { decodeKeys } from '../keys';
+import type { PageThreads } from '../page-threads';
 import { ChunkFetcher } from './chunk-fetcher';
 import { Chunks } from './chunks';
 import { restoreEagerly } from './eager-restore';
@@ -20,7 +21,8 @@ const qemuPatienceMs = 20_000;
 const farewellMs = 2_000;
 
 /** Wakes a machine from a checkpoint and stays until all of its memory is there. */
-export async function serve(job: ServeJob): Promise<void> {
+export async function serve(job: ServeJob, threads: PageThreads): Promise<void> {
+  void threads.seal.terminate(); // a wake seals nothing
   const status: ServeStatus = {
     mode: 'serve',
     operationId: job.operationId,
@@ -53,11 +55,12 @@ export async function serve(job: ServeJob): Promise<void> {
     const store = await openBlobStore(job.storageUrl);
     const disks = new DiskFileBlocks(job.disks);
     const keys = decodeKeys(job.keys);
+    const hasher = new HashThreads(keys.contentKey, threads.hash);
     const found = await StoredCheckpoint.find(store, job, keys.dataKey);
     const wakePack = job.how === 'resume' ? null : found.wakePack();
     const checked = found.checkSizes();
     checked.catch(() => undefined); // met before the guest runs
-    const memory = readMemory(found, keys, disks, (reason) => update({ waitingForStorage: reason }));
+    const memory = readMemory(found, { keys, hasher, disks }, (reason) => update({ waitingForStorage: reason }));
     memory.catch(() => undefined); // met by the first who needs a page of it
     update({ state: 'connecting', totalPages: countPages(found.manifest.blocks) });
     const parts = { job, store, found, memory, manner: { ...usualManner, ...job.manner }, update };
@@ -70,7 +73,7 @@ export async function serve(job: ServeJob): Promise<void> {
       const feed = new WakeFeed(wakePack, head);
       await new Waking(parts, await connecting).wake(feed, head, checked);
     }
-    await Promise.all([store.close(), disks.close()]);
+    await Promise.all([store.close(), disks.close(), hasher.close()]);
   } catch (error) {
     process.stderr.write(`serve failed: ${error instanceof Error ? error.stack : String(error)}\n`);
     update({ state: 'failed', error: describeError(error) });
@@ -82,13 +85,12 @@ export async function serve(job: ServeJob): Promise<void> {
 /** What pages are answered from; the way to the running guest does not wait for it. */
 async function readMemory(
   found: StoredCheckpoint,
-  keys: ReadingKeys,
-  disks: DiskFileBlocks,
+  { keys, hasher, disks }: { keys: ReadingKeys; hasher: PageHasher; disks: DiskFileBlocks },
   onWaiting: (reason: string | null) => void,
 ): Promise<StoredMemory> {
   const checkpoint = await found.pages(keys, disks);
   const chunks = new Chunks(checkpoint);
-  return { checkpoint, chunks, fetcher: new ChunkFetcher(checkpoint, chunks, onWaiting), contentKey: keys.contentKey };
+  return { checkpoint, chunks, fetcher: new ChunkFetcher(checkpoint, chunks, onWaiting), hasher };
 }
 
 async function connectToQemu(): Promise<Socket> {

@@ -53,7 +53,7 @@ export class ImageIndexer {
     const contentKey = await this.keys.contentKey();
     const indexFile = await contentIndexFile(this.diskRoot, image);
     if ((await this.existing(indexFile, { image, contentKey })) !== null) return;
-    const hasher = new HashThreads(contentKey, 1);
+    const hasher = new HashThreads(contentKey);
     const startedMs = performance.now();
     let toldMs = startedMs;
     let totalBytes = 0;
