@@ -11,6 +11,11 @@ export class FrameRun {
     private readonly stored: Buffer,
   ) {}
 
+  /** As they are stored. */
+  get bytes(): number {
+    return this.stored.length;
+  }
+
   /** The pages of one frame. @throws CHECKPOINT_CORRUPT */
   open(frame: number): Buffer {
     return openFrame(this.bytesOf(frame), this.frames.get(frame), this.pack, this.pack.object);

@@ -28,11 +28,18 @@ export interface Writes {
 const mostMembers = 131_072;
 
 /**
+ * What a guest asks for in its first second of running it asks for again in its next wake; of what comes later, which is what
+ * programs take that it starts, only a quarter (docs/benchmarks.md).
+ */
+const earlyMs = 1_000;
+
+/**
  * The working set after a wake and the use that followed. Evidence that a page is wanted is a request for it, or that it was
  * written to. A page that was sent ahead shows no reads; so without evidence doubt grows by one with each wake, and when it
  * outgrows the page's trust the page is left out once. Asked for then, it is trusted twice as long; otherwise it is
- * forgotten. So a wrong guess leaves after a wake or two, a page that is wanted every time is asked for ever more rarely,
- * and a page that was missed joins.
+ * forgotten, whether it was written to later or not. So a wrong guess leaves after a wake or two, a page that is wanted every time is
+ * asked for ever more rarely, and a page that was missed joins: at once when it was asked for early, else when it is asked for
+ * a second time.
  * @param trace of the wake this use began with; null when it began with a boot
  */
 export function learn(known: WorkingSet, trace: WakeTrace | null, writes: Writes): WorkingSet {
@@ -51,13 +58,18 @@ export function learn(known: WorkingSet, trace: WakeTrace | null, writes: Writes
     if (next !== null) members.set(member.page, next);
   }
   for (const [page, atMs] of requests) {
-    if (!members.has(page)) members.set(page, { page, rankMs: Math.round(atMs), trust: 1, doubt: 0 });
+    if (!members.has(page)) members.set(page, missed(page, atMs));
   }
   for (const page of writes.rewritten) {
     const member = members.get(page);
     members.set(page, member === undefined ? { page, rankMs: 0, trust: 1, doubt: 0 } : { ...member, doubt: 0 });
   }
   return { members: strongest([...members.values()], mostMembers) };
+}
+
+/** A page that was asked for and is no member yet. */
+function missed(page: number, atMs: number): Member {
+  return { page, rankMs: Math.round(atMs), trust: 1, doubt: atMs < earlyMs ? 0 : 2 };
 }
 
 /** Page → when it was asked for first, in the order of that. */
@@ -80,8 +92,8 @@ function judge(member: Member, { requestedMs, ahead, withheld, written }: Eviden
   if (requestedMs !== null) {
     return { page, rankMs: Math.round(requestedMs), trust: Math.min(2 * trust, strongestTrust), doubt: 0 };
   }
-  if (written) return { page, rankMs, trust, doubt: 0 };
   if (withheld) return null;
+  if (written) return { page, rankMs, trust, doubt: 0 };
   // One that was in no wake set, since that was full, has shown nothing.
   return ahead ? { page, rankMs, trust, doubt: doubt + 1 } : member;
 }

@@ -26,6 +26,20 @@ test('a page that was missed joins, in the order in which the guest asked', () =
   expect([...choose(learn(nothingKnown, trace, untouched), 10).ahead]).toEqual([70, 3, 500]);
 });
 
+test('a page that was asked for late is sent ahead once it has been asked for twice, and otherwise forgotten', () => {
+  const late = (page: number): WakeTrace['requests'] => [{ page, atMs: 1_700 }];
+  const first = learn(
+    nothingKnown,
+    { ahead: Uint32Array.of(), withheld: Uint32Array.of(), requests: [...late(4), ...late(5)] },
+    untouched,
+  );
+  const { ahead, withheld } = choose(first, 10);
+  expect([[...ahead], [...withheld]]).toEqual([[], [4, 5]]);
+  const second = learn(first, { ahead, withheld, requests: late(4) }, { written: (page) => page === 5, rewritten: [] });
+  const next = choose(second, 10);
+  expect([[...next.ahead], [...next.withheld]]).toEqual([[4], []]);
+});
+
 test('of the pages the guest was writing to when it froze the first wake set is made', () => {
   const set = learn(nothingKnown, null, { written: () => true, rewritten: [9, 4] });
   expect(new Set(choose(set, 10).ahead)).toEqual(new Set([9, 4]));

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { socketNames } from '@dormouse/qemu';
 import { runInGuest, type GuestImage } from '../guest';
-import { Desk, guestLaunchSpec, leaveAndStop, RunningDormouse, sendSignal, watchGuest } from '../scenario';
+import { Desk, guestLaunchSpec, RunningDormouse, sendSignal, watchGuest } from '../scenario';
 import { memoryOf, type Memory } from '../scenario/test-bed';
 import { figure, type Figure } from './figure';
 
@@ -10,7 +10,7 @@ export interface KillsOptions {
   readonly image: GuestImage;
   readonly memoryMiB: number;
   readonly fillMiB: number;
-  /** Kills that met a guest whose memory was coming. */
+  /** Desktops. */
   readonly runs: number;
   readonly signal: AbortSignal;
   readonly say: (line: string) => void;
@@ -29,60 +29,67 @@ interface Kill {
 const poolId = 'kills';
 const bootPatienceMs = 120_000;
 
-/**
- * Wakes a desktop again and again, and kills its pager at a random moment each time. Between two wakes it is saved, with whatever the
- * kill has left of its memory.
- */
+/** Wakes desktop after desktop, and kills its pager at a random moment. One is awake at a time: what it waits for is its own. */
 export async function measureKills(
   options: KillsOptions,
 ): Promise<{ figures: Figure[]; more: Record<string, unknown> }> {
-  const { dataDir, image, memoryMiB, fillMiB, runs, signal, say } = options;
+  const { dataDir, runs, fillMiB, signal, say } = options;
   const dormouse = await RunningDormouse.start(dataDir);
   try {
     await dormouse.api.putPool(poolId, { graceMs: 3_600_000, keepCheckpoints: 2 });
-    const desk = new Desk(dormouse, 'kills');
-    await desk.register({ ...guestLaunchSpec(image, memoryMiB), readiness: 'agent' }, poolId);
-    await desk.start();
-    const guest = await desk.guest();
-    await guest.ping({ timeoutMs: bootPatienceMs });
-    await guest.fill(fillMiB);
-    const memory = await memoryOf(guest);
-    guest.close();
-
-    const hydratesInMs = await undisturbed(desk);
-    say(`without a kill the memory is there ${hydratesInMs} ms after the guest runs`);
     const kills: Kill[] = [];
-    for (let wakes = 1; kills.length < runs; wakes++) {
-      signal.throwIfAborted();
-      const kill = await wakeAndKill(desk, { hydratesInMs, memory, fillMiB });
-      if (kill === null) say(`wake ${wakes}: its memory was there before its pager could be killed`);
-      else {
-        kills.push(kill);
-        const is = kill.alive && kill.identical ? 'alive, its memory as it was' : 'NOT as it should be';
-        say(
-          `kill ${kills.length}, after ${percent(kill.share)} of that time: ${is}, stood still for ${kill.stallMs} ms`,
-        );
+    let hydratesInMs = 0;
+    while (kills.length < runs) {
+      const desk = new Desk(dormouse, `kills-${kills.length + 1}`);
+      const memory = await asleep(desk, options);
+      if (kills.length === 0) {
+        hydratesInMs = await undisturbed(desk);
+        say(`without a kill the memory is there ${hydratesInMs} ms after the guest runs`);
       }
+      const wake = { hydratesInMs, memory, fillMiB };
+      let kill = await wakeAndKill(desk, wake);
+      while (kill === null) {
+        signal.throwIfAborted();
+        say(`${desk.id}: its memory was there before its pager could be killed; once more`);
+        await desk.does('save');
+        kill = await wakeAndKill(desk, wake);
+      }
+      kills.push(kill);
+      const is = kill.alive && kill.identical ? 'alive, its memory as it was' : 'NOT as it should be';
+      say(`${desk.id}, after ${percent(kill.share)} of that time: ${is}, stood still for ${kill.stallMs} ms`);
+      await desk.does('stop');
     }
-    await leaveAndStop(dormouse, desk, poolId);
     return summarize(kills, hydratesInMs);
   } finally {
     await dormouse.stop();
   }
 }
 
-async function undisturbed(desk: Desk): Promise<number> {
-  await expectDone(desk, 'save');
-  await expectDone(desk, 'restore');
-  return Number((await desk.latest('restore')).result!['hydratedMs']);
+/** A new desktop, its memory filled, and saved. */
+async function asleep(desk: Desk, { image, memoryMiB, fillMiB }: KillsOptions): Promise<Memory> {
+  await desk.register({ ...guestLaunchSpec(image, memoryMiB), readiness: 'agent' }, poolId);
+  await desk.start();
+  const guest = await desk.guest();
+  await guest.ping({ timeoutMs: bootPatienceMs });
+  await guest.fill(fillMiB);
+  const memory = await memoryOf(guest);
+  guest.close();
+  await desk.does('save');
+  return memory;
 }
 
-/** Null when the kill came too late. */
+async function undisturbed(desk: Desk): Promise<number> {
+  await desk.does('restore');
+  const { result } = await desk.latest('restore');
+  await desk.does('save');
+  return Number(result!['hydratedMs']);
+}
+
+/** Of a saved desktop. Null when the kill came too late. */
 async function wakeAndKill(
   desk: Desk,
   { hydratesInMs, memory, fillMiB }: { hydratesInMs: number; memory: Memory; fillMiB: number },
 ): Promise<Kill | null> {
-  await expectDone(desk, 'save');
   const { id } = await desk.home.api.command(desk.id, 'restore', { reason: 'its pager is to be killed' });
   await desk.until(({ state, operation }) => state === 'hydrating' || operation === null);
   const ranMs = performance.now();
@@ -122,12 +129,6 @@ function reader(fillMiB: number): string {
     'took=$(($(now) - from)); [ "$took" -gt "$worst" ] && worst=$took',
     'done; echo $((worst / 1000))',
   ].join('\n');
-}
-
-/** @throws what it has failed for */
-async function expectDone(desk: Desk, command: 'save' | 'restore'): Promise<void> {
-  const { status, error } = await desk.command(command);
-  if (status !== 'succeeded') throw new Error(`the ${command} has ${status}: ${error?.message}`);
 }
 
 function summarize(kills: readonly Kill[], hydratesInMs: number): { figures: Figure[]; more: Record<string, unknown> } {

@@ -3,6 +3,7 @@ import { rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { defaultGuestCache, ensureGuestImage } from '../guest';
+import { measureBatches } from './batches';
 import { measureEvents } from './events';
 import type { Figure } from './figure';
 import { measureIndex } from './index-image';
@@ -11,9 +12,10 @@ import { measureMainJob } from './main-job';
 import { measureSave } from './save';
 import { measureSize } from './size';
 import { measureStorm } from './storm';
-import { measureWake, profiles } from './wake';
+import { profiles, type Profile } from './profile';
+import { measureWake } from './wake';
 
-const usage = `usage: npm run bench -- main-job | size | save | index | wake | kills | events | storm [--runs N] [--memory MiB]
+const usage = `usage: npm run bench -- main-job | size | save | index | wake | batches | kills | events | storm [--runs N] [--memory MiB]
                       [--fill MiB] [--image GiB] [--profile local|net] [--desktops N] [--users N]
                       [--part sleepers|day] [--json]
   main-job  the small guest, --fill MiB of its memory filled: answer after waking, beside QEMU's own eager restore
@@ -21,9 +23,13 @@ const usage = `usage: npm run bench -- main-job | size | save | index | wake | k
   save      the desktop guest, used: from its user leaving to a durable checkpoint, beside QEMU's own migration of the
             same state, to the disk and over a link of 125 MB/s and 5 ms a request; --image GiB makes the golden image
             as large as that
-  wake      the desktop guest, used: answers after a cold boot, after QEMU's eager restore, after Dormouse's first and third
-            wake; from the disk and over the link
-  kills     the small guest, --fill MiB of its memory filled: woken --runs times, its pager killed at a random moment each time
+  wake      the desktop guest, used, a program holding --fill MiB of documents (2048 with 4096 MiB of memory or more, else
+            none): answers after a cold boot, after QEMU's eager restore and from its mapped-ram file, after Dormouse's first
+            and third wake; from the disk and over the link
+  batches   the small guest, --fill MiB of its memory filled: working and resting while its memory comes, in fixed small batches,
+            in fixed large ones, and in such as adapt; from the disk, or with --profile net over the link
+  kills     --runs N desktops of the small guest, --fill MiB of their memory filled: each woken, and its pager killed at a
+            random moment
   index     the index of a golden image of --image GiB (10), beside openssl hashing it
   events    webhooks a second, verified, decided and durable, beside a bare handler that does one INSERT
   storm     --desktops N (10000) on 20 simulated hosts: what those that sleep cost, all of them left at once, and a working
@@ -33,7 +39,7 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     runs: { type: 'string' },
-    memory: { type: 'string', default: '1024' },
+    memory: { type: 'string' },
     fill: { type: 'string' },
     image: { type: 'string' },
     profile: { type: 'string' },
@@ -45,6 +51,9 @@ const { values, positionals } = parseArgs({
 });
 
 const say = (line: string): void => void process.stderr.write(`${line}\n`);
+
+/** A desktop of this much memory is woken with documents open: half of it. */
+const largeMiB = 4096;
 
 /** What every benchmark is told. */
 export interface BenchOptions {
@@ -61,7 +70,9 @@ interface Outcome {
   readonly more?: Readonly<Record<string, unknown>>;
 }
 
-const benchmarks: Readonly<Record<string, { runs: number; measure: (options: BenchOptions) => Promise<Outcome> }>> = {
+const benchmarks: Readonly<
+  Record<string, { runs: number; memoryMiB?: number; measure: (options: BenchOptions) => Promise<Outcome> }>
+> = {
   'main-job': {
     runs: 5,
     measure: async ({ runs, ...options }) => {
@@ -93,16 +104,25 @@ const benchmarks: Readonly<Record<string, { runs: number; measure: (options: Ben
     runs: 5,
     measure: async (options) => {
       const image = await ensureGuestImage(defaultGuestCache(), say, 'desktop');
-      const wanted = values.profile === undefined ? profiles : profiles.filter((profile) => profile === values.profile);
-      if (wanted.length === 0) throw new Error(usage);
-      return measureWake({ ...options, image, fillMiB: Number(values.fill ?? 0), profiles: wanted });
+      const wanted = wantedProfiles();
+      const fillMiB = Number(values.fill ?? (options.memoryMiB >= largeMiB ? largeMiB / 2 : 0));
+      return measureWake({ ...options, image, fillMiB, profiles: wanted });
     },
   },
   kills: {
     runs: 20,
+    memoryMiB: 256,
     measure: async (options) => {
       const image = await ensureGuestImage(defaultGuestCache(), say);
-      return measureKills({ ...options, image, fillMiB: Number(values.fill ?? 400) });
+      return measureKills({ ...options, image, fillMiB: Number(values.fill ?? 96) });
+    },
+  },
+  batches: {
+    runs: 3,
+    measure: async (options) => {
+      const image = await ensureGuestImage(defaultGuestCache(), say);
+      const [profile] = wantedProfiles();
+      return measureBatches({ ...options, image, fillMiB: Number(values.fill ?? 600), profile: profile! });
     },
   },
   events: {
@@ -126,12 +146,19 @@ const benchmarks: Readonly<Record<string, { runs: number; measure: (options: Ben
   },
 };
 
+/** `--profile`, or all of them. */
+function wantedProfiles(): readonly Profile[] {
+  const wanted = values.profile === undefined ? profiles : profiles.filter((profile) => profile === values.profile);
+  if (wanted.length === 0) throw new Error(usage);
+  return wanted;
+}
+
 async function main(): Promise<void> {
   const [name = '', ...others] = positionals;
   const benchmark = benchmarks[name];
   if (benchmark === undefined || others.length > 0) throw new Error(usage);
   const runs = Number(values.runs ?? benchmark.runs);
-  const memoryMiB = Number(values.memory);
+  const memoryMiB = Number(values.memory ?? benchmark.memoryMiB ?? 1024);
   if (!(Number.isSafeInteger(runs) && runs > 0 && Number.isSafeInteger(memoryMiB))) throw new Error(usage);
   const dataDir = join(resolve(process.env['DATA_DIR'] ?? '.dormouse'), `bench-${process.pid}`);
   const stop = new AbortController();

@@ -1,16 +1,17 @@
-import { execFile } from 'node:child_process';
-import { mkdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { promisify } from 'node:util';
 import type { Environment } from '@dormouse/config';
 import type { Accelerator } from '@dormouse/qemu';
-import { s3Url, startS3Server } from '../contract/s3-server';
 import type { GuestImage } from '../guest';
-import { dropPageCache, leaveAndStop, RunningDormouse, writeOwnStream, type Desk } from '../scenario';
+import { dropPageCache, leaveAndStop, RunningDormouse, writeOwnStream, type Desk, type OwnStream } from '../scenario';
+import type { MachineBeside } from '../scenario/machine-beside';
 import { figure, type Figure } from './figure';
-import { coldBoot, eagerWake, type Answered } from './other-ways';
-import { net, throttleHttp } from './throttle';
+import { mappedRamQemu, writeMappedRam } from './mapped-ram';
+import { coldBoot, eagerWake, mappedRamWake, type Answered } from './other-ways';
+import { lastTrace } from './last-trace';
+import { withStorage, type Profile } from './profile';
+import { net } from './throttle';
 import { usedDesktop } from './used-desktop';
 
 export interface WakeOptions {
@@ -24,13 +25,12 @@ export interface WakeOptions {
   readonly say: (line: string) => void;
 }
 
-export const profiles = ['local', 'net'] as const;
-export type Profile = (typeof profiles)[number];
-
 /** One used desktop, woken in every way. Times in milliseconds. */
 interface Run {
   readonly coldBootMs: number;
   readonly eager: Answered;
+  /** Null when no QEMU here has mapped-ram files. */
+  readonly mappedRam: Answered | null;
   readonly wakes: readonly Wake[];
   /** Of what the third wake sent ahead, the share that the same guest wants within `wantedMs` when nothing is sent. */
   readonly wantedShare: number;
@@ -61,32 +61,15 @@ export async function measureWake(options: WakeOptions): Promise<{ figures: Figu
     const runs: Run[] = (all[profile] = []);
     while (runs.length < options.runs) {
       options.signal.throwIfAborted();
-      runs.push(await withStorage(profile, options, (environment) => wakeInEveryWay(profile, environment, options)));
+      runs.push(
+        await withStorage(profile, options.dataDir, (environment) => wakeInEveryWay(profile, environment, options)),
+      );
       const { eager, wakes } = runs.at(-1)!;
       const answers = wakes.map(({ answeredMs, requests }) => `${answeredMs} ms (${requests} requests)`).join(', ');
       options.say(`run ${runs.length}, ${profile}: eager ${eager.answeredMs} ms, woken ${answers}`);
     }
   }
   return summarize(all);
-}
-
-/** Storage of a fresh data directory, reached as the profile says. */
-async function withStorage<T>(
-  profile: Profile,
-  { dataDir }: WakeOptions,
-  work: (environment: Environment) => Promise<T>,
-): Promise<T> {
-  await rm(join(dataDir, profile), { recursive: true, force: true });
-  await mkdir(join(dataDir, profile), { recursive: true });
-  if (profile === 'local') return work(process.env);
-  const s3 = await startS3Server(join(dataDir, profile, 'bucket'));
-  const link = await throttleHttp(s3.port, net);
-  try {
-    return await work({ ...process.env, STORAGE_URL: s3Url(link.port) });
-  } finally {
-    await link.close();
-    await s3.stop();
-  }
 }
 
 async function wakeInEveryWay(profile: Profile, environment: Environment, options: WakeOptions): Promise<Run> {
@@ -96,7 +79,7 @@ async function wakeInEveryWay(profile: Profile, environment: Environment, option
   try {
     await dormouse.api.putPool(poolId, { graceMs: 0, keepCheckpoints: 4 });
     const { desk, guest, launchSpec } = await usedDesktop(dormouse, { id: 'wake', poolId, image, memoryMiB, say });
-    if (fillMiB > 0) await guest.fill(fillMiB);
+    if (fillMiB > 0) await guest.hold(fillMiB);
     guest.close();
     const accelerator = (await dormouse.api.hosts())[0]!.capabilities['accelerator'] as Accelerator;
     const streamFile = join(dataDir, 'own-stream');
@@ -106,8 +89,14 @@ async function wakeInEveryWay(profile: Profile, environment: Environment, option
     const cold = (): Promise<void> => dropPageCache([dataDir, image.goldenImage]);
     const machine = { scratch: join(dataDir, 'other'), launchSpec, accelerator, beforeStart: cold };
     const eager = await eagerWake({ ...machine, disks: [sealedLayer] }, stream, profile === 'net' ? net : null);
-    await rm(streamFile);
     say(`QEMU's eager restore answers after ${eager.answeredMs} ms`);
+    const mappedRam = await fromMappedRam({ ...machine, disks: [sealedLayer] }, stream, profile);
+    await rm(streamFile);
+    say(
+      mappedRam === null
+        ? 'no QEMU here has mapped-ram'
+        : `from a mapped-ram file it answers after ${mappedRam.answeredMs} ms`,
+    );
     const coldBootMs = await coldBoot({ ...machine, disks: [image.goldenImage] });
     say(`a cold boot answers after ${coldBootMs} ms`);
 
@@ -128,10 +117,21 @@ async function wakeInEveryWay(profile: Profile, environment: Environment, option
     desk.goOnIn(dormouse);
     const wantedShare = await wantedOf(desk, cold, checkpoints.at(-1)!);
     await leaveAndStop(dormouse, desk, poolId);
-    return { coldBootMs, eager, wakes, wantedShare, ramBytes };
+    return { coldBootMs, eager, mappedRam, wakes, wantedShare, ramBytes };
   } finally {
     await dormouse.stop();
   }
+}
+
+/** The same state out of a mapped-ram file, by a QEMU that has them; null when there is none. */
+async function fromMappedRam(machine: MachineBeside, stream: OwnStream, profile: Profile): Promise<Answered | null> {
+  const qemu = await mappedRamQemu();
+  if (qemu === null) return null;
+  const file = `${stream.file}.mapped`;
+  await writeMappedRam({ ...machine, qemu }, stream, file);
+  const answered = await mappedRamWake({ ...machine, qemu }, file, profile === 'net' ? net : null);
+  await rm(file);
+  return answered;
 }
 
 /** @returns bytes of the guest's memory */
@@ -183,25 +183,6 @@ async function wantedOf(desk: Desk, cold: () => Promise<void>, checkpointId: str
   return ahead.filter((page) => wanted.has(page)).length / Math.max(1, ahead.length);
 }
 
-interface Trace {
-  readonly requests: number;
-  readonly stalls: { readonly p99: number };
-  readonly ahead: readonly number[];
-  readonly requested: readonly { readonly page: number; readonly atUs: number }[];
-}
-
-/** As `dormouse checkpoint trace` tells it. */
-async function lastTrace(desk: Desk, checkpointId: string): Promise<Trace> {
-  const { dataDir, environment } = desk.home;
-  const program = join(process.cwd(), 'dist', 'apps', 'cli', 'main.js');
-  const { stdout } = await promisify(execFile)(
-    process.execPath,
-    [program, '--json', 'checkpoint', 'trace', desk.id, checkpointId],
-    { env: { ...environment, DATA_DIR: dataDir }, maxBuffer: 2 ** 28 },
-  );
-  return (JSON.parse(stdout) as { traces: Trace[] }).traces.at(-1)!;
-}
-
 function summarize(all: Partial<Record<Profile, readonly Run[]>>): {
   figures: Figure[];
   more: Record<string, unknown>;
@@ -209,29 +190,48 @@ function summarize(all: Partial<Record<Profile, readonly Run[]>>): {
   const figures: Figure[] = [];
   const more: Record<string, unknown> = {};
   for (const [profile, runs] of Object.entries(all) as [Profile, readonly Run[]][]) {
-    const third = ({ wakes }: Run): Wake => wakes[wakesInRun - 1]!;
-    const of = (name: string, unit: string, value: (run: Run) => number, digits = 0): Figure =>
-      figure(`${profile}.${name}`, unit, runs.map(value), digits);
-    const own = [
-      of('coldBootMs', 'ms', (run) => run.coldBootMs),
-      of('qemuEagerMs', 'ms', (run) => run.eager.answeredMs),
-      of('firstWakeMs', 'ms', (run) => run.wakes[0]!.answeredMs),
-      of('thirdWakeMs', 'ms', (run) => third(run).answeredMs),
-      of('thirdToEager', '', (run) => third(run).answeredMs / run.eager.answeredMs, 3),
-      of('pingMs', 'ms', (run) => third(run).pingMs),
-      of('eagerPingMs', 'ms', (run) => run.eager.pingMs),
-      of('hydratedMs', 'ms', (run) => third(run).hydratedMs),
-      of('hydratedToEager', '', (run) => third(run).hydratedMs / run.eager.answeredMs, 2),
-      of('stallP99Ms', 'ms', (run) => third(run).stallP99Ms, 2),
-      of('requestsFirst', '', (run) => run.wakes[0]!.requests),
-      of('requestsThird', '', (run) => third(run).requests),
-      of('wakeSetBytes', 'B', (run) => third(run).aheadPages * pageBytes),
-      of('wantedShare', '', (run) => run.wantedShare, 2),
-    ];
-    figures.push(...own);
-    more[profile] = Object.fromEntries(own.map(({ name, median }) => [name.slice(profile.length + 1), median]));
+    const own = timesOf(runs);
+    figures.push(...own.map((one) => ({ ...one, name: `${profile}.${one.name}` })));
+    more[profile] = { mappedRamMs: null, ...Object.fromEntries(own.map(({ name, median }) => [name, median])) };
   }
-  const [first] = Object.values(all)[0] ?? [];
-  more['ramBytes'] = first?.ramBytes ?? 0;
+  const runs = Object.values(all).flat();
+  figures.push(...countsOf(runs));
   return { figures, more };
+}
+
+/** What the link to the storage decides. */
+function timesOf(runs: readonly Run[]): Figure[] {
+  const of = (name: string, unit: string, value: (run: Run) => number, digits = 0): Figure =>
+    figure(name, unit, runs.map(value), digits);
+  const mappedRam = runs.flatMap((run) => (run.mappedRam === null ? [] : [run.mappedRam.answeredMs]));
+  return [
+    of('coldBootMs', 'ms', (run) => run.coldBootMs),
+    of('qemuEagerMs', 'ms', (run) => run.eager.answeredMs),
+    ...(mappedRam.length === 0 ? [] : [figure('mappedRamMs', 'ms', mappedRam, 0)]),
+    of('firstWakeMs', 'ms', (run) => run.wakes[0]!.answeredMs),
+    of('thirdWakeMs', 'ms', (run) => third(run).answeredMs),
+    of('thirdToEager', '', (run) => third(run).answeredMs / run.eager.answeredMs, 3),
+    of('pingMs', 'ms', (run) => third(run).pingMs),
+    of('eagerPingMs', 'ms', (run) => run.eager.pingMs),
+    of('hydratedMs', 'ms', (run) => third(run).hydratedMs),
+    of('hydratedToEager', '', (run) => third(run).hydratedMs / run.eager.answeredMs, 2),
+    of('stallP99Ms', 'ms', (run) => third(run).stallP99Ms, 2),
+  ];
+}
+
+/** What the guest decides. */
+function countsOf(runs: readonly Run[]): Figure[] {
+  const of = (name: string, unit: string, value: (run: Run) => number, digits = 0): Figure =>
+    figure(name, unit, runs.map(value), digits);
+  return [
+    of('requestsFirst', '', (run) => run.wakes[0]!.requests),
+    of('requestsThird', '', (run) => third(run).requests),
+    of('wakeSetBytes', 'B', (run) => third(run).aheadPages * pageBytes),
+    of('ramBytes', 'B', (run) => run.ramBytes),
+    of('wantedShare', '', (run) => run.wantedShare, 2),
+  ];
+}
+
+function third({ wakes }: Run): Wake {
+  return wakes[wakesInRun - 1]!;
 }

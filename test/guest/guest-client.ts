@@ -120,6 +120,11 @@ export class GuestClient {
     return Number(this.capture(/^used (\d+)$/, await this.request('use', timeoutMs)));
   }
 
+  /** Starts a program in a desktop that holds this much text, tables and images, and goes on holding it. */
+  async hold(mebibytes: number, timeoutMs = 10 * 60_000): Promise<void> {
+    this.expect(`held ${mebibytes}`, await this.request(`hold ${mebibytes}`, timeoutMs));
+  }
+
   /**
    * One request, one answer. With `retryMs` it is sent again, under the same tag, until answered: only for requests
    * that may be done twice.

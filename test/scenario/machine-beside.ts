@@ -3,6 +3,7 @@ import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { loadConfig } from '@dormouse/config';
 import { RunDirectory } from '@dormouse/hypervisor';
 import { spawnDetached, stopProcess } from '@dormouse/process';
 import { launchArguments, parseLaunchSpec, socketNames, type Accelerator } from '@dormouse/qemu';
@@ -19,8 +20,12 @@ export interface MachineBeside {
   readonly accelerator: Accelerator;
   /** What it writes to lies in throw-away layers on these, one for each writable disk. */
   readonly disks: readonly string[];
+  /** Left out, the one that Dormouse runs desktops on. */
+  readonly qemu?: string;
   /** Where its memory comes from, as QEMU's `-incoming` has it; left out, it boots. */
   readonly incoming?: string;
+  /** The guest is not to run. */
+  readonly paused?: boolean;
   /** Done when all but QEMU is there. */
   readonly beforeStart?: () => Promise<void>;
 }
@@ -36,7 +41,7 @@ export interface RunningBeside {
 
 /** Starts the machine, and ends it when the work is done. */
 export async function besideDormouse<T>(
-  { scratch, launchSpec, accelerator, disks, incoming, beforeStart }: MachineBeside,
+  { scratch, launchSpec, accelerator, disks, qemu: program, incoming, paused = false, beforeStart }: MachineBeside,
   work: (running: RunningBeside) => Promise<T>,
 ): Promise<T> {
   await mkdir(scratch, { recursive: true });
@@ -50,12 +55,17 @@ export async function besideDormouse<T>(
       overlays[disk]!,
     ]);
   }
-  const placement = { name: 'beside', accelerator, overlays, ...(incoming !== undefined && { incoming }) };
+  const placement = { name: 'beside', accelerator, overlays, paused, ...(incoming !== undefined && { incoming }) };
   const args = launchArguments(parseLaunchSpec(launchSpec), placement);
   await beforeStart?.();
   const startedMs = performance.now();
   const logFile = directory.file('qemu.log');
-  const qemu = await spawnDetached({ program: 'qemu-system-x86_64', args, cwd: directory.path, logFile });
+  const qemu = await spawnDetached({
+    program: program ?? loadConfig(process.env).qemuBinary,
+    args,
+    cwd: directory.path,
+    logFile,
+  });
   try {
     return await work({
       directory,

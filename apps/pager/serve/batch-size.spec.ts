@@ -5,12 +5,10 @@ test('a guest that rests gets twice as much each time, up to the most', () => {
   expect(Array.from({ length: 8 }, () => batch.next(0))).toEqual([2, 4, 8, 16, 32, 64, 64, 64]);
 });
 
-test('one that faults gets as little as possible, and what it asks for waits behind little', () => {
+test('one that faults gets as little as possible', () => {
   const batch = new BatchSize({ least: 1, most: 64 });
   for (let n = 0; n < 8; n++) batch.next(0);
-  expect(batch.bytesInFlight).toBe(2 ** 20);
   expect([batch.next(1), batch.next(5), batch.next(5)]).toEqual([1, 1, 2]);
-  expect(batch.bytesInFlight).toBe(2 * 65_536);
 });
 
 test('a size that is fixed stays', () => {

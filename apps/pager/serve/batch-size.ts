@@ -1,11 +1,7 @@
-import { frameBytes } from '@dormouse/checkpoint';
 import type { WakeManner } from '@dormouse/pager-control';
 
 /** Chunks read together while the guest faults, and while it rests. */
 export type BatchLimits = WakeManner['fill'];
-
-/** Whatever a batch is, a page request waits behind no more than this. */
-const mostBytesInFlight = 1024 * 1024;
 
 /**
  * How much the background fill takes at a time: twice as much with every batch during which the guest asked for nothing, and
@@ -25,10 +21,5 @@ export class BatchSize {
     this.size = requests === this.requestsBefore ? Math.min(this.size * 2, most) : least;
     this.requestsBefore = requests;
     return this.size;
-  }
-
-  /** What may lie in the socket before a page that is asked for. */
-  get bytesInFlight(): number {
-    return Math.min(this.size * frameBytes, mostBytesInFlight);
   }
 }

@@ -17,6 +17,10 @@ import { windowBlocks, type Chunks } from './chunks';
 const runChunks = 4;
 /** Runs kept for the next request: 16 MiB. */
 const runsKept = 64;
+/** Chunks of a read that nobody has asked for yet: one that is asked for meanwhile waits behind no more than a MiB. */
+const readAheadChunks = 32;
+/** Of the checkpoint, kept as it is stored until it is wanted. */
+const mostReadAheadBytes = 64 * 1024 * 1024;
 /** Waits between attempts to read from a store that does not answer. */
 const firstRetryMs = 100;
 const longestRetryMs = 5_000;
@@ -33,6 +37,8 @@ export interface FetchedChunk {
 
 /** Chunks that were read together. */
 interface Run {
+  /** As they are stored. */
+  readonly bytes: number;
   open(chunk: number): FetchedChunk;
 }
 
@@ -47,6 +53,8 @@ export interface Workshop {
 export class ChunkFetcher {
   /** Read or being read, by their first chunk; the oldest goes first. */
   private readonly runs = new Map<number, Promise<Run>>();
+  /** Frames that were read, or are being read, before anybody has asked for them. */
+  private readonly ahead = new Map<number, Promise<Run>>();
 
   constructor(
     private readonly checkpoint: CheckpointReader,
@@ -56,8 +64,29 @@ export class ChunkFetcher {
 
   /** A chunk, for a guest that waits. @throws CHECKPOINT_CORRUPT, CHECKPOINT_INCOMPLETE */
   async fetch(chunk: number): Promise<FetchedChunk> {
-    const run = await this.runAround(chunk);
+    const run = await (this.ahead.get(chunk) ?? this.runAround(chunk));
     return run.open(chunk);
+  }
+
+  /**
+   * Reads frames before they are asked for, in the order of the store, as many as are worth keeping: a store that is far away takes as
+   * long for a large piece as for a small one, and a guest that wakes asks for one page after the other.
+   * @throws CHECKPOINT_CORRUPT, CHECKPOINT_INCOMPLETE
+   */
+  async readAhead(stop: AbortSignal): Promise<void> {
+    let keptBytes = 0;
+    let before: Promise<Run> | null = null; // two are on their way at a time
+    for (let first = 0; first < this.chunks.frames && keptBytes < mostReadAheadBytes && !stop.aborted;) {
+      const begin = first;
+      const count = this.checkpoint.runLength(begin, readAheadChunks);
+      const run = this.untilRead(() => this.readFrames(begin, count));
+      run.catch(() => undefined); // met in its turn, and by whoever asks for one of its chunks
+      for (let chunk = begin; chunk < begin + count; chunk++) this.ahead.set(chunk, run);
+      keptBytes += (await before)?.bytes ?? 0;
+      before = run;
+      first += count;
+    }
+    await before;
   }
 
   /**
@@ -65,13 +94,27 @@ export class ChunkFetcher {
    * @param workshop its memory holds them until it is used again
    */
   async fetchAll(first: number, count: number, workshop: Workshop): Promise<FetchedChunk[]> {
-    const run = await this.untilRead(() => this.read(first, count, workshop));
+    const ahead = this.takeAhead(first, count);
+    const together = ahead === null ? await this.untilRead(() => this.read(first, count, workshop)) : null;
     const fetched: FetchedChunk[] = [];
     for (let chunk = first; chunk < first + count; chunk++) {
+      const run = together ?? (await ahead![chunk - first]!);
       fetched.push(run.open(chunk));
       await immediate(); // a request that has come goes first
     }
     return fetched;
+  }
+
+  /** One run for each of the chunks, which is kept no longer; null unless all of them were read ahead. */
+  private takeAhead(first: number, count: number): Promise<Run>[] | null {
+    const runs: Promise<Run>[] = [];
+    for (let chunk = first; chunk < first + count; chunk++) {
+      const run = this.ahead.get(chunk);
+      if (run === undefined) return null;
+      runs.push(run);
+    }
+    for (let chunk = first; chunk < first + count; chunk++) this.ahead.delete(chunk);
+    return runs;
   }
 
   private runAround(chunk: number): Promise<Run> {
@@ -112,7 +155,7 @@ export class ChunkFetcher {
     const { map } = this.checkpoint;
     const run = await this.checkpoint.readRun(first, count);
     const placeOf = (page: number): number => map.slotOf(page) * pageBytes;
-    return { open: (chunk) => ({ content: run.open(chunk), placeOf }) };
+    return { bytes: run.bytes, open: (chunk) => ({ content: run.open(chunk), placeOf }) };
   }
 
   /** Each page is checked where it is wanted; in a workshop all have been hashed by then. */
@@ -124,6 +167,7 @@ export class ChunkFetcher {
     const whole = Math.floor(content.length / pageBytes);
     const hashes = (await workshop?.hasher.hash(workshop.memory, consecutive(whole))) ?? Buffer.alloc(0);
     return {
+      bytes: content.length,
       open: (chunk) => {
         const n = chunk - first;
         const window = content.subarray(n * frameBytes, (n + 1) * frameBytes);

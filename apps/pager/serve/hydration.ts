@@ -80,7 +80,7 @@ export class Hydration {
     const { chunks } = this.memory;
     for (const [n, chunk] of fetched.entries()) {
       for (const part of chunkParts(this.stream, chunks.pagesOf(first + n), chunk)) {
-        await this.stream.sendAfter(this.batch.bytesInFlight, part);
+        await this.stream.sendInTurn(part);
       }
     }
     this.onProgress();
@@ -94,11 +94,11 @@ export class Hydration {
       if (this.stream.isSent(page)) continue;
       this.stream.add(part, page, null, 0);
       if (++inPart < zeroPagesPerPart) continue;
-      await this.stream.sendAfter(this.batch.bytesInFlight, part);
+      await this.stream.sendInTurn(part);
       part = this.stream.begin(1);
       inPart = 0;
     }
-    await this.stream.sendAfter(this.batch.bytesInFlight, part);
+    await this.stream.sendInTurn(part);
   }
 
   private async yieldToGuest(): Promise<void> {

@@ -47,16 +47,15 @@ export class PageAnswers {
     const { checkpoint, chunks, fetcher } = await this.memory;
     for (let page = first; page < end; page++) {
       if (this.stream.isSent(page)) continue; // on its way
-      if (checkpoint.map.kindOf(page) === pageKind.zero) this.send(page, null, 0);
+      if (checkpoint.map.kindOf(page) === pageKind.zero) this.send(page, askedMs, null, 0);
       else {
         const chunk = chunks.chunkOf(page);
         const fetched = await fetcher.fetch(chunk);
         if (this.stream.isSent(page)) continue;
-        this.send(page, fetched.content, fetched.placeOf(page));
+        this.send(page, askedMs, fetched.content, fetched.placeOf(page));
         if (this.companionsToo) sendChunk(this.stream, chunks.pagesOf(chunk), fetched);
         else this.touched.add(chunk);
       }
-      this.record.answered(page, askedMs);
     }
   }
 
@@ -66,10 +65,10 @@ export class PageAnswers {
     return [...this.touched].sort((one, other) => one - other);
   }
 
-  private send(page: number, content: Buffer | null, at: number): void {
+  private send(page: number, askedMs: number, content: Buffer | null, at: number): void {
     const part = this.stream.begin(1);
     this.stream.add(part, page, content, at);
-    this.stream.send(part);
+    this.stream.send(part, () => this.record.answered(page, askedMs));
   }
 }
 

@@ -4,6 +4,11 @@ import { pageBytes } from '@dormouse/checkpoint';
 import { RamPart } from '@dormouse/migration-stream';
 import type { GuestMemory } from './guest-memory';
 
+/**
+ * Of what nobody asked for, on its way to the kernel while the guest runs: a page that is asked for waits behind no more. The kernel
+ * holds enough besides to keep QEMU busy: more than this only adds to the waits (docs/benchmarks.md).
+ */
+const mostBytesUnasked = 64 * 1024;
 const zeroPage = Buffer.alloc(pageBytes);
 
 /** Pages on their way to QEMU. None is sent twice: QEMU would refuse the second. */
@@ -48,13 +53,16 @@ export class PageStream {
     this.markSent(page);
   }
 
-  /** At once, before whatever has not been written yet. */
-  send(part: RamPart): void {
-    if (!part.empty) this.socket.write(part.finish());
+  /**
+   * At once, before whatever was not handed over yet.
+   * @param onGone hears when the kernel has taken it: no other byte of ours is before it then
+   */
+  send(part: RamPart, onGone?: () => void): void {
+    if (!part.empty) this.socket.write(part.finish(), onGone);
   }
 
-  /** When no more than `mostBytes` are waiting: what is sent at once in the meantime then waits behind no more than these. */
-  async sendAfter(mostBytes: number, part: RamPart): Promise<void> {
+  /** When little is waiting: what is sent at once in the meantime then waits behind no more than `mostBytes` and this part. */
+  async sendInTurn(part: RamPart, mostBytes = mostBytesUnasked): Promise<void> {
     if (part.empty) return;
     while (this.socket.writableLength > mostBytes) await once(this.socket, 'drain');
     this.send(part);

@@ -3,7 +3,7 @@ import { mayRun } from '@dormouse/working-set';
 import type { PageStream } from './page-stream';
 
 /** Of the wake set on its way to QEMU before the guest runs: little, so that the pace shows. */
-const bytesInFlight = 1024 * 1024;
+const bytesBeforeRunning = 1024 * 1024;
 /** Segments that are ready before they can be sent: 64 MiB. QEMU takes longer to start than they take to be read. */
 const mostReady = 256;
 
@@ -37,13 +37,13 @@ export class WakeFeed {
     const { ranksMs } = this.head;
     const paceSince = (count: number, sinceMs: number): number => count / (performance.now() - sinceMs);
     const pace = (): number => Math.min(paceSince(this.opened, this.beganMs), paceSince(this.sent, sendingMs));
-    while (!mayRun(ranksMs, this.sent, pace())) await this.sendSegment(stream, bytesInFlight);
+    while (!mayRun(ranksMs, this.sent, pace())) await this.sendSegment(stream, bytesBeforeRunning);
     this.aheadOfRunning = this.pagesAhead.length;
   }
 
-  /** What is left, behind nothing but requests. @param mostBytes that a request may wait behind */
-  async afterRunning(stream: PageStream, mostBytes: number): Promise<void> {
-    while (this.sent < this.head.pages.length) await this.sendSegment(stream, mostBytes);
+  /** What is left, behind nothing but requests. */
+  async afterRunning(stream: PageStream): Promise<void> {
+    while (this.sent < this.head.pages.length) await this.sendSegment(stream);
   }
 
   /** Pages that went out without having been asked for, and how many of them before the guest ran. */
@@ -60,7 +60,7 @@ export class WakeFeed {
     }
   }
 
-  private async sendSegment(stream: PageStream, mostBytes: number): Promise<void> {
+  private async sendSegment(stream: PageStream, mostBytes?: number): Promise<void> {
     while (this.ready.length === 0) {
       if (this.failure !== null) throw this.failure;
       await this.change();
@@ -75,7 +75,7 @@ export class WakeFeed {
       this.pagesAhead.push(page);
     }
     this.sent += pages.length;
-    await stream.sendAfter(mostBytes, part);
+    await stream.sendInTurn(part, mostBytes);
   }
 
   /** Resolves when a segment was read or taken. Reader and sender never wait at the same time. */

@@ -13,8 +13,6 @@ import { PostcopySource } from './postcopy-source';
 import { WakeFeed } from './wake-feed';
 import { WakeRecord } from './wake-record';
 
-/** Of the wake set, while the guest runs: what it asks for waits behind no more than this. */
-const wakeSetInFlight = 256 * 1024;
 /** Pages between two reports of how far it is. */
 const progressEveryPages = 4096;
 
@@ -71,7 +69,7 @@ export class Waking {
         this.runningMs = Math.round(performance.now() - this.beganMs);
         this.record.running();
         this.parts.update({ state: 'running' });
-        if (this.parts.manner.wakeSet) await feed.afterRunning(this.stream, wakeSetInFlight);
+        if (this.parts.manner.wakeSet) await feed.afterRunning(this.stream);
         await this.complete();
       })(),
     );
@@ -91,7 +89,11 @@ export class Waking {
   private async complete(): Promise<void> {
     const { manner, update } = this.parts;
     const memory = await this.parts.memory;
+    const rested = new AbortController();
+    const readingAhead = memory.fetcher.readAhead(rested.signal);
+    readingAhead.catch(() => undefined); // met by whoever needs what could not be read
     await this.untilRested();
+    rested.abort();
     const touched = this.answers.withCompanions();
     await new Hydration(memory, this.stream, this.answers, manner.fill, () => this.report(), touched).run();
     await this.source.end();

@@ -1,0 +1,67 @@
+import { framePages, type CheckpointReader } from '@dormouse/checkpoint';
+import { DormouseError } from '@dormouse/errors';
+import type { BlobStore } from '@dormouse/storage';
+import * as fixture from '../../libs/checkpoint/checkpoint-fixture';
+import { ChunkFetcher, type Workshop } from '../../apps/pager/serve/chunk-fetcher';
+import { Chunks } from '../../apps/pager/serve/chunks';
+
+/** Wide enough for two reads ahead and a bit of a third. */
+const frames = 70;
+const pages = Array.from({ length: frames * framePages }, (_, page) => fixture.wild(page));
+const workshop: Workshop = { hasher: fixture.hasher, memory: Buffer.alloc(0) };
+
+let files: fixture.TestStore;
+let reads: number;
+let fails: boolean;
+let checkpoint: CheckpointReader;
+let fetcher: ChunkFetcher;
+
+beforeEach(async () => {
+  files = await fixture.TestStore.create();
+  await fixture.write(await files.open(), pages);
+  const store = await files.open();
+  const counting: BlobStore = fixture.bend(store, {
+    read: (key, range) => {
+      if (fails) return Promise.reject(new DormouseError('STORAGE_FAILED', 'not now'));
+      reads++;
+      return store.read(key, range);
+    },
+  });
+  fails = false;
+  checkpoint = await fixture.open(counting);
+  fetcher = new ChunkFetcher(checkpoint, new Chunks(checkpoint), () => undefined);
+  reads = 0;
+});
+afterEach(() => files.remove());
+
+const contentOf = (chunk: number): Buffer => Buffer.concat(pages.slice(chunk * framePages, (chunk + 1) * framePages));
+
+test('what was read ahead is not read again, by a guest that waits or by the fill', async () => {
+  await fetcher.readAhead(new AbortController().signal);
+  const readAhead = reads;
+  expect(readAhead).toBeLessThanOrEqual(Math.ceil(frames / 32) + 1); // a pack may end in between
+  for (const chunk of [0, 33, frames - 1]) {
+    const { content, placeOf } = await fetcher.fetch(chunk);
+    expect(content.equals(contentOf(chunk))).toBe(true);
+    expect(placeOf(chunk * framePages + 3)).toBe(3 * 4096);
+  }
+  const fetched = await fetcher.fetchAll(30, 5, workshop);
+  expect(fetched.map(({ content }, n) => content.equals(contentOf(30 + n)))).toEqual(Array(5).fill(true));
+  expect(reads).toBe(readAhead);
+});
+
+test('it ends when it is stopped, and the rest is read when it is asked for', async () => {
+  await fetcher.readAhead(AbortSignal.abort());
+  expect(reads).toBe(0);
+  expect((await fetcher.fetch(5)).content.equals(contentOf(5))).toBe(true);
+  expect(reads).toBe(1);
+});
+
+test('a store that does not answer is waited for, and what it holds comes after all', async () => {
+  fails = true;
+  const reading = fetcher.readAhead(new AbortController().signal);
+  const asked = fetcher.fetch(1);
+  fails = false;
+  expect((await asked).content.equals(contentOf(1))).toBe(true);
+  await reading;
+});
