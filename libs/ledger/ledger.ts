@@ -114,7 +114,7 @@ export interface LedgerOptions {
 export class SessionLedger {
   private readonly transactions: Transactions;
   private readonly intake: EventIntake;
-  /** Claims wait for each other at the slots anyway; all at once they would wait with all connections that this process has. */
+  /** Jobs come many at once: all their claims together would keep the connections from those that are under way. */
   private readonly claims = new OneAtATime();
 
   constructor(
@@ -125,7 +125,7 @@ export class SessionLedger {
     this.intake = new EventIntake(this.transactions);
   }
 
-  /** Shares its transaction with those that come at the same time. @throws DESKTOP_UNKNOWN, and then nothing is stored. */
+  /** Shares its transaction with those that come at the same time. @throws DESKTOP_UNKNOWN for one that asks for something, and then nothing is stored. */
   receiveEvent(delivery: Delivery): Promise<Receipt> {
     return this.intake.receive(delivery);
   }

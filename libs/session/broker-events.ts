@@ -93,3 +93,15 @@ export type BrokerEvent = DesktopEvent | BrokerNotice;
 export function isDesktopEvent(event: BrokerEvent): event is DesktopEvent {
   return 'desktopId' in event;
 }
+
+const endings: readonly BrokerEventType[] = [
+  'vdc.session.disconnected',
+  'vdc.session.logged_off',
+  'vdc.desktop.unassigned',
+  'vdc.desktop.deleted',
+];
+
+/** It says that something is over. Of a desktop that is not there that is so already: nobody has to be told of a mistake. */
+export function isEnding({ type }: DesktopEvent): boolean {
+  return endings.includes(type);
+}

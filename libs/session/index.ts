@@ -25,6 +25,7 @@ export {
   brokerEventTypes,
   disconnectReasons,
   isDesktopEvent,
+  isEnding,
   type BrokerEvent,
   type BrokerEventType,
   type BrokerNotice,

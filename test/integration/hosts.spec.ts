@@ -168,6 +168,28 @@ describe('slots', () => {
     expect(await claim('next')).not.toBeNull();
   });
 
+  test('nobody waits for whoever claims at the same time: the next free slot is taken', async () => {
+    await announce('host-1', { ...roomy, slots: { wake: 2, save: 8 } });
+    for (const id of ['beside', 'too-many']) {
+      await register(id);
+      await fixture.send(id, 'connected');
+    }
+    const another = fixture.dataSource.createQueryRunner();
+    try {
+      await another.startTransaction();
+      await another.query(`SELECT pg_advisory_xact_lock(hashtext('wakes of the host host-1'), 1)`);
+      expect((await claim('beside'))?.operation.status).toBe('active');
+      const [held] = await fixture.dataSource.query(`SELECT host_slot FROM operations WHERE desktop_id = 'beside'
+        AND status = 'active'`);
+      expect(held).toEqual({ host_slot: 2 });
+      await expect(claim('too-many')).rejects.toMatchObject({ code: 'HOST_BUSY' });
+    } finally {
+      await another.rollbackTransaction();
+      await another.release();
+    }
+    expect(await claim('too-many')).not.toBeNull();
+  });
+
   test('all hosts of a storage share its slots', async () => {
     for (const id of ['s-1', 's-2', 's-3', 's-4']) await fixture.queued(id);
     const shared = { ...roomy, slots: { wake: 8, save: 8 }, storageSlots: { wake: 8, save: 2 } };

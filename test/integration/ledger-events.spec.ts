@@ -75,6 +75,21 @@ describe('a webhook', () => {
     expect(await fixture.rows('inbox_events', 'stranger')).toEqual([]);
   });
 
+  test.each(['disconnected', 'logged_off', 'desktop.unassigned', 'desktop.deleted'])(
+    '%s of a desktop nobody knows is so already: it is taken once, and nothing is done',
+    async (type) => {
+      const id = `gone-${type.replaceAll(/[^a-z]/g, '-')}`;
+      const delivery = fixture.delivery(id, type.includes('.') ? type : `session.${type}`);
+      const answer = { outcome: 'ignored', desktop: null, explanation: `no desktop ${id} is registered` };
+      expect(await fixture.ledger.receiveEvent(delivery)).toEqual(answer);
+      expect(await fixture.ledger.receiveEvent(delivery)).toMatchObject({ outcome: 'duplicate' });
+      const kept = await fixture.dataSource.query('SELECT outcome FROM inbox_events WHERE webhook_id = $1', [
+        delivery.webhookId,
+      ]);
+      expect(kept).toEqual([{ outcome: 'ignored' }]);
+    },
+  );
+
   test('that is stale is recorded and changes nothing', async () => {
     const id = await fixture.off('late');
     await fixture.send(id, 'connected', { brokerEpoch: 'e1', sequence: 5 });
@@ -143,7 +158,10 @@ describe('webhooks that come at once', () => {
       `ALTER TABLE outbox ADD CONSTRAINT no_unsound CHECK (job_id NOT LIKE 'grace-unsound-%') NOT VALID`,
     );
     try {
-      const answers = await Promise.allSettled([...ids, 'stranger'].map((id) => fixture.send(id, 'disconnected')));
+      const answers = await Promise.allSettled([
+        ...ids.map((id) => fixture.send(id, 'disconnected')),
+        fixture.send('stranger', 'connected'),
+      ]);
       expect(answers).toMatchObject([
         { status: 'fulfilled', value: { desktop: { state: 'grace' } } },
         { status: 'rejected', reason: { message: expect.stringContaining('no_unsound') as unknown } },

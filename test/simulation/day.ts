@@ -46,6 +46,12 @@ const hours = {
 /** From asking for a desktop to being connected. */
 const connecting = 0.02;
 
+/** How long a day is on whose morning so many users come a second. */
+export function lengthOfDayMs(users: number, perSecond: number): number {
+  const [from, to] = hours.morning;
+  return ((users / perSecond) * 1000) / (to - from);
+}
+
 const atOnce = 48;
 const retryMs = 250;
 const giveUpAfterMs = 120_000;
