@@ -13,6 +13,7 @@ import { Assignments1797570200000 } from './1797570200000-assignments';
 import { TimersWait1797600000000 } from './1797600000000-timers-wait';
 import { Untouched1797800000000 } from './1797800000000-untouched';
 import { NumberedSlots1797900000000 } from './1797900000000-numbered-slots';
+import { WakesInVain1798000000000 } from './1798000000000-wakes-in-vain';
 
 export const migrations = [
   FirstLight1795300000000,
@@ -29,4 +30,5 @@ export const migrations = [
   TimersWait1797600000000,
   Untouched1797800000000,
   NumberedSlots1797900000000,
+  WakesInVain1798000000000,
 ];

@@ -115,6 +115,7 @@ export function sessionOf({ row, operation }: LoadedDesktop): Session {
     accepted: row.fingerprint !== null,
     checkpointed: row.checkpointId !== null,
     restoreFailures: row.restoreFailures,
+    wakesInVain: row.wakesInVain,
     saveFailures: row.saveFailures,
     lastError: row.lastError,
   };

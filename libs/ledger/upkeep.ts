@@ -27,7 +27,7 @@ export function requeueForgotten(
 
     const overdue = await manager.find(DesktopEntity, {
       select: { id: true, generation: true, graceDeadline: true },
-      where: { machineState: In(['grace', 'save-failed']), graceDeadline: LessThan(before(now, overdueMs)) },
+      where: { machineState: In(['grace', 'save-failed', 'saved']), graceDeadline: LessThan(before(now, overdueMs)) },
     });
     for (const { id, generation, graceDeadline } of overdue) {
       const at = graceDeadline! > now ? graceDeadline! : now;

@@ -117,6 +117,7 @@ function decided({ now }: LedgerTransaction, { pool }: LoadedDesktop, { session 
     heldUntil: dateOf(session.heldUntilMs),
     graceDeadline: dateOf(session.deadlineMs),
     restoreFailures: session.restoreFailures,
+    wakesInVain: session.wakesInVain,
     saveFailures: session.saveFailures,
     lastError: session.lastError,
     updatedAt: now,

@@ -47,6 +47,7 @@ function sessionIn(machine: MachineState, changes: Partial<Session> = {}): Sessi
     accepted: true,
     checkpointed: true,
     restoreFailures: 0,
+    wakesInVain: 0,
     saveFailures: 0,
     lastError: null,
     ...changes,
@@ -94,7 +95,10 @@ const report = (
     | 'release_reached'
     | 'guest_ran',
 ) => ({ type, generation: 7 }) as const;
-const finished = (status: 'succeeded' | 'failed' | 'cancelled', code?: 'CHECKPOINT_CORRUPT' | 'STORAGE_FULL') =>
+const finished = (
+  status: 'succeeded' | 'failed' | 'cancelled',
+  code?: 'CHECKPOINT_CORRUPT' | 'STORAGE_FULL' | 'STORAGE_FAILED',
+) =>
   ({
     type: 'operation_finished',
     generation: 7,
@@ -716,6 +720,37 @@ describe('failures', () => {
     const at = (restoreFailures: number) =>
       settle(sessionIn('restoring', { restoreFailures }), finished('failed', 'STORAGE_FULL')).session.machine;
     expect([at(0), at(1), at(2)]).toEqual(['saved', 'saved', 'restore-blocked']);
+  });
+
+  describe('a failed wake of a desktop whose user is there', () => {
+    const { presence } = settle(sessionIn('running'), connect()).session;
+    const failing = (changes: Partial<Session> = {}) =>
+      settle(sessionIn('restoring', { presence, ...changes }), finished('failed', 'STORAGE_FAILED'));
+
+    test('is tried again, later each time, for as long as it is not hopeless', () => {
+      const pauses = [0, 1, 2, 3, 4, 40].map((wakesInVain) => failing({ wakesInVain }).session.deadlineMs! - nowMs);
+      expect(pauses).toEqual([5_000, 10_000, 20_000, 40_000, 60_000, 60_000]);
+      expect(failing().session).toMatchObject({ machine: 'saved', wakesInVain: 1, restoreFailures: 0 });
+      const again = failing().session;
+      const fired = decide(again, { type: 'grace_elapsed', generation: again.generation }, pool, again.deadlineMs!);
+      expect(fired.session).toMatchObject({ machine: 'restoring', operation: { requestedBy: brokerActor } });
+    });
+
+    test('is not tried again once they have gone, nor sooner than said', () => {
+      const { session } = failing();
+      const timer = { type: 'grace_elapsed', generation: session.generation } as const;
+      expect(decide(session, timer, pool, session.deadlineMs! - 1_000).outcome).toBe('ignored');
+      const left = settle(session, disconnect());
+      expect(left.session).toMatchObject({ machine: 'saved', deadlineMs: null });
+      expect(left.effects).toEqual([{ type: 'unschedule_grace', generation: session.generation }]);
+    });
+
+    test('is tried at once when they come again, and the count begins anew when the guest runs', () => {
+      const { session } = settle(failing({ wakesInVain: 3 }).session, connect('another'));
+      expect(session).toMatchObject({ machine: 'restoring', deadlineMs: null, wakesInVain: 4 });
+      const running = settle(session, { type: 'guest_ran', generation: session.generation }).session;
+      expect(running.wakesInVain).toBe(0);
+    });
   });
 
   test('a damaged checkpoint blocks the wake at once, until somebody asks for it', () => {

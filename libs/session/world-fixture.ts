@@ -35,6 +35,7 @@ export class World {
     'is back while it lingers',
     'falls back to its checkpoint',
     'boots from its disk alone',
+    'is woken again for its user',
   ]);
 
   readonly seen = new Set<string>();
@@ -113,7 +114,8 @@ export class World {
       else if (this.timers.size > 0) this.timerFires();
       else {
         const { presence, lastError } = this.session;
-        if (occupancy(presence) === 'present' && lastError === null && !this.putAway) this.userIsServed();
+        const isWaiting = occupancy(presence) === 'present' && !this.putAway;
+        if (isWaiting && (lastError === null || this.session.machine === 'saved')) this.userIsServed();
         return;
       }
     }
@@ -296,6 +298,7 @@ export class World {
         this.openOperations += 1;
         if (before.operation?.kind === 'save' && effect.kind === 'save') this.seen.add('is saved once more');
         if (effect.kind === 'boot' || effect.kind === 'restore') this.loggedOff = false;
+        if (before.machine === 'saved' && before.deadlineMs !== null) this.seen.add('is woken again for its user');
         if (effect.kind === 'restore') this.touched = false;
         if (effect.kind === 'boot') this.touched = true;
         if (before.machine === 'restore-blocked' && effect.kind === 'boot') this.seen.add('boots from its disk alone');
@@ -361,7 +364,10 @@ export class World {
     const { operation: open } = session;
     const isWantedNow = open?.phase === 'linger' && (open.cancelRequested || open.forced);
     assert(!isWantedNow || this.resumesAtMs <= this.nowMs, 'nobody is called for a desktop that lingers');
-    const hasDeadline = session.machine === 'grace' || session.machine === 'save-failed';
+    // A wake that failed is tried again for as long as somebody is, or may be, there for it.
+    const isTriedAgain = session.machine === 'saved' && session.deadlineMs !== null;
+    assert(!isTriedAgain || occupancy(session.presence) !== 'empty', 'a desktop is to be woken that nobody waits for');
+    const hasDeadline = session.machine === 'grace' || session.machine === 'save-failed' || isTriedAgain;
     assert.equal(session.deadlineMs !== null, hasDeadline, `${session.machine} and its deadline`);
     assert.equal(this.timers.size, hasDeadline ? 1 : 0, 'timers');
     if (hasDeadline) assert.equal(this.timers.get(session.generation), session.deadlineMs, 'another timer than is due');
