@@ -180,7 +180,7 @@ export class SessionLedger {
 
   /** Merges `facts` into the operation's progress. @returns whether to go on */
   progress(fence: Fence, facts: JsonObject): Promise<boolean> {
-    return progress(this.transactions, fence, facts);
+    return progress(this.dataSource.manager, fence, facts);
   }
 
   /** Enters a phase that needs no decision: `commit`, `wake`, or `capture` once more after an abort. */

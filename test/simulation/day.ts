@@ -138,7 +138,7 @@ function dayOf(
   const leaving = hasLunch ? 'afternoon' : 'morning';
   tell('vdc.session.disconnected', within(hours.evening), { connectionId: leaving, reason: 'user' });
   // What was overtaken on its way is mended: of those it does not know about Dormouse would ask for this.
-  tell('vdc.broker.snapshot', 1.1, { connectionIds: [] });
+  tell('vdc.broker.snapshot', 1 + (2 * longestDelayMs) / lengthMs, { connectionIds: [] });
   return deliveries;
 }
 
