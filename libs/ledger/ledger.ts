@@ -356,8 +356,8 @@ export class SessionLedger {
     return putPool(this.transactions, { poolId, policy, actor, reason });
   }
 
-  /** Moves deadlines that were set under an older policy, if a `putPool` did not get to them all. @returns how many */
-  applyPoolChanges(): Promise<number> {
+  /** Moves deadlines that were set under an older policy, if a `putPool` did not get to them all. @returns whose */
+  applyPoolChanges(): Promise<readonly string[]> {
     return applyPoolChanges(this.transactions);
   }
 
@@ -430,21 +430,21 @@ export class SessionLedger {
     return drainHosts(this.transactions);
   }
 
-  /** Finds hosts for the operations that wait for one. @returns for how many */
-  placeWaiting(): Promise<number> {
+  /** Finds hosts for the operations that wait for one. @returns the desktops for which one was found */
+  placeWaiting(): Promise<readonly string[]> {
     return placeWaiting(this.transactions);
   }
 
-  /** Calls what has waited for its pool, where there is room by now. @returns how many operations */
-  admitWaiting(): Promise<number> {
+  /** Calls what has waited for its pool, where there is room by now. @returns the desktops of these */
+  admitWaiting(): Promise<readonly string[]> {
     return admitWaiting(this.transactions);
   }
 
   /**
    * Puts work back on its way that nobody has: operations that wait longer than `waitingMs` or whose lease has run
-   * out, and deadlines overdue by `overdueMs`. What is still in a queue is not doubled there. @returns how many.
+   * out, and deadlines overdue by `overdueMs`. What is still in a queue is not doubled there. @returns whose.
    */
-  requeueForgotten(patience: { waitingMs: number; overdueMs: number }): Promise<number> {
+  requeueForgotten(patience: { waitingMs: number; overdueMs: number }): Promise<readonly string[]> {
     return requeueForgotten(this.transactions, patience);
   }
 

@@ -86,9 +86,9 @@ export async function placeOperations(transaction: LedgerTransaction, opened: re
 
 /**
  * Looks for hosts for the operations that wait for one, and for those that nobody has taken on a host that has fallen silent: nothing
- * of them is there. @returns for how many one was found
+ * of them is there. @returns the desktops for which one was found
  */
-export async function placeWaiting(transactions: Transactions): Promise<number> {
+export async function placeWaiting(transactions: Transactions): Promise<readonly string[]> {
   const waiting = await transactions.run(async ({ manager, now }) => {
     const rows: { desktop_id: string }[] = await manager.query(
       `SELECT desktop_id FROM operations LEFT JOIN hosts ON hosts.id = operations.host_id
@@ -99,18 +99,19 @@ export async function placeWaiting(transactions: Transactions): Promise<number> 
     );
     return rows.map(({ desktop_id }) => desktop_id);
   });
-  let placed = 0;
+  const placed: string[] = [];
   for (const desktopId of waiting) {
-    placed += await transactions.run(async (transaction) => {
+    const isPlaced = await transactions.run(async (transaction) => {
       const loaded = await lockDesktop(transaction.manager, desktopId);
       const operation = loaded?.operation;
-      if (!loaded || !operation || operation.status !== 'pending' || operation.workerId !== null) return 0;
+      if (!loaded || !operation || operation.status !== 'pending' || operation.workerId !== null) return false;
       const before = operation.hostId;
       await placeOperations(transaction, [loaded]);
-      if (operation.hostId === null || operation.hostId === before) return 0;
+      if (operation.hostId === null || operation.hostId === before) return false;
       operationJob(transaction, operation, 'add');
-      return 1;
+      return true;
     });
+    if (isPlaced) placed.push(desktopId);
   }
   return placed;
 }

@@ -10,9 +10,9 @@ const keptMs = { outbox: hourMs, inbox: 8 * 24 * hourMs, answers: 24 * hourMs } 
 export function requeueForgotten(
   transactions: Transactions,
   { waitingMs, overdueMs }: { waitingMs: number; overdueMs: number },
-): Promise<number> {
+): Promise<readonly string[]> {
   return transactions.run(async (transaction) => {
-    if (!(await aloneAtIt(transaction, 'upkeep'))) return 0;
+    if (!(await aloneAtIt(transaction, 'upkeep'))) return [];
     const { manager, now } = transaction;
     const waiting = await manager.findBy(OperationEntity, [
       {
@@ -33,7 +33,7 @@ export function requeueForgotten(
       const at = graceDeadline! > now ? graceDeadline! : now;
       graceJob(transaction, { desktopId: id, generation, at });
     }
-    return waiting.length + overdue.length;
+    return [...waiting.map(({ desktopId }) => desktopId), ...overdue.map(({ id }) => id)];
   });
 }
 
