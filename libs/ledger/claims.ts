@@ -37,10 +37,12 @@ export function claim(transactions: Transactions, wanted: Claim): Promise<Claime
 
     const takenOver = operation.workerId !== null;
     if (!(await admittedByPool(transaction, loaded))) return null;
+    // Before anything is written: when much waits, most claims end here.
+    const slots = await findSlots(transaction, operation);
     await decideAndWrite(transaction, loaded, { type: 'claimed', generation });
     if (loaded.operation !== operation) return null;
     await updateRow(manager, OperationEntity, operation, {
-      ...(await findSlots(transaction, operation)),
+      ...slots,
       workerId,
       leaseExpiresAt: new Date(now.getTime() + leaseMs),
       attempt: operation.attempt + 1,

@@ -30,6 +30,7 @@ import type {
   RequestCommand,
   RevokeCommand,
 } from './commands';
+import { listBrokers, watchBrokers, type BrokerWatched } from './brokers';
 import { cancelOperation } from './cancel-operation';
 import { claim, renew } from './claims';
 import { deleteDesktop } from './delete-desktop';
@@ -70,6 +71,7 @@ import { Transactions, type OperationStep } from './transactions';
 import type {
   ApiKeyView,
   AuditView,
+  BrokerView,
   CheckpointView,
   DesktopView,
   ExpectedOperationView,
@@ -364,6 +366,16 @@ export class SessionLedger {
   /** To be asked every second: have so many left at once that something must have broken? @returns storms that begin now */
   watchStorms(): Promise<readonly StormBegun[]> {
     return watchStorms(this.transactions);
+  }
+
+  /** To be asked every few seconds: who is there is not known of the desktops of a broker that has fallen silent. */
+  watchBrokers(): Promise<BrokerWatched> {
+    return watchBrokers(this.transactions);
+  }
+
+  /** Those that send heartbeats, by their ids. */
+  listBrokers(): Promise<readonly BrokerView[]> {
+    return listBrokers(this.transactions);
   }
 
   /** Keeps a desktop from being put to sleep until then, or no longer. @throws DESKTOP_UNKNOWN, REQUEST_INVALID */

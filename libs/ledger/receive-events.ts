@@ -1,6 +1,7 @@
 import { InboxEventEntity } from '@dormouse/persistence';
 import { isDesktopEvent, type Decision, type DesktopEvent } from '@dormouse/session';
 import { asDesktopView } from './as-view';
+import { heartbeat } from './brokers';
 import type { Delivery, Receipt } from './commands';
 import { decideOn } from './decide-and-write';
 import { lockDesktops, type LoadedDesktop } from './loaded-desktop';
@@ -69,6 +70,7 @@ export function receiveForBroker(transactions: Transactions, { webhookId, event 
     if (!(await storeOnce(transaction, { webhookId, event }, outcome))) {
       return { outcome: 'duplicate', desktop: null, explanation: seenBefore };
     }
+    if (event.type === 'vdc.broker.heartbeat') await heartbeat(transaction, event);
     const storms = outcome === 'applied' ? await brokerStarted(transaction, event.source) : [];
     return {
       outcome,

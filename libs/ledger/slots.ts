@@ -73,7 +73,7 @@ export async function findSlots({ manager, now }: LedgerTransaction, operation: 
       [found.hostSlot, slots.host],
       [found.storageSlot, slots.storage],
     ] as const) {
-      if (number === null && all !== Infinity) throw busy(`${of} has ${all} of ${all} ${kind}s under way`);
+      if (number === null && all !== Infinity) throw busy(`${of} has ${all} of ${all} ${kind}s under way`, kind);
     }
     slots = await look();
     if (isFree(found.hostSlot, slots.host) && isFree(found.storageSlot, slots.storage)) return found;
@@ -88,6 +88,7 @@ function isFree(number: number | null, { taken }: Slots): boolean {
 async function lockOne(manager: EntityManager, { most, taken }: Slots, name: string): Promise<number | null> {
   if (most === Infinity) return null;
   const free = Array.from({ length: most }, (_, index) => index + 1).filter((number) => !taken.has(number));
+  if (free.length === 0) return null;
   const [locked]: { number: number }[] = await manager.query(
     `SELECT number FROM unnest($2::int[]) AS number WHERE pg_try_advisory_xact_lock(hashtext($1), number) LIMIT 1`,
     [name, free],
@@ -127,6 +128,6 @@ async function announcedBy(manager: EntityManager, hostId: string): Promise<Anno
   return host;
 }
 
-function busy(message: string): DormouseError {
-  return new DormouseError('HOST_BUSY', message);
+function busy(message: string, slot: SlotKind): DormouseError {
+  return new DormouseError('HOST_BUSY', message, { slot });
 }

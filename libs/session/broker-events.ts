@@ -83,8 +83,16 @@ export interface DesktopNotice extends DesktopEventBase {
 }
 
 /** Says something of the broker itself: it belongs to no desktop. */
-export interface BrokerNotice extends EventBase {
-  readonly type: 'vdc.broker.started' | 'vdc.broker.heartbeat';
+export type BrokerNotice = BrokerStarted | BrokerHeartbeat;
+
+export interface BrokerStarted extends EventBase {
+  readonly type: 'vdc.broker.started';
+}
+
+export interface BrokerHeartbeat extends EventBase {
+  readonly type: 'vdc.broker.heartbeat';
+  /** How soon the next one comes; null when the broker does not say. */
+  readonly intervalSeconds: number | null;
 }
 
 export type DesktopEvent = ConnectionOpened | ConnectionClosed | PresenceSnapshot | DesktopNotice;

@@ -702,6 +702,53 @@ describe('no save goes on unless nobody is there for certain', () => {
   });
 });
 
+describe('a broker that falls silent', () => {
+  const silent: SessionEvent = { type: 'broker_silent' };
+  const heard: SessionEvent = { type: 'broker_heard' };
+
+  test.each(machineStateNames)('in %s: no save or stop goes on, and whoever is there stays there', (machine) => {
+    const { session, effects } = settle(sessionIn(machine), silent);
+    expect(occupancy(session.presence)).toBe('unknown');
+    expect(session).toMatchObject({ absence: null, doubtSinceMs: nowMs, deadlineMs: null });
+    expect(effects.filter(({ type }) => type === 'open_operation')).toEqual([]);
+    expect(settle(session, silent).outcome).toBe('stale');
+    const back = settle(session, heard, nowMs + 5_000).session;
+    expect(back).toMatchObject({ absence: { sinceMs: nowMs + 5_000, cause: 'unknown' }, doubtSinceMs: null });
+    expect(back.presence).toEqual(nobody);
+  });
+
+  test.each(machineStateNames)(
+    'and is heard again, in %s: of a user who was there all the while nobody is told',
+    (machine) => {
+      const { presence } = settle(sessionIn('running'), connect()).session;
+      const before = sessionIn(machine, { presence, deadlineMs: null });
+      const again = settle(settle(before, silent).session, heard).session;
+      expect(again.presence).toEqual(presence);
+      if (machine !== 'grace' && machine !== 'save-failed' && machine !== 'queued') {
+        expect({ machine: again.machine, operation: again.operation }).toEqual({
+          machine,
+          operation: before.operation,
+        });
+      }
+    },
+  );
+
+  test('has told of one desktop by a snapshot: that is believed until it has been heard and falls silent again', () => {
+    const told = settle(
+      settle(sessionIn('running'), silent).session,
+      broker('vdc.broker.snapshot', { connectionIds: [] }),
+    );
+    expect(occupancy(told.session.presence)).toBe('empty');
+    expect(settle(told.session, silent).outcome).toBe('stale');
+    const again = settle(settle(told.session, heard).session, silent).session;
+    expect(occupancy(again.presence)).toBe('unknown');
+  });
+
+  test('leaves a desktop alone that waits for its first user', () => {
+    expect(settle(sessionIn('running', { absence: null }), silent)).toMatchObject({ outcome: 'ignored', effects: [] });
+  });
+});
+
 describe('failures', () => {
   test('a failed save leaves the desktop running and is tried again, later each time', () => {
     const first = settle(sessionIn('saving'), finished('failed', 'STORAGE_FULL')).session;

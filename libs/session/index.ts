@@ -25,6 +25,7 @@ export {
   brokerEventTypes,
   disconnectReasons,
   isDesktopEvent,
+  type BrokerHeartbeat,
   isEnding,
   type BrokerEvent,
   type BrokerEventType,

@@ -1,6 +1,5 @@
 import type { MachineState } from './machine-states';
 import { firstPhase, type OperationPhase } from './operations';
-import { occupancy } from './presence';
 import { calledOffBecause, earlyTimerMs, errorOf, objection, refused, stays, type Question, type Rule } from './rule';
 import { mayFallBack } from './fall-back';
 import { hopelessRestores, mostRestoreFailures, passingRestores } from './ladder';
@@ -12,6 +11,7 @@ import {
   change,
   end,
   from,
+  isSomebodyThere,
   open,
   savedAgain,
   settled,
@@ -275,8 +275,8 @@ function saveFailed({ session, event, pool, nowMs }: Question): Decision {
 }
 
 /** Whoever was there when it was forced is not waited for; somebody new would have ended the force. */
-function somebodyWaits({ operation, presence }: Session): boolean {
-  return operation?.forced !== true && occupancy(presence) === 'present';
+function somebodyWaits(session: Session): boolean {
+  return session.operation?.forced !== true && isSomebodyThere(session);
 }
 
 function inOperation(session: Session, changes: Partial<OpenOperation>): Step {

@@ -188,6 +188,8 @@ export type SessionEvent =
       readonly requestedBy: string;
       readonly reason: string;
     }
+  /** The broker that spoke of it last sends no heartbeats any more, or does so again. */
+  | { readonly type: 'broker_silent' | 'broker_heard' }
   /** Null: not held any longer. */
   | { readonly type: 'hold_set'; readonly untilMs: number | null }
   /** What the pool wants, or whether a storm is on, has changed since the last decision. */

@@ -158,7 +158,7 @@ export function isSomebodyThere({ presence }: Session): boolean {
 
 /** Off; but whoever came meanwhile is not left waiting. */
 export function bootIfPresent(step: Step): Step {
-  if (occupancy(step.session.presence) !== 'present') return step;
+  if (!isSomebodyThere(step.session)) return step;
   const boot = { kind: 'boot', reason: 'a user is waiting', requestedBy: brokerActor } as const;
   return change(open(step, boot), { machine: 'booting' });
 }

@@ -36,6 +36,7 @@ export class World {
     'falls back to its checkpoint',
     'boots from its disk alone',
     'is woken again for its user',
+    'its broker falls silent',
   ]);
 
   readonly seen = new Set<string>();
@@ -89,6 +90,8 @@ export class World {
       case 'storm':
         this.pool = { ...this.pool, storms: [this.storm()] };
         return;
+      case 'silence':
+        return this.brokerIsSilent(!next.ends);
       case 'crash':
         this.live = false;
         return;
@@ -108,6 +111,7 @@ export class World {
   /** What is still on its way arrives; the worker and the timers do what they have to, until nothing is left to do. */
   comesToRest(): void {
     for (const event of this.onTheirWay.splice(0)) this.deliver(event);
+    this.brokerIsSilent(false);
     for (let turn = 0; turn < 50; turn += 1) {
       if (this.session.operation?.phase === 'linger') this.nowMs = Math.max(this.nowMs, this.resumesAtMs);
       if (this.session.operation !== null) this.work('succeeds');
@@ -120,6 +124,15 @@ export class World {
       }
     }
     throw new Error(`never comes to rest: ${JSON.stringify(this.session)}`);
+  }
+
+  private brokerIsSilent(isSilent: boolean): void {
+    const event = { type: isSilent ? 'broker_silent' : 'broker_heard' } as const;
+    const { outcome } = this.tell(event);
+    if (outcome === 'ignored' && isSilent) return;
+    assert.equal(this.session.presence.silent !== undefined, isSilent);
+    if (isSilent && outcome !== 'stale') this.seen.add('its broker falls silent');
+    this.changesNothing(event);
   }
 
   private timerFires(): void {
