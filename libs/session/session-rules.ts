@@ -153,7 +153,7 @@ export const sessionRules = {
       return refused(session, 'DESKTOP_BUSY', `a ${operation.kind} cannot be called off any more once it has begun`);
     }
     const isForUser = operation.kind === 'boot' || operation.kind === 'restore';
-    if (isForUser && occupancy(session.presence) === 'present') {
+    if (isForUser && isSomebodyThere(session)) {
       return refused(session, 'USER_PRESENT', `a user waits for the ${operation.kind}`);
     }
     const ended = end(from(session), 'cancelled', calledOffBecause(whyCalledOff(question)));
