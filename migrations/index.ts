@@ -12,6 +12,9 @@ import { PoolCaps1797570100000 } from './1797570100000-pool-caps';
 import { Assignments1797570200000 } from './1797570200000-assignments';
 import { TimersWait1797600000000 } from './1797600000000-timers-wait';
 import { Untouched1797800000000 } from './1797800000000-untouched';
+import { NumberedSlots1797900000000 } from './1797900000000-numbered-slots';
+import { WakesInVain1798000000000 } from './1798000000000-wakes-in-vain';
+import { Brokers1798100000000 } from './1798100000000-brokers';
 
 export const migrations = [
   FirstLight1795300000000,
@@ -27,4 +30,7 @@ export const migrations = [
   Assignments1797570200000,
   TimersWait1797600000000,
   Untouched1797800000000,
+  NumberedSlots1797900000000,
+  WakesInVain1798000000000,
+  Brokers1798100000000,
 ];

@@ -17,8 +17,9 @@ export interface OperationRun {
   readonly leave: AbortSignal;
 }
 
-/** How soon a job that found no free slot looks again. */
+/** How soon a job that found no free slot looks again: one that somebody may be waiting for, and a save. */
 const slotRetryMs = 200;
+const saveRetryMs = 1_000;
 
 /** What the operation came to; null when it is left to a successor. */
 export type OperationOutcome = Pick<FinishOutcome, 'result' | 'desktop'> | null;
@@ -97,7 +98,8 @@ async function claim(
   try {
     return await ledger.claim(operationId, generation, workerId, leaseMs, hostId);
   } catch (error) {
-    throw isDormouseError(error, 'HOST_BUSY') ? new NotNow(slotRetryMs, error) : error;
+    if (!isDormouseError(error, 'HOST_BUSY')) throw error;
+    throw new NotNow(error.details['slot'] === 'save' ? saveRetryMs : slotRetryMs, error);
   }
 }
 

@@ -7,6 +7,7 @@ import { LayerCollector, StoreCollector } from '@dormouse/garbage';
 import { QemuHypervisor, type Hypervisor } from '@dormouse/hypervisor';
 import {
   backgroundQueue,
+  BrokerWatch,
   checkEvictionPolicy,
   connectRedis,
   hostQueue,
@@ -117,6 +118,9 @@ export async function startWorker(
     const storms = new StormWatch({ ledger, log: logger });
     storms.start();
     stops.push(() => storms.stop());
+    const brokers = new BrokerWatch({ ledger, log: logger });
+    brokers.start();
+    stops.push(() => brokers.stop());
 
     const workerId = `${config.hostId}/${process.pid}/${randomUUID().slice(0, 8)}`;
     const images = new ImageIndexer(diskRoot, keys, logger);

@@ -11,6 +11,7 @@ export type { JobLog } from './log';
 export { NotNow } from './not-now';
 export { OutboxDispatcher, type OutboxDispatcherOptions } from './outbox-dispatcher';
 export { jobPayloads, type JobPayload } from './payloads';
+export { BrokerWatch } from './broker-watch';
 export { StormWatch } from './storm-watch';
 export { RetentionSweep } from './retention-sweep';
 export { Sweep } from './sweep';

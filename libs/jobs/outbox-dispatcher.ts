@@ -85,10 +85,10 @@ export class OutboxDispatcher {
   }
 
   private async enqueue(messages: readonly Message[]): Promise<void> {
-    for (const queueName of new Set(messages.map(({ queue }) => queue))) {
-      const ofQueue = messages.filter(({ queue }) => queue === queueName);
-      await this.queue(queueName).addBulk(ofQueue.map(asJob));
-    }
+    const queues = [...new Set(messages.map(({ queue }) => queue))];
+    await Promise.all(
+      queues.map((name) => this.queue(name).addBulk(messages.filter(({ queue }) => queue === name).map(asJob))),
+    );
   }
 
   private async hasten(messages: readonly Message[]): Promise<void> {
@@ -126,12 +126,12 @@ function asJob({ name, payload, jobId, runAt, priority }: Message) {
   return { name, data: payload, opts: { ...jobOptions(name), jobId, delay, ...(priority > 0 && { priority }) } };
 }
 
-/** Rows another dispatcher holds are passed over; names this version does not know wait for one that does. */
+/** What a user waits for first. Rows another dispatcher holds are passed over; names this version does not know wait for one that does. */
 async function take(manager: EntityManager): Promise<readonly Message[]> {
   return manager.query(
     `SELECT id, action, queue, name, job_id AS "jobId", payload, priority, run_at AS "runAt" FROM outbox
      WHERE dispatched_at IS NULL AND wait_until <= now() AND name = ANY ($1)
-     ORDER BY wait_until, id LIMIT $2 FOR UPDATE SKIP LOCKED`,
+     ORDER BY wait_until, priority, id LIMIT $2 FOR UPDATE SKIP LOCKED`,
     [jobNames, batchSize],
   );
 }

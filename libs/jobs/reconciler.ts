@@ -19,6 +19,9 @@ export interface ReconcilerOptions {
 /** Every open operation that nobody has, and every deadline, however far away. */
 const everything = { waitingMs: 0, overdueMs: -10 * 365 * 86_400_000 };
 
+/** Desktops that one line of the log names. */
+const mostInALine = 100;
+
 /** What is repaired, and how it is told. */
 const sentences = {
   refilled: 'Redis has come back empty: all open operations and deadlines are in their queues again',
@@ -56,23 +59,26 @@ export class Reconciler {
     const { ledger, redisWasLost, waitingMs = 30_000, overdueMs = 5_000 } = this.options;
     // Not before Postgres answers: what is told here is told once.
     await ledger.forgetOldMessages();
-    const refilled = (await redisWasLost?.()) ? await ledger.requeueForgotten(everything) : 0;
+    const refilled = (await redisWasLost?.()) ? await ledger.requeueForgotten(everything) : [];
     const requeued = await ledger.requeueForgotten({ waitingMs, overdueMs });
     const placed = await ledger.placeWaiting();
     const admitted = await ledger.admitWaiting();
     const { moved, staying } = await ledger.drainHosts();
     const replanned = await ledger.applyPoolChanges();
     const repairs = { refilled, requeued, placed, admitted, moved, replanned };
-    for (const [repair, count] of Object.entries(repairs) as [keyof typeof sentences, number][])
-      this.tell(repair, count);
+    for (const [repair, desktops] of Object.entries(repairs) as [keyof typeof sentences, readonly string[]][])
+      this.tell(repair, desktops);
     this.tellStaying(staying);
-    return refilled + requeued + placed + admitted + moved + replanned;
+    return Object.values(repairs).flat().length;
   }
 
-  private tell(repair: keyof typeof sentences, count: number): void {
+  private tell(repair: keyof typeof sentences, desktops: readonly string[]): void {
+    const count = desktops.length;
     if (count === 0) return;
     this.options.metrics.repairs.inc({ repair }, count);
-    this.options.log.info({ repair, count }, sentences[repair]);
+    for (let from = 0; from < count; from += mostInALine) {
+      this.options.log.info({ repair, count, desktops: desktops.slice(from, from + mostInALine) }, sentences[repair]);
+    }
   }
 
   /** Once for each set of them: a drain that waits for people to go home is no news every few seconds. */

@@ -8,6 +8,8 @@ export type RedisTarget = string;
 const longestPauseMs = 1_000;
 /** Longer than any command of ours takes; without it a command to a Redis that hangs would never be over. */
 const commandPatienceMs = 5_000;
+/** A connection that Redis has closed is waited for as well when it is given up, and keeps the process alive meanwhile. */
+const disconnectPatienceMs = 500;
 
 /**
  * A connection for BullMQ's consumers: commands wait for as long as Redis is away. It remembers the duplicates BullMQ
@@ -42,6 +44,7 @@ export function connectRedis(
     enableOfflineQueue: false,
     maxRetriesPerRequest: 0,
     commandTimeout: commandPatienceMs,
+    disconnectTimeout: disconnectPatienceMs,
     retryStrategy,
   };
   const redis = new Redis(target, options);

@@ -4,11 +4,11 @@ import { asCheckpointView, asDesktopView, asOperationView } from './as-view';
 import type { ClaimedOperation } from './commands';
 import { decideAndWrite } from './decide-and-write';
 import { layerOf } from './disk-generations';
-import { lockDesktop, sessionOf } from './loaded-desktop';
+import { lockDesktopOf, sessionOf } from './loaded-desktop';
 import { admittedByPool } from './pool-caps';
 import { findCheckpointInUse } from './retention';
 import { updateRow } from './rows';
-import { assertSlot } from './slots';
+import { findSlots } from './slots';
 import type { Transactions } from './transactions';
 
 interface Claim {
@@ -24,8 +24,7 @@ export function claim(transactions: Transactions, wanted: Claim): Promise<Claime
   const { operationId, generation, workerId, leaseMs, hostId } = wanted;
   return transactions.run(async (transaction) => {
     const { manager, now } = transaction;
-    const named = await manager.findOneBy(OperationEntity, { id: operationId });
-    const loaded = named === null ? null : await lockDesktop(manager, named.desktopId);
+    const loaded = await lockDesktopOf(manager, operationId);
     const operation = loaded?.operation;
     if (!loaded || !operation || operation.id !== operationId || operation.generation !== generation) return null;
 
@@ -38,9 +37,12 @@ export function claim(transactions: Transactions, wanted: Claim): Promise<Claime
 
     const takenOver = operation.workerId !== null;
     if (!(await admittedByPool(transaction, loaded))) return null;
+    // Before anything is written: when much waits, most claims end here.
+    const slots = await findSlots(transaction, operation);
     await decideAndWrite(transaction, loaded, { type: 'claimed', generation });
     if (loaded.operation !== operation) return null;
     await updateRow(manager, OperationEntity, operation, {
+      ...slots,
       workerId,
       leaseExpiresAt: new Date(now.getTime() + leaseMs),
       attempt: operation.attempt + 1,
@@ -50,7 +52,6 @@ export function claim(transactions: Transactions, wanted: Claim): Promise<Claime
     const { row } = loaded;
     const checkpoint = await findCheckpointInUse(manager, loaded);
     const layer = await layerOf(manager, row, operation, checkpoint);
-    await assertSlot(transaction, operation);
     const candidate = operation.input?.launchSpec as JsonObject | undefined;
     return {
       fence: { desktopId: row.id, operationId, generation, attempt: operation.attempt },

@@ -11,8 +11,8 @@ const saveAgainAfterMs = 60_000;
 const mostSaveFailures = 3;
 
 export interface Drained {
-  /** Saves and wakes that were opened. */
-  readonly moved: number;
+  /** Desktops for which a save or a wake was opened, and those of a fenced host. */
+  readonly moved: readonly string[];
   /** Desktops that are in use and stay, since no other host can take them, or since they cannot be saved. */
   readonly staying: readonly string[];
 }
@@ -28,15 +28,15 @@ export async function drainHosts(transactions: Transactions): Promise<Drained> {
     ),
   );
   const staying: string[] = [];
-  let moved = 0;
+  const moved: string[] = [];
   for (const { id, intent } of hosts) {
     if (intent === 'fenced') {
-      moved += await hostFenced(transactions, id);
+      moved.push(...(await hostFenced(transactions, id)));
       continue;
     }
     for (const desktopId of await desktopsToMove(transactions, id)) {
       const done = await transactions.run((transaction) => moveOn(transaction, desktopId, id));
-      if (done === 'moved') moved += 1;
+      if (done === 'moved') moved.push(desktopId);
       if (done === 'stays') staying.push(desktopId);
     }
   }

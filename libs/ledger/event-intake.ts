@@ -1,6 +1,13 @@
+import { isEnding } from '@dormouse/session';
 import type { Delivery, Receipt } from './commands';
 import { desktopUnknown } from './loaded-desktop';
-import { isOfDesktop, receiveForBroker, receiveForDesktops, type DesktopDelivery } from './receive-events';
+import {
+  isOfDesktop,
+  receiveForBroker,
+  receiveForDesktops,
+  receiveForNobody,
+  type DesktopDelivery,
+} from './receive-events';
 import type { Transactions } from './transactions';
 
 interface Arrival {
@@ -30,13 +37,18 @@ export class EventIntake {
     const store = (held: 'wait' | 'leave out') => (deliveries: readonly DesktopDelivery[]) =>
       receiveForDesktops(transactions, deliveries, held);
     this.straightOn = new Lane(store('leave out'), (arrival) => this.patient.take(arrival));
-    this.patient = new Lane(store('wait'), ({ delivery, refuse }) => refuse(desktopUnknown(delivery.event.desktopId)));
+    this.patient = new Lane(store('wait'), (arrival) => this.isOfNobody(arrival));
   }
 
-  /** @throws DESKTOP_UNKNOWN, and then nothing is stored */
+  /** @throws DESKTOP_UNKNOWN for an event that asks for something, and then nothing is stored */
   receive(delivery: Delivery): Promise<Receipt> {
     if (!isOfDesktop(delivery)) return receiveForBroker(this.transactions, delivery);
     return new Promise((answer, refuse) => this.straightOn.take({ delivery, answer, refuse }));
+  }
+
+  private isOfNobody({ delivery, answer, refuse }: Arrival): void {
+    if (!isEnding(delivery.event)) return refuse(desktopUnknown(delivery.event.desktopId));
+    void receiveForNobody(this.transactions, delivery).then(answer, refuse);
   }
 }
 

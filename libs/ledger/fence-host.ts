@@ -12,7 +12,7 @@ import { beginRelease, finish } from './worker-reports';
  * host that is fenced.
  * @returns how many desktops
  */
-export async function hostFenced(transactions: Transactions, hostId: string): Promise<number> {
+export async function hostFenced(transactions: Transactions, hostId: string): Promise<readonly string[]> {
   const desktopIds = await transactions.run(async ({ manager }) => {
     const rows: { id: string }[] = await manager.query(
       `SELECT id FROM desktops WHERE host_id = $1 AND ${withMachine} AND NOT (machine_state IN ('booting', 'restoring')
@@ -23,7 +23,7 @@ export async function hostFenced(transactions: Transactions, hostId: string): Pr
     return rows.map(({ id }) => id);
   });
   for (const desktopId of desktopIds) await giveUp(transactions, desktopId, hostId);
-  return desktopIds.length;
+  return desktopIds;
 }
 
 async function giveUp(transactions: Transactions, desktopId: string, hostId: string): Promise<void> {

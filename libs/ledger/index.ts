@@ -44,6 +44,7 @@ export type {
   ExplanationView,
   HostIntent,
   HostLoad,
+  BrokerView,
   HostView,
   KeptCheckpointView,
   KeyRotationView,

@@ -30,6 +30,7 @@ import type {
   RequestCommand,
   RevokeCommand,
 } from './commands';
+import { listBrokers, watchBrokers, type BrokerWatched } from './brokers';
 import { cancelOperation } from './cancel-operation';
 import { claim, renew } from './claims';
 import { deleteDesktop } from './delete-desktop';
@@ -70,6 +71,7 @@ import { Transactions, type OperationStep } from './transactions';
 import type {
   ApiKeyView,
   AuditView,
+  BrokerView,
   CheckpointView,
   DesktopView,
   ExpectedOperationView,
@@ -114,7 +116,7 @@ export interface LedgerOptions {
 export class SessionLedger {
   private readonly transactions: Transactions;
   private readonly intake: EventIntake;
-  /** Claims wait for each other at the slots anyway; all at once they would wait with all connections that this process has. */
+  /** Jobs come many at once: all their claims together would keep the connections from those that are under way. */
   private readonly claims = new OneAtATime();
 
   constructor(
@@ -125,7 +127,7 @@ export class SessionLedger {
     this.intake = new EventIntake(this.transactions);
   }
 
-  /** Shares its transaction with those that come at the same time. @throws DESKTOP_UNKNOWN, and then nothing is stored. */
+  /** Shares its transaction with those that come at the same time. @throws DESKTOP_UNKNOWN for one that asks for something, and then nothing is stored. */
   receiveEvent(delivery: Delivery): Promise<Receipt> {
     return this.intake.receive(delivery);
   }
@@ -180,7 +182,7 @@ export class SessionLedger {
 
   /** Merges `facts` into the operation's progress. @returns whether to go on */
   progress(fence: Fence, facts: JsonObject): Promise<boolean> {
-    return progress(this.transactions, fence, facts);
+    return progress(this.dataSource.manager, fence, facts);
   }
 
   /** Enters a phase that needs no decision: `commit`, `wake`, or `capture` once more after an abort. */
@@ -356,14 +358,24 @@ export class SessionLedger {
     return putPool(this.transactions, { poolId, policy, actor, reason });
   }
 
-  /** Moves deadlines that were set under an older policy, if a `putPool` did not get to them all. @returns how many */
-  applyPoolChanges(): Promise<number> {
+  /** Moves deadlines that were set under an older policy, if a `putPool` did not get to them all. @returns whose */
+  applyPoolChanges(): Promise<readonly string[]> {
     return applyPoolChanges(this.transactions);
   }
 
   /** To be asked every second: have so many left at once that something must have broken? @returns storms that begin now */
   watchStorms(): Promise<readonly StormBegun[]> {
     return watchStorms(this.transactions);
+  }
+
+  /** To be asked every few seconds: who is there is not known of the desktops of a broker that has fallen silent. */
+  watchBrokers(): Promise<BrokerWatched> {
+    return watchBrokers(this.transactions);
+  }
+
+  /** Those that send heartbeats, by their ids. */
+  listBrokers(): Promise<readonly BrokerView[]> {
+    return listBrokers(this.transactions);
   }
 
   /** Keeps a desktop from being put to sleep until then, or no longer. @throws DESKTOP_UNKNOWN, REQUEST_INVALID */
@@ -430,21 +442,21 @@ export class SessionLedger {
     return drainHosts(this.transactions);
   }
 
-  /** Finds hosts for the operations that wait for one. @returns for how many */
-  placeWaiting(): Promise<number> {
+  /** Finds hosts for the operations that wait for one. @returns the desktops for which one was found */
+  placeWaiting(): Promise<readonly string[]> {
     return placeWaiting(this.transactions);
   }
 
-  /** Calls what has waited for its pool, where there is room by now. @returns how many operations */
-  admitWaiting(): Promise<number> {
+  /** Calls what has waited for its pool, where there is room by now. @returns the desktops of these */
+  admitWaiting(): Promise<readonly string[]> {
     return admitWaiting(this.transactions);
   }
 
   /**
    * Puts work back on its way that nobody has: operations that wait longer than `waitingMs` or whose lease has run
-   * out, and deadlines overdue by `overdueMs`. What is still in a queue is not doubled there. @returns how many.
+   * out, and deadlines overdue by `overdueMs`. What is still in a queue is not doubled there. @returns whose.
    */
-  requeueForgotten(patience: { waitingMs: number; overdueMs: number }): Promise<number> {
+  requeueForgotten(patience: { waitingMs: number; overdueMs: number }): Promise<readonly string[]> {
     return requeueForgotten(this.transactions, patience);
   }
 

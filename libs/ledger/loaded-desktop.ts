@@ -17,6 +17,18 @@ export async function lockDesktop(manager: EntityManager, desktopId: string): Pr
   return loaded ?? null;
 }
 
+/** The desktop of an operation, whatever has become of that. Waits for whoever holds the row. */
+export async function lockDesktopOf(manager: EntityManager, operationId: string): Promise<LoadedDesktop | null> {
+  const rows = await selectRows(
+    manager,
+    DesktopEntity,
+    'WHERE id = (SELECT desktop_id FROM operations WHERE id = $1) FOR UPDATE',
+    [operationId],
+  );
+  const [loaded] = await withAllAbout(manager, rows);
+  return loaded ?? null;
+}
+
 /**
  * Those of them that there are, always in the same order: two who lock many do not wait for each other.
  * @param held what becomes of those that somebody else holds
@@ -103,6 +115,7 @@ export function sessionOf({ row, operation }: LoadedDesktop): Session {
     accepted: row.fingerprint !== null,
     checkpointed: row.checkpointId !== null,
     restoreFailures: row.restoreFailures,
+    wakesInVain: row.wakesInVain,
     saveFailures: row.saveFailures,
     lastError: row.lastError,
   };

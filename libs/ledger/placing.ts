@@ -26,15 +26,15 @@ interface HostRow {
   used_mib: number;
 }
 
-/** @param besides the memory of this desktop is not counted, wherever it is */
+/** @param besides the memory of these desktops is not counted, wherever they are */
 export async function standingsOfHosts(
   { manager, now }: LedgerTransaction,
-  besides: string | null,
+  besides: readonly string[],
 ): Promise<HostStanding[]> {
   const rows: HostRow[] = await manager.query(
     `SELECT id, intent, seen_at, capabilities, coalesce(used.mib, 0)::int AS used_mib FROM hosts
      LEFT JOIN (SELECT host_id, sum(memory_mib) AS mib FROM desktops
-       WHERE ${withMachine} AND id IS DISTINCT FROM $1 GROUP BY host_id) AS used ON used.host_id = hosts.id
+       WHERE ${withMachine} AND id <> ALL ($1) GROUP BY host_id) AS used ON used.host_id = hosts.id
      ORDER BY id`,
     [besides],
   );
@@ -52,29 +52,43 @@ export async function standingsOfHosts(
 }
 
 /**
- * Gives an operation that starts a machine its host, and the desktop with it. While none fits, the operation waits without a
- * host and without a job, and its progress says for what; `placeWaiting` tries again.
- * @param loaded with the operation that was just opened, or still waits
+ * Gives operations that start a machine their hosts, and their desktops with them, in the order given. While none fits, an operation
+ * waits without a host and without a job, and its progress says for what; `placeWaiting` tries again. Those who place at the same
+ * moment would all see the same room, so they take turns until they commit: to be called after all else that takes time.
+ * @param opened with an operation each that was just opened, or still waits
  */
-export async function placeOperation(transaction: LedgerTransaction, loaded: LoadedDesktop): Promise<void> {
+export async function placeOperations(transaction: LedgerTransaction, opened: readonly LoadedDesktop[]): Promise<void> {
   const { manager } = transaction;
-  const { row, operation } = loaded;
-  if (operation === null || !startsMachine.includes(operation.kind)) return;
+  const toPlace = opened.filter(({ operation }) => operation !== null && startsMachine.includes(operation.kind));
+  if (toPlace.length === 0) return;
+  const wishes: PlacementWish[] = [];
+  for (const loaded of toPlace) wishes.push(await wishOf(manager, loaded));
   await placeAlone(transaction);
-  const placed = place(await standingsOfHosts(transaction, row.id), await wishOf(manager, loaded));
-  if (placed.hostId !== null) await updateRow(manager, DesktopEntity, row, { hostId: placed.hostId });
-  await updateRow(manager, OperationEntity, operation, {
-    hostId: placed.hostId,
-    progress:
-      placed.hostId === null ? { ...operation.progress, waitingFor: whyNowhere(placed) } : withoutWaiting(operation),
-  });
+  const ids = toPlace.map(({ row }) => row.id);
+  let standings = await standingsOfHosts(transaction, ids);
+  for (const [index, { row, operation }] of toPlace.entries()) {
+    const wish = wishes[index]!;
+    const placed = place(standings, wish);
+    const { hostId } = placed;
+    standings = standings.map((host) =>
+      host.id === hostId ? { ...host, usedMiB: host.usedMiB + wish.memoryMiB } : host,
+    );
+    if (hostId !== null && hostId !== row.hostId) await updateRow(manager, DesktopEntity, row, { hostId });
+    const { waitingFor: waited } = operation!.progress;
+    const waitingFor = hostId === null ? whyNowhere(placed) : undefined;
+    if (hostId === operation!.hostId && waited === waitingFor) continue;
+    await updateRow(manager, OperationEntity, operation!, {
+      hostId,
+      progress: waitingFor === undefined ? withoutWaiting(operation!) : { ...operation!.progress, waitingFor },
+    });
+  }
 }
 
 /**
  * Looks for hosts for the operations that wait for one, and for those that nobody has taken on a host that has fallen silent: nothing
- * of them is there. @returns for how many one was found
+ * of them is there. @returns the desktops for which one was found
  */
-export async function placeWaiting(transactions: Transactions): Promise<number> {
+export async function placeWaiting(transactions: Transactions): Promise<readonly string[]> {
   const waiting = await transactions.run(async ({ manager, now }) => {
     const rows: { desktop_id: string }[] = await manager.query(
       `SELECT desktop_id FROM operations LEFT JOIN hosts ON hosts.id = operations.host_id
@@ -85,18 +99,19 @@ export async function placeWaiting(transactions: Transactions): Promise<number> 
     );
     return rows.map(({ desktop_id }) => desktop_id);
   });
-  let placed = 0;
+  const placed: string[] = [];
   for (const desktopId of waiting) {
-    placed += await transactions.run(async (transaction) => {
+    const isPlaced = await transactions.run(async (transaction) => {
       const loaded = await lockDesktop(transaction.manager, desktopId);
       const operation = loaded?.operation;
-      if (!loaded || !operation || operation.status !== 'pending' || operation.workerId !== null) return 0;
+      if (!loaded || !operation || operation.status !== 'pending' || operation.workerId !== null) return false;
       const before = operation.hostId;
-      await placeOperation(transaction, loaded);
-      if (operation.hostId === null || operation.hostId === before) return 0;
+      await placeOperations(transaction, [loaded]);
+      if (operation.hostId === null || operation.hostId === before) return false;
       operationJob(transaction, operation, 'add');
-      return 1;
+      return true;
     });
+    if (isPlaced) placed.push(desktopId);
   }
   return placed;
 }
@@ -108,19 +123,18 @@ export async function placeElsewhere(
   tried: readonly string[],
 ): Promise<string | null> {
   await placeAlone(transaction);
-  const standings = await standingsOfHosts(transaction, loaded.row.id);
+  const standings = await standingsOfHosts(transaction, [loaded.row.id]);
   const others = standings.map((host) => (tried.includes(host.id) ? { ...host, open: false } : host));
   return place(others, await wishOf(transaction.manager, loaded)).hostId;
 }
 
-/** Those who place at the same moment would all see the same room. */
 async function placeAlone({ manager }: LedgerTransaction): Promise<void> {
   await takeTurns({ manager }, 'placing');
 }
 
 /** Whether a desktop that has a machine here could be woken on another host. */
 export async function couldMove(transaction: LedgerTransaction, loaded: LoadedDesktop): Promise<boolean> {
-  const others = (await standingsOfHosts(transaction, null)).map((host) =>
+  const others = (await standingsOfHosts(transaction, [])).map((host) =>
     host.id === loaded.row.hostId ? { ...host, open: false } : host,
   );
   const wish = await wishOf(transaction.manager, loaded);

@@ -54,9 +54,12 @@ export async function callNext(transaction: LedgerTransaction, loaded: LoadedDes
 
 /**
  * Holds true: nothing waits for a pool that has room. Finds what nobody has called: after a cap was raised, or when a worker has
- * died and its lease with it. @returns how many were called
+ * died and its lease with it. @returns the desktops that were called
  */
-export async function admitWaiting(transactions: Transactions, poolId: string | null = null): Promise<number> {
+export async function admitWaiting(
+  transactions: Transactions,
+  poolId: string | null = null,
+): Promise<readonly string[]> {
   const waiting = await transactions.run(({ manager }) =>
     manager.query<{ pool_id: string; cap: CapName }[]>(
       `SELECT DISTINCT pool_id, waits_for_pool AS cap FROM operations
@@ -64,14 +67,15 @@ export async function admitWaiting(transactions: Transactions, poolId: string | 
       [poolId],
     ),
   );
-  let called = 0;
+  const called: string[] = [];
   for (const { pool_id, cap } of waiting) {
-    called += await transactions.run(async (transaction) => {
+    const now = await transactions.run(async (transaction) => {
       const pool = await transaction.manager.findOneByOrFail(PoolEntity, { id: pool_id });
       const most = pool.policy.caps?.[cap] ?? Infinity;
       const free = most === Infinity ? mostAtOnce : most - (await takenOf(transaction, pool_id, cap));
-      return free <= 0 ? 0 : call(transaction, { poolId: pool_id, cap, most: Math.min(free, mostAtOnce) });
+      return free <= 0 ? [] : call(transaction, { poolId: pool_id, cap, most: Math.min(free, mostAtOnce) });
     });
+    called.push(...now);
   }
   return called;
 }
@@ -80,7 +84,7 @@ export async function admitWaiting(transactions: Transactions, poolId: string | 
 async function call(
   transaction: LedgerTransaction,
   { poolId, cap, most }: { poolId: string; cap: CapName; most: number },
-): Promise<number> {
+): Promise<readonly string[]> {
   const { manager } = transaction;
   const next = await manager
     .createQueryBuilder(OperationEntity, 'o')
@@ -96,7 +100,7 @@ async function call(
     await updateRow(manager, OperationEntity, operation, { waitsForPool: null, progress: withoutWaiting(operation) });
     calledJob(transaction, operation);
   }
-  return next.length;
+  return next.map(({ desktopId }) => desktopId);
 }
 
 /** As `capsHeld` says it of one desktop; a worker whose lease has run out holds nothing. */

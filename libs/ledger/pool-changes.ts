@@ -6,9 +6,12 @@ import type { Transactions } from './transactions';
 /**
  * Decides again about every desktop whose deadline was set under an older policy of its pool; of one pool, or of all. Each
  * desktop has a transaction of its own, so that none waits for all: killed in between, the next sweep finds the rest.
- * @returns how many
+ * @returns these desktops
  */
-export async function applyPoolChanges(transactions: Transactions, poolId: string | null = null): Promise<number> {
+export async function applyPoolChanges(
+  transactions: Transactions,
+  poolId: string | null = null,
+): Promise<readonly string[]> {
   const behind = await transactions.run(({ manager }) => desktopsBehind(manager, poolId));
   for (const desktopId of behind) {
     await transactions.run(async (transaction) => {
@@ -16,7 +19,7 @@ export async function applyPoolChanges(transactions: Transactions, poolId: strin
       if (loaded !== null) await decideAndWrite(transaction, loaded, { type: 'pool_changed' });
     });
   }
-  return behind.length;
+  return behind;
 }
 
 /** The states are those of the partial index `desktops_waited_with`: only these have a deadline, or may get one. */

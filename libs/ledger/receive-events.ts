@@ -1,6 +1,7 @@
 import { InboxEventEntity } from '@dormouse/persistence';
 import { isDesktopEvent, type Decision, type DesktopEvent } from '@dormouse/session';
 import { asDesktopView } from './as-view';
+import { heartbeat } from './brokers';
 import type { Delivery, Receipt } from './commands';
 import { decideOn } from './decide-and-write';
 import { lockDesktops, type LoadedDesktop } from './loaded-desktop';
@@ -57,7 +58,7 @@ export function receiveForDesktops(
       }
     }
     await insertRows(manager, InboxEventEntity, stored);
-    await decisions.writeRows();
+    await decisions.writeRest();
     return receipts;
   });
 }
@@ -69,6 +70,7 @@ export function receiveForBroker(transactions: Transactions, { webhookId, event 
     if (!(await storeOnce(transaction, { webhookId, event }, outcome))) {
       return { outcome: 'duplicate', desktop: null, explanation: seenBefore };
     }
+    if (event.type === 'vdc.broker.heartbeat') await heartbeat(transaction, event);
     const storms = outcome === 'applied' ? await brokerStarted(transaction, event.source) : [];
     return {
       outcome,
@@ -79,6 +81,15 @@ export function receiveForBroker(transactions: Transactions, { webhookId, event 
           : 'noted; it concerns no single desktop',
     };
   });
+}
+
+/** Something is over that there is not: there is nothing to do, and a broker that was refused would only send it again. */
+export function receiveForNobody(transactions: Transactions, delivery: DesktopDelivery): Promise<Receipt> {
+  return transactions.run(async (transaction) =>
+    (await storeOnce(transaction, delivery, 'ignored'))
+      ? { outcome: 'ignored', desktop: null, explanation: `no desktop ${delivery.event.desktopId} is registered` }
+      : { outcome: 'duplicate', desktop: null, explanation: seenBefore },
+  );
 }
 
 const seenBefore = 'a webhook of this id was received before';
@@ -93,13 +104,8 @@ async function receivedBefore({ manager }: LedgerTransaction, deliveries: readon
 
 /** False when the webhook was stored before. Two at the same moment: the second waits here for the first to commit. */
 async function storeOnce(transaction: LedgerTransaction, delivery: Delivery, outcome: Outcome): Promise<boolean> {
-  const { webhookId, source, type, desktopId, data, occurredAt, receivedAt } = inboxRow(transaction, delivery, outcome);
-  const stored: readonly unknown[] = await transaction.manager.query(
-    `INSERT INTO inbox_events (webhook_id, source, type, desktop_id, data, occurred_at, received_at, outcome)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (webhook_id) DO NOTHING RETURNING webhook_id`,
-    [webhookId, source, type, desktopId, JSON.stringify(data), occurredAt, receivedAt, outcome],
-  );
-  return stored.length > 0;
+  const row = inboxRow(transaction, delivery, outcome);
+  return (await insertRows(transaction.manager, InboxEventEntity, [row], 'leave out')) > 0;
 }
 
 function inboxRow({ now }: LedgerTransaction, { webhookId, event }: Delivery, outcome: Outcome): InboxEventEntity {

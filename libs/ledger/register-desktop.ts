@@ -74,6 +74,7 @@ async function registerNew(
     checkpointId: null,
     diskGeneration: null,
     restoreFailures: 0,
+    wakesInVain: 0,
     saveFailures: 0,
     lastError: null,
     createdAt: now,

@@ -1,5 +1,5 @@
 import { DesktopEntity } from '@dormouse/persistence';
-import { decide, isDesktopEvent, type Decision, type Pool, type Session } from '@dormouse/session';
+import { decide, isDesktopEvent, isEnding, type Decision, type Pool, type Session } from '@dormouse/session';
 import type { EntityManager } from 'typeorm';
 import type { Delivery } from './commands';
 import { readDesktop, sessionOf } from './loaded-desktop';
@@ -42,7 +42,7 @@ function rehearsed(delivery: Delivery, stages: ReadonlyMap<string, Stage | null>
   const stage = stages.get(event.desktopId) ?? null;
   if (stage === null) {
     const explanation = `no desktop ${event.desktopId} is registered`;
-    return { ...unmoved(delivery), outcome: 'refused', explanation };
+    return { ...unmoved(delivery), outcome: isEnding(event) ? 'ignored' : 'refused', explanation };
   }
   const { session, outcome, explanation, effects } = decide(
     stage.session,

@@ -3,6 +3,7 @@ import { toCondemn, type CheckpointStanding } from '@dormouse/session';
 import { In, type EntityManager } from 'typeorm';
 import { condemn } from './condemn';
 import { lockDesktop, sessionOf, type LoadedDesktop } from './loaded-desktop';
+import { selectRows } from './rows';
 import type { LedgerTransaction, Transactions } from './transactions';
 
 /** Condemns what nothing keeps any more. @returns how many */
@@ -38,7 +39,9 @@ export async function findCheckpointInUse(
   loaded: LoadedDesktop,
 ): Promise<CheckpointEntity | null> {
   const id = checkpointInUse(loaded);
-  return id === null ? null : manager.findOneBy(CheckpointEntity, { id });
+  if (id === null) return null;
+  const [checkpoint] = await selectRows(manager, CheckpointEntity, 'WHERE id = $1', [id]);
+  return checkpoint ?? null;
 }
 
 /**

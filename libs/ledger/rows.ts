@@ -20,21 +20,28 @@ export async function insertRow<R extends ObjectLiteral>(
   );
 }
 
-/** Many in one statement; each must have the same properties as the first. */
+/**
+ * Many in one statement; each must have the same properties as the first.
+ * @param known what becomes of one whose key is in the table already
+ * @returns how many were new
+ */
 export async function insertRows<R extends ObjectLiteral>(
   manager: EntityManager,
   entity: EntityTarget<R>,
   rows: readonly R[],
-): Promise<void> {
+  known: 'refuse' | 'leave out' = 'refuse',
+): Promise<number> {
   const [first] = rows;
-  if (first === undefined) return;
+  if (first === undefined) return 0;
   const { tablePath, columns } = metadataOf(manager, entity);
   const given = columns.filter(({ propertyName }) => propertyName in first);
   const names = given.map(({ databaseName }) => databaseName).join(', ');
-  await manager.query(
-    `INSERT INTO ${tablePath} (${names}) SELECT ${names} FROM jsonb_populate_recordset(NULL::${tablePath}, $1)`,
+  const inserted: readonly unknown[] = await manager.query(
+    `INSERT INTO ${tablePath} (${names}) SELECT ${names} FROM jsonb_populate_recordset(NULL::${tablePath}, $1)
+     ${known === 'leave out' ? 'ON CONFLICT DO NOTHING' : ''} RETURNING 1`,
     [recordsOf(given, rows)],
   );
+  return inserted.length;
 }
 
 /** Writes the changes, and into `row` as well, so that it keeps saying what the table says. */
@@ -85,7 +92,13 @@ export async function selectRows<R extends ObjectLiteral>(
   const { tablePath, columns } = metadataOf(manager, entity);
   const list = columns.map(({ databaseName, propertyName }) => `${databaseName} AS "${propertyName}"`).join(', ');
   const found: R[] = await manager.query(`SELECT ${list} FROM ${tablePath} ${rest}`, [...values]);
-  return found.map((row) => Object.assign(new entity(), row));
+  const transformed = columns.filter(({ transformer }) => transformer !== undefined);
+  return found.map((row) => {
+    const read = Object.fromEntries(
+      transformed.map((column) => [column.propertyName, hydrated(manager, column, row[column.propertyName])]),
+    );
+    return Object.assign(new entity(), row, read);
+  });
 }
 
 /** As `jsonb_populate_recordset` takes them. */
@@ -104,4 +117,8 @@ function metadataOf<R extends ObjectLiteral>(manager: EntityManager, entity: Ent
 /** As the driver wants it: an array in a `jsonb` column would otherwise be taken for an array of Postgres. */
 function stored(manager: EntityManager, column: EntityMetadata['columns'][number], value: unknown): unknown {
   return manager.connection.driver.preparePersistentValue(value, column) as unknown;
+}
+
+function hydrated(manager: EntityManager, column: EntityMetadata['columns'][number], value: unknown): unknown {
+  return manager.connection.driver.prepareHydratedValue(value, column) as unknown;
 }

@@ -2,7 +2,6 @@ import { DormouseError } from '@dormouse/errors';
 import type { OperationEntity } from '@dormouse/persistence';
 import { slotOf, type SlotKind } from '@dormouse/session';
 import type { EntityManager } from 'typeorm';
-import { takeTurns } from './take-turns';
 import type { LedgerTransaction, Transactions } from './transactions';
 import type { HostLoad } from './views';
 
@@ -13,34 +12,88 @@ interface Announced {
   readonly storage_slots: Partial<Record<SlotKind, number>> | null;
 }
 
+/** The slots of one kind that a host, or a storage, has: numbers from 1 to `most`. */
+interface Slots {
+  readonly of: string;
+  readonly most: number;
+  /** Those that a worker has. */
+  readonly taken: ReadonlySet<number | null>;
+}
+
+type SlotNumbers = Pick<OperationEntity, 'hostSlot' | 'storageSlot'>;
+type Holder = Pick<OperationEntity, 'kind' | 'phase'> & SlotNumbers & { here: boolean };
+
+const noSlots: SlotNumbers = { hostSlot: null, storageSlot: null };
+
 /**
- * A slot is taken by being active: what a worker has claimed, and whose lease it has not let run out, holds one. So none is ever lost
- * with a worker, and none has to be given back. To be called when the claim is written, right before the commit: those
- * who claim the same kind at the same host, and then at the same storage if that limits it, count one after the other.
+ * Finds a slot of the host, and one of the storage if that is shared, for an operation that is being claimed. A slot is taken by
+ * being active: it is what a worker has claimed, and whose lease it has not let run out. So none is ever lost with a worker, and
+ * none has to be given back.
+ *
+ * Nobody waits for whoever claims at the same time: a number is locked until the claim is committed, and one that is locked is
+ * passed over. Whether it was free is looked at once more behind the lock: its last holder may just have been seen to.
+ * @returns what is to be written with the claim
  * @throws HOST_BUSY when the host, or the storage, has as much under way as it may
  */
-export async function assertSlot({ manager, now }: LedgerTransaction, operation: OperationEntity): Promise<void> {
-  const slot = slotOf(operation);
-  if (slot === null || operation.hostId === null) return;
-  const host = await announcedBy(manager, operation.hostId);
+export async function findSlots({ manager, now }: LedgerTransaction, operation: OperationEntity): Promise<SlotNumbers> {
+  const kind = slotOf(operation);
+  const { hostId } = operation;
+  if (kind === null || hostId === null) return noSlots;
+  const host = await announcedBy(manager, hostId);
   const storage = host?.storage ?? null;
-  const most = { host: host?.slots?.[slot] ?? Infinity, storage: host?.storage_slots?.[slot] ?? Infinity };
-  const sharesStorage = storage !== null && most.storage !== Infinity;
-  if (most.host === Infinity && !sharesStorage) return;
-  await takeTurns({ manager }, `${slot}s of the host ${operation.hostId}`);
-  if (sharesStorage) await takeTurns({ manager }, `${slot}s of the storage ${storage}`);
-  const rows: { kind: OperationEntity['kind']; phase: OperationEntity['phase']; here: boolean }[] = await manager.query(
-    `SELECT kind, phase, operations.host_id = $1 AS here FROM operations JOIN hosts ON hosts.id = operations.host_id
-     WHERE status = 'active' AND lease_expires_at > $2 AND operations.id <> $3
-       AND (operations.host_id = $1 OR hosts.capabilities ->> 'storage' = $4)`,
-    [operation.hostId, now, operation.id, storage],
-  );
-  const taken = rows.filter((other) => slotOf(other) === slot);
-  const here = taken.filter((other) => other.here).length;
-  if (here >= most.host) throw busy(`the host ${operation.hostId} has ${here} of ${most.host} ${slot}s under way`);
-  if (sharesStorage && taken.length >= most.storage) {
-    throw busy(`the storage has ${taken.length} of ${most.storage} ${slot}s under way`);
+  const most = { host: host?.slots?.[kind] ?? Infinity, storage: host?.storage_slots?.[kind] ?? Infinity };
+  const isShared = storage !== null && most.storage !== Infinity;
+  if (most.host === Infinity && !isShared) return noSlots;
+
+  const look = async (): Promise<{ host: Slots; storage: Slots }> => {
+    const others: Holder[] = await manager.query(
+      `SELECT kind, phase, host_slot AS "hostSlot", storage_slot AS "storageSlot", operations.host_id = $1 AS here
+       FROM operations JOIN hosts ON hosts.id = operations.host_id
+       WHERE status = 'active' AND lease_expires_at > $2 AND operations.id <> $3
+         AND (operations.host_id = $1 OR hosts.capabilities ->> 'storage' = $4)`,
+      [hostId, now, operation.id, isShared ? storage : null],
+    );
+    const holders = others.filter((other) => slotOf(other) === kind);
+    const here = holders.filter((other) => other.here);
+    return {
+      host: { of: `the host ${hostId}`, most: most.host, taken: new Set(here.map(({ hostSlot }) => hostSlot)) },
+      storage: {
+        of: 'the storage',
+        most: isShared ? most.storage : Infinity,
+        taken: new Set(holders.map(({ storageSlot }) => storageSlot)),
+      },
+    };
+  };
+  for (let slots = await look(); ;) {
+    const found = {
+      hostSlot: await lockOne(manager, slots.host, `${kind}s of the host ${hostId}`),
+      storageSlot: await lockOne(manager, slots.storage, `${kind}s of the storage ${storage}`),
+    };
+    for (const [number, { of, most: all }] of [
+      [found.hostSlot, slots.host],
+      [found.storageSlot, slots.storage],
+    ] as const) {
+      if (number === null && all !== Infinity) throw busy(`${of} has ${all} of ${all} ${kind}s under way`, kind);
+    }
+    slots = await look();
+    if (isFree(found.hostSlot, slots.host) && isFree(found.storageSlot, slots.storage)) return found;
   }
+}
+
+function isFree(number: number | null, { taken }: Slots): boolean {
+  return number === null || !taken.has(number);
+}
+
+/** A free number that nobody is about to take; null when there is none, or when there is no limit. */
+async function lockOne(manager: EntityManager, { most, taken }: Slots, name: string): Promise<number | null> {
+  if (most === Infinity) return null;
+  const free = Array.from({ length: most }, (_, index) => index + 1).filter((number) => !taken.has(number));
+  if (free.length === 0) return null;
+  const [locked]: { number: number }[] = await manager.query(
+    `SELECT number FROM unnest($2::int[]) AS number WHERE pg_try_advisory_xact_lock(hashtext($1), number) LIMIT 1`,
+    [name, free],
+  );
+  return locked?.number ?? null;
 }
 
 /** What is open on a host, and how many of its slots that takes. */
@@ -75,6 +128,6 @@ async function announcedBy(manager: EntityManager, hostId: string): Promise<Anno
   return host;
 }
 
-function busy(message: string): DormouseError {
-  return new DormouseError('HOST_BUSY', message);
+function busy(message: string, slot: SlotKind): DormouseError {
+  return new DormouseError('HOST_BUSY', message, { slot });
 }

@@ -10,9 +10,9 @@ const keptMs = { outbox: hourMs, inbox: 8 * 24 * hourMs, answers: 24 * hourMs } 
 export function requeueForgotten(
   transactions: Transactions,
   { waitingMs, overdueMs }: { waitingMs: number; overdueMs: number },
-): Promise<number> {
+): Promise<readonly string[]> {
   return transactions.run(async (transaction) => {
-    if (!(await aloneAtIt(transaction, 'upkeep'))) return 0;
+    if (!(await aloneAtIt(transaction, 'upkeep'))) return [];
     const { manager, now } = transaction;
     const waiting = await manager.findBy(OperationEntity, [
       {
@@ -27,13 +27,13 @@ export function requeueForgotten(
 
     const overdue = await manager.find(DesktopEntity, {
       select: { id: true, generation: true, graceDeadline: true },
-      where: { machineState: In(['grace', 'save-failed']), graceDeadline: LessThan(before(now, overdueMs)) },
+      where: { machineState: In(['grace', 'save-failed', 'saved']), graceDeadline: LessThan(before(now, overdueMs)) },
     });
     for (const { id, generation, graceDeadline } of overdue) {
       const at = graceDeadline! > now ? graceDeadline! : now;
       graceJob(transaction, { desktopId: id, generation, at });
     }
-    return waiting.length + overdue.length;
+    return [...waiting.map(({ desktopId }) => desktopId), ...overdue.map(({ id }) => id)];
   });
 }
 

@@ -204,6 +204,15 @@ export interface StormView {
 /** What operators want of a host: only an open one is given machines. */
 export type HostIntent = 'open' | 'cordoned' | 'draining' | 'fenced';
 
+/** A broker that sends heartbeats. */
+export interface BrokerView {
+  readonly id: string;
+  readonly intervalSeconds: number;
+  readonly heardAt: string;
+  /** Null: it is heard. */
+  readonly silentSince: string | null;
+}
+
 export interface HostView {
   readonly id: string;
   readonly capabilities: JsonObject;

@@ -26,14 +26,12 @@ export async function goesOn(manager: EntityManager, fence: Fence): Promise<bool
 }
 
 /** One guarded statement, no decision: progress is told often, and must not wait for the desktop's row. */
-export function progress(transactions: Transactions, fence: Fence, facts: JsonObject): Promise<boolean> {
-  return transactions.run(async ({ manager }) => {
-    const [, told]: [unknown, number] = await manager.query(
-      `UPDATE operations SET progress = progress || $5 WHERE ${inForce}`,
-      [...namesOf(fence), JSON.stringify(facts)],
-    );
-    return told > 0;
-  });
+export async function progress(manager: EntityManager, fence: Fence, facts: JsonObject): Promise<boolean> {
+  const [, told]: [unknown, number] = await manager.query(
+    `UPDATE operations SET progress = progress || $5 WHERE ${inForce}`,
+    [...namesOf(fence), JSON.stringify(facts)],
+  );
+  return told > 0;
 }
 
 function namesOf({ operationId, desktopId, generation, attempt }: Fence): readonly unknown[] {

@@ -13,7 +13,7 @@ import { shredKey } from './data-keys';
 import type { LoadedDesktop } from './loaded-desktop';
 import { graceJob, operationJob, resumeJob } from './outbox';
 import { callNext } from './pool-caps';
-import { placeOperation } from './placing';
+import { placeOperations } from './placing';
 import { insertRow, updateRow, updateRows, type RowChanges } from './rows';
 import type { LedgerTransaction } from './transactions';
 
@@ -34,49 +34,67 @@ export async function writeDecision(
 ): Promise<void> {
   await callNext(transaction, loaded, decision.session);
   await updateRow(transaction.manager, DesktopEntity, loaded.row, decided(transaction, loaded, decision));
-  await writeWhatFollows(transaction, loaded, decision, context);
+  const opened = await writeWhatFollows(transaction, loaded, decision, context);
+  if (opened !== null) await sendOff(transaction, [opened]);
 }
 
 /**
- * Writes decisions that come together. Most change nothing but their desktop's row and its timer: these rows are kept for the
- * end, where one statement writes all.
+ * Writes decisions that come together: the rows of their desktops, and the places of the machines that are to be started, are
+ * kept for the end, where few statements write all.
  */
 export class DecisionsTogether {
   private readonly unwritten = new Map<string, RowChanges<DesktopEntity>>();
+  private readonly opened: Opened[] = [];
 
   constructor(private readonly transaction: LedgerTransaction) {}
 
   async write(loaded: LoadedDesktop, decision: Decision): Promise<void> {
-    if (!decision.effects.every(isTimer)) {
-      await this.writeRows(); // placing a machine reads in the table who has one
-      return writeDecision(this.transaction, loaded, decision);
-    }
+    await callNext(this.transaction, loaded, decision.session);
     const { row } = loaded;
     const changes = decided(this.transaction, loaded, decision);
     Object.assign(row, changes);
     this.unwritten.set(row.id, { id: row.id, ...changes });
-    await writeWhatFollows(this.transaction, loaded, decision, {});
+    const opened = await writeWhatFollows(this.transaction, loaded, decision, {});
+    if (opened !== null) this.opened.push(opened);
   }
 
-  /** To be called after the last. */
-  async writeRows(): Promise<void> {
+  /** To be called after the last, and after all else that takes time: see `placeOperations`. */
+  async writeRest(): Promise<void> {
     await updateRows(this.transaction.manager, DesktopEntity, [...this.unwritten.values()]);
-    this.unwritten.clear();
+    // One that was ended again by a later decision needs no place.
+    await sendOff(
+      this.transaction,
+      this.opened.filter(({ loaded, operation }) => loaded.operation === operation),
+    );
   }
 }
 
-function isTimer({ type }: Effect): boolean {
-  return type === 'schedule_grace' || type === 'unschedule_grace';
+interface Opened {
+  readonly loaded: LoadedDesktop;
+  readonly operation: OperationEntity;
 }
 
+/** Gives what was opened its host, and its host the job. */
+async function sendOff(transaction: LedgerTransaction, opened: readonly Opened[]): Promise<void> {
+  await placeOperations(
+    transaction,
+    opened.map(({ loaded }) => loaded),
+  );
+  for (const { operation } of opened) operationJob(transaction, operation, 'add');
+}
+
+/** @returns the operation that was opened; it has neither place nor job */
 async function writeWhatFollows(
   transaction: LedgerTransaction,
   loaded: LoadedDesktop,
   { effects, session }: Decision,
   context: DecisionContext,
-): Promise<void> {
+): Promise<Opened | null> {
+  const before = loaded.operation;
   for (const effect of effects) await writeEffect(transaction, loaded, effect, context);
   await writeOperation(transaction, loaded, session);
+  const { operation } = loaded;
+  return operation === null || operation === before ? null : { loaded, operation };
 }
 
 /** What a decision makes of a desktop's row. */
@@ -99,6 +117,7 @@ function decided({ now }: LedgerTransaction, { pool }: LoadedDesktop, { session 
     heldUntil: dateOf(session.heldUntilMs),
     graceDeadline: dateOf(session.deadlineMs),
     restoreFailures: session.restoreFailures,
+    wakesInVain: session.wakesInVain,
     saveFailures: session.saveFailures,
     lastError: session.lastError,
     updatedAt: now,
@@ -140,8 +159,7 @@ async function writeEffect(
   switch (effect.type) {
     case 'open_operation':
       loaded.operation = await openOperation(transaction, row, effect, context);
-      await placeOperation(transaction, loaded);
-      return operationJob(transaction, loaded.operation, 'add');
+      return;
     case 'end_operation': {
       if (operation === null) return;
       phaseOver(transaction, operation, effect.status);
@@ -163,9 +181,8 @@ async function writeEffect(
       }
       return;
     case 'hasten_operation':
-      if (operation === null) return;
-      await updateRow(manager, OperationEntity, operation, { awaited: true });
-      return operationJob(transaction, operation, 'hasten');
+      // That it is awaited is written with the rest of what was decided of it.
+      return operation === null ? undefined : operationJob(transaction, { ...operation, awaited: true }, 'hasten');
     case 'resume_operation': {
       if (operation === null) return;
       // Whoever looks for operations that nobody holds leaves it alone until then.
@@ -215,6 +232,8 @@ async function openOperation(
     hostId: desktop.hostId,
     workerId: null,
     leaseExpiresAt: null,
+    hostSlot: null,
+    storageSlot: null,
     attempt: 0,
     input: effect.goingBack === null ? (input ?? null) : { goingBack: { ...effect.goingBack } },
     progress: {},

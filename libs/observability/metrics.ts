@@ -23,6 +23,7 @@ export interface Metrics {
   readonly slotsUsed: Gauge<'slot'>;
   /** Age of the oldest outbox row that is not yet in its queue; 0 when there is none. */
   readonly outboxLagSeconds: Gauge;
+  readonly silentBrokers: Gauge;
   readonly eventLoopStallSeconds: Histogram;
   /** What the reconciler has put right. */
   readonly repairs: Counter<'repair'>;
@@ -105,6 +106,11 @@ export function createMetrics(service: string, labels: Readonly<Record<string, s
     outboxLagSeconds: new Gauge({
       name: 'dormouse_outbox_lag_seconds',
       help: 'Age of the oldest job that has not reached its queue',
+      registers,
+    }),
+    silentBrokers: new Gauge({
+      name: 'dormouse_silent_brokers',
+      help: 'Brokers that send heartbeats no more',
       registers,
     }),
     repairs: new Counter({

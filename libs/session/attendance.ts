@@ -19,6 +19,23 @@ export function attended(session: Session, event: DesktopEvent, presence: Presen
   };
 }
 
+/**
+ * The session once its broker has fallen silent, or is heard again. Who is there by then is what was known before; if that is
+ * nobody, they are waited for from now on, since nobody told when the last one left.
+ */
+export function inDoubtOrNot(session: Session, presence: Presence, nowMs: number): Session {
+  const owner = ownerOf(session.assignment);
+  const cause = session.loggedOff ? 'logoff' : owner === 'somebody' ? 'unknown' : owner;
+  const isEmpty = occupancy(presence) === 'empty';
+  return {
+    ...session,
+    presence,
+    untouched: session.untouched && isEmpty,
+    absence: isEmpty ? { sinceMs: nowMs, cause } : null,
+    doubtSinceMs: occupancy(presence) === 'unknown' ? (session.doubtSinceMs ?? nowMs) : null,
+  };
+}
+
 /** Nothing that came before it is missing, and nothing that came after it is known. */
 function isLastWord(event: DesktopEvent, { sequence, ahead }: Presence): boolean {
   return event.sequence === null || (event.sequence === sequence && ahead.length === 0);

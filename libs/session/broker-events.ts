@@ -83,8 +83,16 @@ export interface DesktopNotice extends DesktopEventBase {
 }
 
 /** Says something of the broker itself: it belongs to no desktop. */
-export interface BrokerNotice extends EventBase {
-  readonly type: 'vdc.broker.started' | 'vdc.broker.heartbeat';
+export type BrokerNotice = BrokerStarted | BrokerHeartbeat;
+
+export interface BrokerStarted extends EventBase {
+  readonly type: 'vdc.broker.started';
+}
+
+export interface BrokerHeartbeat extends EventBase {
+  readonly type: 'vdc.broker.heartbeat';
+  /** How soon the next one comes; null when the broker does not say. */
+  readonly intervalSeconds: number | null;
 }
 
 export type DesktopEvent = ConnectionOpened | ConnectionClosed | PresenceSnapshot | DesktopNotice;
@@ -92,4 +100,16 @@ export type BrokerEvent = DesktopEvent | BrokerNotice;
 
 export function isDesktopEvent(event: BrokerEvent): event is DesktopEvent {
   return 'desktopId' in event;
+}
+
+const endings: readonly BrokerEventType[] = [
+  'vdc.session.disconnected',
+  'vdc.session.logged_off',
+  'vdc.desktop.unassigned',
+  'vdc.desktop.deleted',
+];
+
+/** It says that something is over. Of a desktop that is not there that is so already: nobody has to be told of a mistake. */
+export function isEnding({ type }: DesktopEvent): boolean {
+  return endings.includes(type);
 }

@@ -47,6 +47,7 @@ function sessionIn(machine: MachineState, changes: Partial<Session> = {}): Sessi
     accepted: true,
     checkpointed: true,
     restoreFailures: 0,
+    wakesInVain: 0,
     saveFailures: 0,
     lastError: null,
     ...changes,
@@ -94,7 +95,10 @@ const report = (
     | 'release_reached'
     | 'guest_ran',
 ) => ({ type, generation: 7 }) as const;
-const finished = (status: 'succeeded' | 'failed' | 'cancelled', code?: 'CHECKPOINT_CORRUPT' | 'STORAGE_FULL') =>
+const finished = (
+  status: 'succeeded' | 'failed' | 'cancelled',
+  code?: 'CHECKPOINT_CORRUPT' | 'STORAGE_FULL' | 'STORAGE_FAILED',
+) =>
   ({
     type: 'operation_finished',
     generation: 7,
@@ -698,6 +702,53 @@ describe('no save goes on unless nobody is there for certain', () => {
   });
 });
 
+describe('a broker that falls silent', () => {
+  const silent: SessionEvent = { type: 'broker_silent' };
+  const heard: SessionEvent = { type: 'broker_heard' };
+
+  test.each(machineStateNames)('in %s: no save or stop goes on, and whoever is there stays there', (machine) => {
+    const { session, effects } = settle(sessionIn(machine), silent);
+    expect(occupancy(session.presence)).toBe('unknown');
+    expect(session).toMatchObject({ absence: null, doubtSinceMs: nowMs, deadlineMs: null });
+    expect(effects.filter(({ type }) => type === 'open_operation')).toEqual([]);
+    expect(settle(session, silent).outcome).toBe('stale');
+    const back = settle(session, heard, nowMs + 5_000).session;
+    expect(back).toMatchObject({ absence: { sinceMs: nowMs + 5_000, cause: 'unknown' }, doubtSinceMs: null });
+    expect(back.presence).toEqual(nobody);
+  });
+
+  test.each(machineStateNames)(
+    'and is heard again, in %s: of a user who was there all the while nobody is told',
+    (machine) => {
+      const { presence } = settle(sessionIn('running'), connect()).session;
+      const before = sessionIn(machine, { presence, deadlineMs: null });
+      const again = settle(settle(before, silent).session, heard).session;
+      expect(again.presence).toEqual(presence);
+      if (machine !== 'grace' && machine !== 'save-failed' && machine !== 'queued') {
+        expect({ machine: again.machine, operation: again.operation }).toEqual({
+          machine,
+          operation: before.operation,
+        });
+      }
+    },
+  );
+
+  test('has told of one desktop by a snapshot: that is believed until it has been heard and falls silent again', () => {
+    const told = settle(
+      settle(sessionIn('running'), silent).session,
+      broker('vdc.broker.snapshot', { connectionIds: [] }),
+    );
+    expect(occupancy(told.session.presence)).toBe('empty');
+    expect(settle(told.session, silent).outcome).toBe('stale');
+    const again = settle(settle(told.session, heard).session, silent).session;
+    expect(occupancy(again.presence)).toBe('unknown');
+  });
+
+  test('leaves a desktop alone that waits for its first user', () => {
+    expect(settle(sessionIn('running', { absence: null }), silent)).toMatchObject({ outcome: 'ignored', effects: [] });
+  });
+});
+
 describe('failures', () => {
   test('a failed save leaves the desktop running and is tried again, later each time', () => {
     const first = settle(sessionIn('saving'), finished('failed', 'STORAGE_FULL')).session;
@@ -716,6 +767,37 @@ describe('failures', () => {
     const at = (restoreFailures: number) =>
       settle(sessionIn('restoring', { restoreFailures }), finished('failed', 'STORAGE_FULL')).session.machine;
     expect([at(0), at(1), at(2)]).toEqual(['saved', 'saved', 'restore-blocked']);
+  });
+
+  describe('a failed wake of a desktop whose user is there', () => {
+    const { presence } = settle(sessionIn('running'), connect()).session;
+    const failing = (changes: Partial<Session> = {}) =>
+      settle(sessionIn('restoring', { presence, ...changes }), finished('failed', 'STORAGE_FAILED'));
+
+    test('is tried again, later each time, for as long as it is not hopeless', () => {
+      const pauses = [0, 1, 2, 3, 4, 40].map((wakesInVain) => failing({ wakesInVain }).session.deadlineMs! - nowMs);
+      expect(pauses).toEqual([5_000, 10_000, 20_000, 40_000, 60_000, 60_000]);
+      expect(failing().session).toMatchObject({ machine: 'saved', wakesInVain: 1, restoreFailures: 0 });
+      const again = failing().session;
+      const fired = decide(again, { type: 'grace_elapsed', generation: again.generation }, pool, again.deadlineMs!);
+      expect(fired.session).toMatchObject({ machine: 'restoring', operation: { requestedBy: brokerActor } });
+    });
+
+    test('is not tried again once they have gone, nor sooner than said', () => {
+      const { session } = failing();
+      const timer = { type: 'grace_elapsed', generation: session.generation } as const;
+      expect(decide(session, timer, pool, session.deadlineMs! - 1_000).outcome).toBe('ignored');
+      const left = settle(session, disconnect());
+      expect(left.session).toMatchObject({ machine: 'saved', deadlineMs: null });
+      expect(left.effects).toEqual([{ type: 'unschedule_grace', generation: session.generation }]);
+    });
+
+    test('is tried at once when they come again, and the count begins anew when the guest runs', () => {
+      const { session } = settle(failing({ wakesInVain: 3 }).session, connect('another'));
+      expect(session).toMatchObject({ machine: 'restoring', deadlineMs: null, wakesInVain: 4 });
+      const running = settle(session, { type: 'guest_ran', generation: session.generation }).session;
+      expect(running.wakesInVain).toBe(0);
+    });
   });
 
   test('a damaged checkpoint blocks the wake at once, until somebody asks for it', () => {

@@ -1,8 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { DesktopEvent } from './broker-events';
-import { attended } from './attendance';
+import { attended, inDoubtOrNot } from './attendance';
 import type { Pool } from './plan';
-import { observe, occupancy, visibleConnections } from './presence';
+import { heardAgain, inSilence, observe, occupancy, visibleConnections } from './presence';
 import { ruleBook } from './rule-book';
 import type { Decision, Session, SessionEvent } from './session';
 import { answers, type Signal } from './transitions';
@@ -46,6 +46,9 @@ function answer(session: Session, event: SessionEvent, nowMs: number, answered: 
   switch (event.type) {
     case 'broker':
       return decidePresence(session, event.event, nowMs, answered);
+    case 'broker_silent':
+    case 'broker_heard':
+      return decideSilence(session, event.type === 'broker_silent', nowMs, answered);
     case 'request':
       return answered(requestSignals[event.kind]);
     case 'hold_set':
@@ -82,6 +85,23 @@ function decidePresence(session: Session, event: DesktopEvent, nowMs: number, an
     return { ...answered('unchanged', present), ...(same && { outcome: 'ignored' }) };
   }
   return answered(({ present: 'arrived', empty: 'left', unknown: 'unsure' } as const)[after], present);
+}
+
+/** What its broker knew of a desktop may be so no longer when it is not heard any more. */
+function decideSilence(session: Session, isSilent: boolean, nowMs: number, answered: Answered): Decision {
+  const before = occupancy(session.presence);
+  const { silent } = session.presence;
+  if ((silent !== undefined) === isSilent) return stale(session, 'that was known already');
+  if (isSilent && before === 'empty' && session.absence === null) {
+    // Nobody has been there yet, and it is not put away before somebody has.
+    return { outcome: 'ignored', session, effects: [], explanation: 'the desktop waits for its first user anyway' };
+  }
+  const presence = isSilent ? inSilence(session.presence) : heardAgain(session.presence);
+  const after = occupancy(presence);
+  if (after === before) return answered('unchanged', { ...session, presence });
+  const next = inDoubtOrNot(session, presence, nowMs);
+  // Whoever is there has been there all the while: nobody has arrived.
+  return answered(({ present: 'termsChanged', empty: 'left', unknown: 'unsure' } as const)[after], next);
 }
 
 function whatIsKnown({ presence, idleSinceMs, assignment }: Session) {

@@ -2,6 +2,8 @@ import { occupancy, type Presence } from './presence';
 
 /** Why it is not certain who is at a desktop. */
 export type Doubt =
+  /** Its broker is not heard any more. */
+  | { readonly kind: 'silent'; readonly brokerEpoch: string | null }
   /** Events are missing and may still come: from and to, each a sequence number, both inclusive. */
   | {
       readonly kind: 'missing';
@@ -13,12 +15,16 @@ export type Doubt =
 
 export function doubtOf(presence: Presence): Doubt | null {
   if (occupancy(presence) !== 'unknown') return null;
-  const { complete, brokerEpoch, pastEpochs } = presence;
+  const { complete, brokerEpoch, pastEpochs, silent } = presence;
+  if (silent === true) return { kind: 'silent', brokerEpoch };
   if (!complete) return { kind: 'lost', brokerEpoch, afterEpoch: pastEpochs.at(-1) ?? null };
   return { kind: 'missing', brokerEpoch, gaps: gapsIn(presence) };
 }
 
 export function doubtInWords(doubt: Doubt): string {
+  if (doubt.kind === 'silent') {
+    return 'its broker has fallen silent; that ends with its next vdc.broker.heartbeat, or vdc.broker.snapshot for this desktop';
+  }
   const epoch = doubt.brokerEpoch === null ? '' : ` of epoch ${doubt.brokerEpoch}`;
   if (doubt.kind === 'missing') {
     const numbers = doubt.gaps.map(([from, to]) => (from === to ? `${from}` : `${from}–${to}`)).join(', ');

@@ -70,6 +70,24 @@ test('a grace says since when, why, and when it ends', () => {
   });
 });
 
+test('a wake that failed is tried again for a user who is there, and it says when', () => {
+  const error = { code: 'STORAGE_FAILED', message: 'the storage does not answer', details: {} } as const;
+  const waking = decide(
+    { ...wakingForOps(), presence: inUse.presence },
+    { type: 'claimed', generation: 2 },
+    pool,
+    nowMs,
+  );
+  const { generation } = waking.session;
+  const failed = { type: 'operation_finished', generation, status: 'failed', error } as const;
+  expect(explain(decide(waking.session, failed, pool, nowMs).session, pool, usual)).toMatchObject({
+    sentence:
+      'The desktop sleeps since 2030-07-01T08:00:00Z. A user is there (c1). ' +
+      'It is woken at 2030-07-01T08:00:05Z if its user is still there. What went wrong last: the storage does not answer.',
+    next: { what: 'restore', when: 'time', atMs: nowMs + 5_000 },
+  });
+});
+
 test('missing events are named, and that no save begins for want of them', () => {
   const gap = after(inUse, 'vdc.session.disconnected', { sequence: 19 });
   expect(explain(gap, pool, usual)).toMatchObject({

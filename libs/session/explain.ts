@@ -152,7 +152,9 @@ function nextOf(session: Session, pool: Pool): Next {
     case 'save-failed':
       return { what: 'save', when: 'time', atMs: deadlineMs };
     case 'saved':
-      return { what: 'restore', when: 'user', atMs: null };
+      return deadlineMs === null
+        ? { what: 'restore', when: 'user', atMs: null }
+        : { what: 'restore', when: 'time', atMs: deadlineMs };
     case 'off':
       return { what: 'boot', when: 'user', atMs: null };
     case 'restore-blocked':
@@ -188,7 +190,9 @@ const whens: Readonly<Record<Next['when'], string>> = {
 
 function nextInWords({ what, when, atMs }: Next): string {
   if (what === 'nothing' || what === 'register') return `${comings[what]}.`;
-  return `${comings[what]}${atMs === null ? whens[when] : ` at ${time(atMs)} unless somebody comes`}.`;
+  if (atMs === null) return `${comings[what]}${whens[when]}.`;
+  const provided = what === 'restore' ? 'if its user is still there' : 'unless somebody comes';
+  return `${comings[what]} at ${time(atMs)} ${provided}.`;
 }
 
 function hindrancesOf(session: Session, pool: Pool, circumstances: Circumstances): readonly Hindrance[] {

@@ -26,6 +26,8 @@ export type Happening =
   | { readonly do: 'hold'; readonly ms: number | null }
   | { readonly do: 'policy'; readonly index: number }
   | { readonly do: 'storm' }
+  /** Its broker falls silent, or is heard again. */
+  | { readonly do: 'silence'; readonly ends: boolean }
   | { readonly do: 'work'; readonly outcome: 'succeeds' | 'fails' | 'gives up' }
   | { readonly do: 'stale report' }
   | { readonly do: 'crash' }
@@ -65,7 +67,7 @@ function happening(dice: Dice): Happening {
   if (roll < 57) return { do: 'cancel' };
   if (roll < 59) return { do: 'hold', ms: dice.of([null, 5_000, 60_000]) };
   if (roll < 61) return { do: 'policy', index: dice.below(policies) };
-  if (roll < 62) return { do: 'storm' };
+  if (roll < 62) return dice.below(2) === 0 ? { do: 'storm' } : { do: 'silence', ends: dice.below(3) > 0 };
   if (roll < 63) return { do: 'stale report' };
   if (roll < 64) return { do: 'crash' };
   if (roll < 66) return { do: 'census' };

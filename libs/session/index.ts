@@ -25,6 +25,8 @@ export {
   brokerEventTypes,
   disconnectReasons,
   isDesktopEvent,
+  type BrokerHeartbeat,
+  isEnding,
   type BrokerEvent,
   type BrokerEventType,
   type BrokerNotice,

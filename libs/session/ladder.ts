@@ -38,7 +38,7 @@ export const hopelessRestores: readonly ErrorCode[] = [
   'KEY_MISSING',
 ];
 
-/** Errors that say nothing about the checkpoint: what failed comes back, and the next connect tries again. */
+/** Errors that say nothing about the checkpoint: what failed comes back, and it is tried again. */
 export const passingRestores: readonly ErrorCode[] = ['STORAGE_FAILED', 'KEY_UNAVAILABLE'];
 
 /** What a desktop has left besides its memory. */

@@ -1,16 +1,17 @@
 import type { MachineState } from './machine-states';
 import { firstPhase, type OperationPhase } from './operations';
-import { occupancy } from './presence';
 import { calledOffBecause, earlyTimerMs, errorOf, objection, refused, stays, type Question, type Rule } from './rule';
 import { mayFallBack } from './fall-back';
 import { hopelessRestores, mostRestoreFailures, passingRestores } from './ladder';
 import { brokerActor, policyActor, type Decision, type OpenOperation, type Session } from './session';
 import {
   applied,
+  asleepAgain,
   bootIfPresent,
   change,
   end,
   from,
+  isSomebodyThere,
   open,
   savedAgain,
   settled,
@@ -121,7 +122,7 @@ export const operationRules = {
   guestAwake: ({ session }) => {
     if (session.machine === 'hydrating') return stays(session, 'applied', 'the guest runs already');
     return applied(
-      change(inOperation(session, { phase: 'hydrate' }), { machine: 'hydrating', restoreFailures: 0 }),
+      change(inOperation(session, { phase: 'hydrate' }), { machine: 'hydrating', restoreFailures: 0, wakesInVain: 0 }),
       'the guest runs; its memory follows',
     );
   },
@@ -186,30 +187,42 @@ export const operationRules = {
   },
 
   awake: ({ session, pool, nowMs }) => {
-    const ended = change(end(from(session), 'succeeded'), { restoreFailures: 0, lastError: null, wokeAtMs: nowMs });
+    const ended = change(end(from(session), 'succeeded'), {
+      restoreFailures: 0,
+      wakesInVain: 0,
+      lastError: null,
+      wokeAtMs: nowMs,
+    });
     return applied(settledAnew(ended, pool, nowMs), 'the desktop is whole again');
   },
 
-  restoreFailed: ({ session, event }) => {
+  restoreFailed: ({ session, event, nowMs }) => {
     const error = errorOf(event);
     const goingBack = session.operation?.goingBack;
+    const ended = change(end(from(session), finishedAs(event), error), { lastError: error });
     if (goingBack) {
       // Of another checkpoint: that says nothing about the desktop's own.
-      return applied(
-        change(end(from(session), finishedAs(event), error), { machine: goingBack.from, lastError: error }),
-        'the checkpoint that was named did not wake; the desktop is where it was before',
-      );
+      const back = goingBack.from === 'saved' ? asleepAgain(ended, nowMs) : change(ended, { machine: goingBack.from });
+      return applied(back, 'the checkpoint that was named did not wake; the desktop is where it was before');
     }
     const counts = finishedAs(event) === 'failed' && !(error !== null && passingRestores.includes(error.code));
-    const failures = session.restoreFailures + (counts ? 1 : 0);
-    const hopeless = failures >= mostRestoreFailures || (error !== null && hopelessRestores.includes(error.code));
+    const restoreFailures = session.restoreFailures + (counts ? 1 : 0);
+    const hopeless =
+      restoreFailures >= mostRestoreFailures || (error !== null && hopelessRestores.includes(error.code));
+    const counted = change(ended, { restoreFailures });
+    if (hopeless) {
+      return applied(
+        change(counted, { machine: 'restore-blocked' }),
+        'the wake failed for good: an operator must decide',
+      );
+    }
+    const asleep = asleepAgain(counted, nowMs);
+    const { deadlineMs } = asleep.session;
     return applied(
-      change(end(from(session), finishedAs(event), error), {
-        machine: hopeless ? 'restore-blocked' : 'saved',
-        restoreFailures: failures,
-        lastError: error,
-      }),
-      hopeless ? 'the wake failed for good: an operator must decide' : 'the wake failed; the next connect tries again',
+      asleep,
+      deadlineMs === null
+        ? 'the wake failed; the next connect tries again'
+        : `the wake failed; its user is there, so it is tried again in ${Math.ceil((deadlineMs - nowMs) / 1_000)} s`,
     );
   },
 
@@ -262,8 +275,8 @@ function saveFailed({ session, event, pool, nowMs }: Question): Decision {
 }
 
 /** Whoever was there when it was forced is not waited for; somebody new would have ended the force. */
-function somebodyWaits({ operation, presence }: Session): boolean {
-  return operation?.forced !== true && occupancy(presence) === 'present';
+function somebodyWaits(session: Session): boolean {
+  return session.operation?.forced !== true && isSomebodyThere(session);
 }
 
 function inOperation(session: Session, changes: Partial<OpenOperation>): Step {

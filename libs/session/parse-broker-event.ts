@@ -6,6 +6,7 @@ import type { JsonObject } from './json';
 type Fields = Readonly<Record<string, unknown>>;
 
 const longestText = 256;
+const longestIntervalSeconds = 3_600;
 
 /**
  * Reads a CloudEvents 1.0 object from a broker. Fields nobody asked for are kept in `data` and otherwise ignored.
@@ -25,7 +26,10 @@ export function parseBrokerEvent(cloudEvent: unknown): BrokerEvent {
     occurredAt: optional(data.occurredAt ?? envelope.time, 'data.occurredAt', instant),
     data: data as JsonObject,
   };
-  if (type === 'vdc.broker.started' || type === 'vdc.broker.heartbeat') return { ...base, type };
+  if (type === 'vdc.broker.started') return { ...base, type };
+  if (type === 'vdc.broker.heartbeat') {
+    return { ...base, type, intervalSeconds: optional(data.intervalSeconds, 'data.intervalSeconds', interval) };
+  }
   const ofDesktop = {
     ...base,
     desktopId: identifier(data.desktopId, 'data.desktopId'),
@@ -85,6 +89,13 @@ function instant(value: unknown, field: string): string {
 
 function sequenceNumber(value: unknown, field: string): number {
   if (!Number.isSafeInteger(value) || (value as number) < 0) throw malformed(field, 'must be a whole number from 0');
+  return value as number;
+}
+
+function interval(value: unknown, field: string): number {
+  if (!Number.isSafeInteger(value) || (value as number) < 1 || (value as number) > longestIntervalSeconds) {
+    throw malformed(field, `must be a whole number from 1 to ${longestIntervalSeconds}`);
+  }
   return value as number;
 }
 

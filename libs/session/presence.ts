@@ -17,6 +17,11 @@ export interface Presence {
   readonly complete: boolean;
   /** Epochs that are over, newest last: their late events must not look like yet another new epoch. */
   readonly pastEpochs: readonly string[];
+  /**
+   * Its broker has fallen silent: somebody may have come of whom nobody has told. False: it is silent, but has told since then who is
+   * there. Left out: it is heard.
+   */
+  readonly silent?: boolean;
 }
 
 export interface SequencedChange {
@@ -41,13 +46,21 @@ export const nobody: Presence = {
 };
 
 export function occupancy(presence: Presence): Occupancy {
-  if (!presence.complete || presence.ahead.length > 0) return 'unknown';
+  if (presence.silent === true || !presence.complete || presence.ahead.length > 0) return 'unknown';
   return presence.connections.length > 0 ? 'present' : 'empty';
 }
 
 /** The connections as far as known: with all that arrived, whatever may be missing in between. */
 export function visibleConnections(presence: Presence): readonly string[] {
   return presence.ahead.reduce(change, presence.connections);
+}
+
+export function inSilence(presence: Presence): Presence {
+  return { ...presence, silent: true };
+}
+
+export function heardAgain({ silent: _, ...told }: Presence): Presence {
+  return told;
 }
 
 /** Presence after an event, or null when the event is stale: told before, or overtaken by what is known. */
@@ -87,6 +100,7 @@ function inEpoch(presence: Presence, epoch: string | null): Presence {
     ahead: [],
     complete: false,
     pastEpochs: [...presence.pastEpochs, presence.brokerEpoch].slice(-mostPastEpochs),
+    ...(presence.silent !== undefined && { silent: presence.silent }),
   };
 }
 
@@ -96,6 +110,7 @@ function replaced(presence: Presence, connectionIds: readonly string[], sequence
   if (sequence !== null && last !== null && sequence < last) return null;
   const snapshot: Presence = {
     ...presence,
+    ...(presence.silent === true && { silent: false }),
     connections: [...new Set(connectionIds)].sort(),
     sequence: sequence ?? last,
     complete: true,

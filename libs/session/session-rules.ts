@@ -2,7 +2,19 @@ import { brokerActor, policyActor, type Decision, type Effect, type GoingBack, t
 import { planFor } from './plan';
 import { runsOn, waits } from './plan-in-words';
 import { calledOffBecause, earlyTimerMs, errorOf, objection, refused, stays, type Question, type Rule } from './rule';
-import { applied, change, disarm, end, from, open, settled, settledAnew, triedAgain, withoutMachine } from './steps';
+import {
+  applied,
+  change,
+  disarm,
+  end,
+  from,
+  isSomebodyThere,
+  open,
+  settled,
+  settledAnew,
+  triedAgain,
+  withoutMachine,
+} from './steps';
 import { answers, type RuleName, type Signal } from './transitions';
 import { machineStateNames } from './machine-states';
 import { occupancy } from './presence';
@@ -141,7 +153,7 @@ export const sessionRules = {
       return refused(session, 'DESKTOP_BUSY', `a ${operation.kind} cannot be called off any more once it has begun`);
     }
     const isForUser = operation.kind === 'boot' || operation.kind === 'restore';
-    if (isForUser && occupancy(session.presence) === 'present') {
+    if (isForUser && isSomebodyThere(session)) {
       return refused(session, 'USER_PRESENT', `a user waits for the ${operation.kind}`);
     }
     const ended = end(from(session), 'cancelled', calledOffBecause(whyCalledOff(question)));
@@ -184,6 +196,25 @@ export const sessionRules = {
       ? applied(change(opened, { machine: 'queued' }), `${reason} and nobody is there: the desktop is to be saved`)
       : applied(change(opened, { machine: 'running' }), `${reason}: the desktop is to be stopped`);
   },
+
+  wakeAgain: (question) => {
+    const { session, nowMs } = question;
+    if (session.deadlineMs !== null && nowMs < session.deadlineMs - earlyTimerMs) {
+      return stays(session, 'ignored', 'the timer fired before its deadline');
+    }
+    const elapsed = change(from(session), { deadlineMs: null });
+    if (!isSomebodyThere(session)) return applied(elapsed, 'nobody is there any more: the desktop sleeps on');
+    const restore = { kind: 'restore', reason: 'the last wake failed', requestedBy: brokerActor } as const;
+    return applied(
+      change(open(elapsed, restore), { machine: 'restoring' }),
+      'its user is still there: it is woken again',
+    );
+  },
+
+  sleepOn: ({ session }) =>
+    isSomebodyThere(session)
+      ? stays(session, 'applied', `noted; the desktop stays ${session.machine}`)
+      : applied(disarm(from(session)), 'nobody is there any more: the desktop sleeps on'),
 
   openRegister: (question) => requested(question, 'registering', 'the new launch spec is to be examined'),
   openBoot: (question) => requested(question, 'booting', 'the desktop boots'),
@@ -262,7 +293,7 @@ export const sessionRules = {
 
   ownershipUnclear: ({ session }) =>
     applied(
-      change(from(session), {
+      change(disarm(from(session)), {
         machine: 'quarantined',
         lastError: {
           code: 'INTERNAL',

@@ -103,7 +103,7 @@ export interface Session {
   readonly untouched: boolean;
   /** Not put away before, because somebody said so. */
   readonly heldUntilMs: number | null;
-  /** The end of what a desktop is waited with (or of the pause before a failed save is tried again); null when none runs. */
+  /** The end of what a desktop is waited with, or of the pause before a failed save or wake is tried again; null when none runs. */
   readonly deadlineMs: number | null;
   readonly operation: OpenOperation | null;
   /** The launch spec was examined and found good at least once. */
@@ -112,6 +112,8 @@ export interface Session {
   readonly checkpointed: boolean;
   /** In a row, without a success in between. */
   readonly restoreFailures: number;
+  /** Wakes in a row that have come to nothing, whatever the reason: the more, the longer the next is waited with. */
+  readonly wakesInVain: number;
   readonly saveFailures: number;
   readonly lastError: RecordedError | null;
 }
@@ -151,6 +153,7 @@ export function newSession(
     accepted: false,
     checkpointed: false,
     restoreFailures: 0,
+    wakesInVain: 0,
     saveFailures: 0,
     lastError: null,
   };
@@ -185,6 +188,8 @@ export type SessionEvent =
       readonly requestedBy: string;
       readonly reason: string;
     }
+  /** The broker that spoke of it last sends no heartbeats any more, or does so again. */
+  | { readonly type: 'broker_silent' | 'broker_heard' }
   /** Null: not held any longer. */
   | { readonly type: 'hold_set'; readonly untilMs: number | null }
   /** What the pool wants, or whether a storm is on, has changed since the last decision. */

@@ -9,7 +9,7 @@ import {
   type RecordedError,
   type Session,
 } from './session';
-import { occupancy } from './presence';
+import { occupancy, visibleConnections } from './presence';
 
 /** A session on its way to the next one, with the effects gathered so far. The rules are made of these steps. */
 export interface Step {
@@ -19,6 +19,9 @@ export interface Step {
 
 /** A failed save is tried again after this long times the failures in a row, at most after `mostMs`. */
 const saveRetry = { stepMs: 60_000, mostMs: 15 * 60_000 } as const;
+
+/** A failed wake is tried again after this long, twice as long each time, at most after `mostMs`: somebody waits. */
+const wakeRetry = { firstMs: 5_000, mostMs: 60_000 } as const;
 
 export function from(session: Session): Step {
   return { session, effects: [] };
@@ -140,9 +143,22 @@ export function triedAgain(step: Step, nowMs: number): Step {
   return change(arm(step, Math.max(nowMs + pauseMs, heldUntilMs ?? 0)), { machine: 'save-failed' });
 }
 
+/** It did not wake and sleeps on. As long as somebody is there for it, it is tried again. */
+export function asleepAgain(step: Step, nowMs: number): Step {
+  const wakesInVain = step.session.wakesInVain + 1;
+  const asleep = change(step, { machine: 'saved', wakesInVain });
+  if (!isSomebodyThere(step.session)) return asleep;
+  return arm(asleep, nowMs + Math.min(wakeRetry.firstMs * 2 ** (wakesInVain - 1), wakeRetry.mostMs));
+}
+
+/** As far as is known, whatever may be missing. */
+export function isSomebodyThere({ presence }: Session): boolean {
+  return visibleConnections(presence).length > 0;
+}
+
 /** Off; but whoever came meanwhile is not left waiting. */
 export function bootIfPresent(step: Step): Step {
-  if (occupancy(step.session.presence) !== 'present') return step;
+  if (!isSomebodyThere(step.session)) return step;
   const boot = { kind: 'boot', reason: 'a user is waiting', requestedBy: brokerActor } as const;
   return change(open(step, boot), { machine: 'booting' });
 }

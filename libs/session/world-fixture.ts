@@ -35,6 +35,8 @@ export class World {
     'is back while it lingers',
     'falls back to its checkpoint',
     'boots from its disk alone',
+    'is woken again for its user',
+    'its broker falls silent',
   ]);
 
   readonly seen = new Set<string>();
@@ -88,6 +90,8 @@ export class World {
       case 'storm':
         this.pool = { ...this.pool, storms: [this.storm()] };
         return;
+      case 'silence':
+        return this.brokerIsSilent(!next.ends);
       case 'crash':
         this.live = false;
         return;
@@ -107,17 +111,28 @@ export class World {
   /** What is still on its way arrives; the worker and the timers do what they have to, until nothing is left to do. */
   comesToRest(): void {
     for (const event of this.onTheirWay.splice(0)) this.deliver(event);
+    this.brokerIsSilent(false);
     for (let turn = 0; turn < 50; turn += 1) {
       if (this.session.operation?.phase === 'linger') this.nowMs = Math.max(this.nowMs, this.resumesAtMs);
       if (this.session.operation !== null) this.work('succeeds');
       else if (this.timers.size > 0) this.timerFires();
       else {
         const { presence, lastError } = this.session;
-        if (occupancy(presence) === 'present' && lastError === null && !this.putAway) this.userIsServed();
+        const isWaiting = occupancy(presence) === 'present' && !this.putAway;
+        if (isWaiting && (lastError === null || this.session.machine === 'saved')) this.userIsServed();
         return;
       }
     }
     throw new Error(`never comes to rest: ${JSON.stringify(this.session)}`);
+  }
+
+  private brokerIsSilent(isSilent: boolean): void {
+    const event = { type: isSilent ? 'broker_silent' : 'broker_heard' } as const;
+    const { outcome } = this.tell(event);
+    if (outcome === 'ignored' && isSilent) return;
+    assert.equal(this.session.presence.silent !== undefined, isSilent);
+    if (isSilent && outcome !== 'stale') this.seen.add('its broker falls silent');
+    this.changesNothing(event);
   }
 
   private timerFires(): void {
@@ -296,6 +311,7 @@ export class World {
         this.openOperations += 1;
         if (before.operation?.kind === 'save' && effect.kind === 'save') this.seen.add('is saved once more');
         if (effect.kind === 'boot' || effect.kind === 'restore') this.loggedOff = false;
+        if (before.machine === 'saved' && before.deadlineMs !== null) this.seen.add('is woken again for its user');
         if (effect.kind === 'restore') this.touched = false;
         if (effect.kind === 'boot') this.touched = true;
         if (before.machine === 'restore-blocked' && effect.kind === 'boot') this.seen.add('boots from its disk alone');
@@ -361,7 +377,10 @@ export class World {
     const { operation: open } = session;
     const isWantedNow = open?.phase === 'linger' && (open.cancelRequested || open.forced);
     assert(!isWantedNow || this.resumesAtMs <= this.nowMs, 'nobody is called for a desktop that lingers');
-    const hasDeadline = session.machine === 'grace' || session.machine === 'save-failed';
+    // A wake that failed is tried again for as long as somebody is, or may be, there for it.
+    const isTriedAgain = session.machine === 'saved' && session.deadlineMs !== null;
+    assert(!isTriedAgain || occupancy(session.presence) !== 'empty', 'a desktop is to be woken that nobody waits for');
+    const hasDeadline = session.machine === 'grace' || session.machine === 'save-failed' || isTriedAgain;
     assert.equal(session.deadlineMs !== null, hasDeadline, `${session.machine} and its deadline`);
     assert.equal(this.timers.size, hasDeadline ? 1 : 0, 'timers');
     if (hasDeadline) assert.equal(this.timers.get(session.generation), session.deadlineMs, 'another timer than is due');

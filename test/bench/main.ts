@@ -17,7 +17,7 @@ import { measureWake } from './wake';
 
 const usage = `usage: npm run bench -- main-job | size | save | index | wake | batches | kills | events | storm [--runs N] [--memory MiB]
                       [--fill MiB] [--image GiB] [--profile local|net] [--desktops N] [--users N]
-                      [--part sleepers|day] [--json]
+                      [--pace N] [--part sleepers|day] [--json]
   main-job  the small guest, --fill MiB of its memory filled: answer after waking, beside QEMU's own eager restore
   size      the desktop guest, used: bytes of its first and its second checkpoint, and where they come from
   save      the desktop guest, used: from its user leaving to a durable checkpoint, beside QEMU's own migration of the
@@ -33,7 +33,7 @@ const usage = `usage: npm run bench -- main-job | size | save | index | wake | b
   index     the index of a golden image of --image GiB (10), beside openssl hashing it
   events    webhooks a second, verified, decided and durable, beside a bare handler that does one INSERT
   storm     --desktops N (10000) on 20 simulated hosts: what those that sleep cost, all of them left at once, and a working
-            day of --users N (all) of them; or one --part of this`;
+            day of --users N (all) of them, --pace N (14) logins a second in the morning; or one --part of this`;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -45,6 +45,7 @@ const { values, positionals } = parseArgs({
     profile: { type: 'string' },
     desktops: { type: 'string', default: '10000' },
     users: { type: 'string' },
+    pace: { type: 'string', default: '14' },
     part: { type: 'string' },
     json: { type: 'boolean', default: false },
   },
@@ -134,7 +135,13 @@ const benchmarks: Readonly<
     measure: (options) => {
       const desktops = Number(values.desktops);
       const part = (['sleepers', 'day'] as const).find((one) => one === values.part) ?? null;
-      return measureStorm({ ...options, desktops, users: Number(values.users ?? desktops), part });
+      return measureStorm({
+        ...options,
+        desktops,
+        users: Number(values.users ?? desktops),
+        pace: Number(values.pace),
+        part,
+      });
     },
   },
   index: {

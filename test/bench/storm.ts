@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SimulatedCloud, type CloudSize } from '../simulation/cloud';
-import { liveADay } from '../simulation/day';
+import { lengthOfDayMs, liveADay } from '../simulation/day';
 import { standingOf, untilAtRest, wakeStartsMs } from '../simulation/operator';
 import { sessionShot } from './events';
 import { figure, type Figure } from './figure';
@@ -11,6 +11,8 @@ export interface StormOptions {
   readonly desktops: number;
   /** Of whom the working day is; the other desktops sleep. */
   readonly users: number;
+  /** Of the users so many come a second, in the morning of the day. */
+  readonly pace: number;
   /** One of the two parts alone; null: both. */
   readonly part: 'sleepers' | 'day' | null;
   readonly runs: number;
@@ -28,8 +30,6 @@ const size: Omit<CloudSize, 'desktops' | 'hosts' | 'workers' | 'apis'> = {
 const mostInUse = 500;
 const eventsOfARun = 3_000;
 const idleMs = 20_000;
-/** The day is as long as a machine of two processors can follow. */
-const dayMsPerUser = 200;
 const restPatienceMs = 10 * 60_000;
 const dutyEveryMs = 10_000;
 
@@ -115,7 +115,7 @@ async function costOfSleepers({ desktops, runs, say }: StormOptions): Promise<Fo
   }
 }
 
-async function workingDay({ desktops, users, say }: StormOptions): Promise<Found> {
+async function workingDay({ desktops, users, pace, say }: StormOptions): Promise<Found> {
   const many = { desktops, hosts: 20, workers: 4, apis: 2 };
   const cloud = await SimulatedCloud.start({ ...size, ...many, failureRate: 0.01, graceMs: 2_000 });
   try {
@@ -127,7 +127,13 @@ async function workingDay({ desktops, users, say }: StormOptions): Promise<Found
         say(JSON.stringify(await standingOf(cloud)));
       }
     })();
-    const plan = { lengthMs: users * dayMsPerUser, duplicated: 0.05, delayed: 0.05, longestDelayMs: 2_000, users };
+    const plan = {
+      lengthMs: lengthOfDayMs(users, pace),
+      duplicated: 0.05,
+      delayed: 0.05,
+      longestDelayMs: 2_000,
+      users,
+    };
     const { askedForAtMs, ...report } = await liveADay(cloud, plan);
     over = true;
     await onDuty;

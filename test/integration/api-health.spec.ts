@@ -51,6 +51,7 @@ test('the description names every route, and every problem code', async () => {
     'get /readyz',
     'get /v1/api-keys',
     'get /v1/audit',
+    'get /v1/brokers',
     'get /v1/desktops',
     'get /v1/desktops/{id}',
     'get /v1/desktops/{id}/checkpoints',

@@ -82,10 +82,10 @@ describe('placing', () => {
       progress: { waitingFor: 'a host: host-1 has 36 MiB free of 100, and 64 are needed' },
     });
     expect((await fixture.outbox('second')).filter(({ jobId }) => jobId.startsWith('boot'))).toEqual([]);
-    expect(await fixture.ledger.placeWaiting()).toBe(0);
+    expect(await fixture.ledger.placeWaiting()).toHaveLength(0);
 
     await announce('host-2');
-    expect(await fixture.ledger.placeWaiting()).toBe(1);
+    expect(await fixture.ledger.placeWaiting()).toHaveLength(1);
     expect((await fixture.outbox('second')).at(-1)).toMatchObject({ queue: 'host.host-2' });
     const placed = (await fixture.ledger.viewDesktop('second')).operation;
     expect(placed).toMatchObject({ hostId: 'host-2', progress: {} });
@@ -112,7 +112,7 @@ describe('placing', () => {
     const before = await hostOf('sleeper');
     const other = before === 'host-1' ? 'host-2' : 'host-1';
     await silentBut(other);
-    expect(await fixture.ledger.placeWaiting()).toBe(1);
+    expect(await fixture.ledger.placeWaiting()).toHaveLength(1);
     expect(await hostOf('sleeper')).toBe(other);
     const { operation } = await fixture.ledger.viewDesktop('sleeper');
     const { id, generation } = operation!;
@@ -166,6 +166,28 @@ describe('slots', () => {
     await expect(claim('next')).rejects.toMatchObject({ code: 'HOST_BUSY' });
     fixture.nowMs += leaseMs + 1;
     expect(await claim('next')).not.toBeNull();
+  });
+
+  test('nobody waits for whoever claims at the same time: the next free slot is taken', async () => {
+    await announce('host-1', { ...roomy, slots: { wake: 2, save: 8 } });
+    for (const id of ['beside', 'too-many']) {
+      await register(id);
+      await fixture.send(id, 'connected');
+    }
+    const another = fixture.dataSource.createQueryRunner();
+    try {
+      await another.startTransaction();
+      await another.query(`SELECT pg_advisory_xact_lock(hashtext('wakes of the host host-1'), 1)`);
+      expect((await claim('beside'))?.operation.status).toBe('active');
+      const [held] = await fixture.dataSource.query(`SELECT host_slot FROM operations WHERE desktop_id = 'beside'
+        AND status = 'active'`);
+      expect(held).toEqual({ host_slot: 2 });
+      await expect(claim('too-many')).rejects.toMatchObject({ code: 'HOST_BUSY' });
+    } finally {
+      await another.rollbackTransaction();
+      await another.release();
+    }
+    expect(await claim('too-many')).not.toBeNull();
   });
 
   test('all hosts of a storage share its slots', async () => {
@@ -279,10 +301,10 @@ describe('a host that is drained', () => {
     await announce('host-1');
     await announce('host-2');
     expect(await change('host-1', 'drain')).toMatchObject({ intent: 'draining', machines: 2 });
-    expect(await fixture.ledger.drainHosts()).toEqual({ moved: 2, staying: [] });
-    expect(await fixture.ledger.drainHosts()).toEqual({ moved: 0, staying: [] });
+    expect(await fixture.ledger.drainHosts()).toEqual({ moved: ['left', 'used'], staying: [] });
+    expect(await fixture.ledger.drainHosts()).toEqual({ moved: [], staying: [] });
     for (const id of ['used', 'left']) await save(id);
-    expect(await fixture.ledger.drainHosts()).toEqual({ moved: 1, staying: [] });
+    expect(await fixture.ledger.drainHosts()).toEqual({ moved: ['used'], staying: [] });
     expect(await fixture.state('left')).toBe('saved');
     expect(await hostOf('used')).toBe('host-2');
     expect((await fixture.ledger.viewDesktop('used')).operation).toMatchObject({ kind: 'restore' });
@@ -297,9 +319,9 @@ describe('a host that is drained', () => {
     await announce('host-1');
     await announce('host-2', { ...roomy, storage: 'another' });
     await change('host-1', 'drain');
-    expect(await fixture.ledger.drainHosts()).toEqual({ moved: 0, staying: ['used'] });
+    expect(await fixture.ledger.drainHosts()).toEqual({ moved: [], staying: ['used'] });
     await fixture.send('used', 'disconnected');
-    expect(await fixture.ledger.drainHosts()).toEqual({ moved: 1, staying: [] });
+    expect(await fixture.ledger.drainHosts()).toEqual({ moved: ['used'], staying: [] });
   });
 
   test('does not freeze a guest again and again that cannot be saved', async () => {
@@ -308,15 +330,15 @@ describe('a host that is drained', () => {
     await announce('host-2');
     await change('host-1', 'drain');
     for (let failures = 1; failures <= 3; failures += 1) {
-      expect(await fixture.ledger.drainHosts()).toEqual({ moved: 1, staying: [] });
+      expect(await fixture.ledger.drainHosts()).toEqual({ moved: ['stubborn'], staying: [] });
       const { fence } = await fixture.claimOpen('stubborn', 'save');
       const error = { code: 'STORAGE_FULL', message: 'full', details: {} } as const;
       await fixture.ledger.finish(fence, { status: 'failed', error });
-      expect(await fixture.ledger.drainHosts()).toEqual({ moved: 0, staying: ['stubborn'] });
+      expect(await fixture.ledger.drainHosts()).toEqual({ moved: [], staying: ['stubborn'] });
       fixture.nowMs += 61_000;
       for (const id of ['host-1', 'host-2']) await announce(id);
     }
-    expect(await fixture.ledger.drainHosts()).toEqual({ moved: 0, staying: ['stubborn'] });
+    expect(await fixture.ledger.drainHosts()).toEqual({ moved: [], staying: ['stubborn'] });
   });
 });
 

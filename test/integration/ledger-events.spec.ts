@@ -75,6 +75,21 @@ describe('a webhook', () => {
     expect(await fixture.rows('inbox_events', 'stranger')).toEqual([]);
   });
 
+  test.each(['disconnected', 'logged_off', 'desktop.unassigned', 'desktop.deleted'])(
+    '%s of a desktop nobody knows is so already: it is taken once, and nothing is done',
+    async (type) => {
+      const id = `gone-${type.replaceAll(/[^a-z]/g, '-')}`;
+      const delivery = fixture.delivery(id, type.includes('.') ? type : `session.${type}`);
+      const answer = { outcome: 'ignored', desktop: null, explanation: `no desktop ${id} is registered` };
+      expect(await fixture.ledger.receiveEvent(delivery)).toEqual(answer);
+      expect(await fixture.ledger.receiveEvent(delivery)).toMatchObject({ outcome: 'duplicate' });
+      const kept = await fixture.dataSource.query('SELECT outcome FROM inbox_events WHERE webhook_id = $1', [
+        delivery.webhookId,
+      ]);
+      expect(kept).toEqual([{ outcome: 'ignored' }]);
+    },
+  );
+
   test('that is stale is recorded and changes nothing', async () => {
     const id = await fixture.off('late');
     await fixture.send(id, 'connected', { brokerEpoch: 'e1', sequence: 5 });
@@ -143,7 +158,10 @@ describe('webhooks that come at once', () => {
       `ALTER TABLE outbox ADD CONSTRAINT no_unsound CHECK (job_id NOT LIKE 'grace-unsound-%') NOT VALID`,
     );
     try {
-      const answers = await Promise.allSettled([...ids, 'stranger'].map((id) => fixture.send(id, 'disconnected')));
+      const answers = await Promise.allSettled([
+        ...ids.map((id) => fixture.send(id, 'disconnected')),
+        fixture.send('stranger', 'connected'),
+      ]);
       expect(answers).toMatchObject([
         { status: 'fulfilled', value: { desktop: { state: 'grace' } } },
         { status: 'rejected', reason: { message: expect.stringContaining('no_unsound') as unknown } },
@@ -347,5 +365,65 @@ describe('a user who returns', () => {
       state: 'restoring',
       operation: { kind: 'restore', requestedBy: 'broker' },
     });
+  });
+});
+
+describe('a broker that falls silent', () => {
+  const source = '/broker';
+  const heartbeat = () =>
+    fixture.ledger.receiveEvent(fixture.delivery('nobody', 'broker.heartbeat', { intervalSeconds: 10 }));
+  const occupancyOf = async (id: string) => (await fixture.ledger.viewDesktop(id)).presence.occupancy;
+
+  test('makes it uncertain who is at its desktops, and no save begins until it is heard again', async () => {
+    const [used, left, waiting, asleep] = ['silent-used', 'silent-left', 'silent-waiting', 'silent-asleep'];
+    await fixture.inUse(used);
+    await fixture.inGrace(left);
+    await fixture.queued(waiting);
+    await fixture.saved(asleep);
+    await heartbeat();
+    fixture.nowMs += 29_000;
+    expect(await fixture.ledger.watchBrokers()).toMatchObject({ fellSilent: [], inDoubt: 0 });
+    fixture.nowMs += 2_000;
+    expect(await fixture.ledger.watchBrokers()).toMatchObject({ fellSilent: [source], heardAgain: [] });
+    expect(await Promise.all([used, left, waiting].map(occupancyOf))).toEqual(['unknown', 'unknown', 'unknown']);
+    expect(await occupancyOf(asleep)).toBe('empty');
+    for (const id of [left, waiting]) {
+      expect(await fixture.ledger.viewDesktop(id)).toMatchObject({ state: 'running', operation: null });
+    }
+    expect(await fixture.ledger.explainDesktop(left)).toMatchObject({
+      sentence: expect.stringContaining('because its broker has fallen silent') as unknown,
+      presence: { doubt: { kind: 'silent' } },
+    });
+    const [broker] = (await fixture.ledger.listBrokers()).filter(({ id }) => id === source);
+    expect(broker).toMatchObject({ intervalSeconds: 10, silentSince: new Date(fixture.nowMs).toISOString() });
+
+    await heartbeat();
+    expect(await fixture.ledger.watchBrokers()).toMatchObject({ fellSilent: [], heardAgain: [source] });
+    expect(await Promise.all([used, left, waiting].map(occupancyOf))).toEqual(['present', 'empty', 'empty']);
+    expect(await fixture.state(used)).toBe('running');
+    expect(await fixture.ledger.viewDesktop(left)).toMatchObject({
+      state: 'grace',
+      absence: { cause: 'unknown', since: new Date(fixture.nowMs).toISOString() },
+    });
+    expect(await fixture.ledger.watchBrokers()).toMatchObject({ inDoubt: 0, certain: 0 });
+  });
+
+  test('tells who is at one desktop with a snapshot; the next silence makes that uncertain again', async () => {
+    const id = await fixture.inUse('silent-snapshot');
+    await heartbeat();
+    fixture.nowMs += 31_000;
+    await fixture.ledger.watchBrokers();
+    expect(await occupancyOf(id)).toBe('unknown');
+    await fixture.ledger.receiveEvent(fixture.delivery(id, 'broker.snapshot', { connectionIds: [] }));
+    await fixture.ledger.watchBrokers();
+    expect(await fixture.ledger.viewDesktop(id)).toMatchObject({ state: 'grace', presence: { occupancy: 'empty' } });
+    await heartbeat();
+    await fixture.ledger.watchBrokers();
+    fixture.nowMs += 31_000;
+    await fixture.ledger.watchBrokers();
+    expect(await occupancyOf(id)).toBe('unknown');
+    await heartbeat();
+    await fixture.ledger.watchBrokers();
+    expect(await occupancyOf(id)).toBe('empty');
   });
 });

@@ -50,9 +50,9 @@ describe('a policy that is edited', () => {
     await fixture.dataSource.query(
       `UPDATE pools SET policy = policy || '{"graceMs": 99000}', version = version + 1 WHERE id = 'default'`,
     );
-    expect(await fixture.ledger.applyPoolChanges()).toBeGreaterThan(0);
+    expect(await fixture.ledger.applyPoolChanges()).not.toEqual([]);
     expect(await fixture.ledger.viewDesktop(id)).toMatchObject({ graceDeadline: at(99_000) });
-    expect(await fixture.ledger.applyPoolChanges()).toBe(0);
+    expect(await fixture.ledger.applyPoolChanges()).toHaveLength(0);
   });
 });
 

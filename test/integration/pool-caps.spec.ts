@@ -80,9 +80,9 @@ test('who waits for a pool whose worker has died is found by the sweep when its 
   await fixture.claimOpen('a', 'save');
   expect(await claim('b')).toBe(false);
   await jobsOf('b');
-  expect(await fixture.ledger.admitWaiting()).toBe(0);
+  expect(await fixture.ledger.admitWaiting()).toHaveLength(0);
   fixture.nowMs += leaseMs + 1;
-  expect(await fixture.ledger.admitWaiting()).toBe(1);
+  expect(await fixture.ledger.admitWaiting()).toHaveLength(1);
   expect(await jobsOf('b')).toBe(1);
   // What has begun is taken over whatever the caps: its guest may stand still.
   expect(await claim('b')).toBe(true);

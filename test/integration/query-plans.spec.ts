@@ -137,9 +137,12 @@ test('no sweep does, while nothing is to be done and while something is', async 
   });
   const statements = await statementsOf(async () => {
     for (const id of [null, 'd-10', 'd-11']) {
+      await fixture.ledger.receiveEvent(fixture.delivery('used', 'broker.heartbeat'));
+      fixture.nowMs += 100_000; // long enough for a silence
       if (id !== null) await fixture.send(id, 'connect_requested');
       await reconciler.reconcile();
       await fixture.ledger.watchStorms();
+      await fixture.ledger.watchBrokers();
       await fixture.ledger.desktopsWithMachine('host-1');
       await fixture.hostIsAlive();
     }

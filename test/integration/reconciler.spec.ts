@@ -12,6 +12,7 @@ let fixture: LedgerFixture;
 let redis: RedisFixture;
 let dispatcher: OutboxDispatcher;
 let reconciler: Reconciler;
+const told: object[] = [];
 
 beforeEach(async () => {
   fixture = await LedgerFixture.start();
@@ -23,7 +24,9 @@ beforeEach(async () => {
     sweepMs: 50,
   });
   dispatcher.start();
-  reconciler = new Reconciler({ ledger: fixture.ledger, log: silent, metrics, waitingMs, overdueMs });
+  told.splice(0);
+  const log = { ...silent, info: (fields: object) => void told.push(fields) };
+  reconciler = new Reconciler({ ledger: fixture.ledger, log, metrics, waitingMs, overdueMs });
 });
 afterEach(async () => {
   await dispatcher.stop();
@@ -52,6 +55,9 @@ test('a Redis that comes back empty gets every open operation and every deadline
 
   fixture.nowMs += waitingMs + overdueMs + graceMs + leaseMs;
   expect(await reconciler.reconcile()).toBe(3);
+  expect(told).toEqual([
+    { repair: 'requeued', count: 3, desktops: expect.arrayContaining(['queued', 'worked-on', 'graced']) as unknown },
+  ]);
   await allDispatched();
   expect((await redis.jobIds(background)).map((id) => id.replace(/-\d+$/, ''))).toEqual([
     'save-queued',

@@ -46,6 +46,12 @@ const hours = {
 /** From asking for a desktop to being connected. */
 const connecting = 0.02;
 
+/** How long a day is on whose morning so many users come a second. */
+export function lengthOfDayMs(users: number, perSecond: number): number {
+  const [from, to] = hours.morning;
+  return ((users / perSecond) * 1000) / (to - from);
+}
+
 const atOnce = 48;
 const retryMs = 250;
 const giveUpAfterMs = 120_000;
@@ -132,7 +138,7 @@ function dayOf(
   const leaving = hasLunch ? 'afternoon' : 'morning';
   tell('vdc.session.disconnected', within(hours.evening), { connectionId: leaving, reason: 'user' });
   // What was overtaken on its way is mended: of those it does not know about Dormouse would ask for this.
-  tell('vdc.broker.snapshot', 1.1, { connectionIds: [] });
+  tell('vdc.broker.snapshot', 1 + (2 * longestDelayMs) / lengthMs, { connectionIds: [] });
   return deliveries;
 }
 

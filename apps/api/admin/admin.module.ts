@@ -2,6 +2,7 @@ import { Module } from '@nestjs/common';
 import { AccessModule } from '../access';
 import { ApiKeysController } from './api-keys.controller';
 import { AuditController } from './audit.controller';
+import { BrokersController } from './brokers.controller';
 import { CheckpointsController } from './checkpoints.controller';
 import { DesktopsController } from './desktops.controller';
 import { EventsController } from './events.controller';
@@ -22,6 +23,7 @@ import { RotateKeysUsecase } from './rotate-keys.usecase';
     OperationsController,
     PoolsController,
     HostsController,
+    BrokersController,
     KeysController,
     EventsController,
     ApiKeysController,

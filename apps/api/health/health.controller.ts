@@ -6,6 +6,7 @@ import type { DataSource } from 'typeorm';
 import { tokens, type ApiDependencies } from '../dependencies';
 import { outboxLagSeconds } from './outbox-lag';
 import { readiness, type Readiness } from './readiness';
+import { silentBrokers } from './silent-brokers';
 
 const patienceMs = 1_000;
 
@@ -41,6 +42,7 @@ export class HealthController {
   @ApiOperation({ summary: 'Prometheus metrics' })
   async metricsText(): Promise<string> {
     this.metrics.outboxLagSeconds.set(await outboxLagSeconds(this.dataSource));
+    this.metrics.silentBrokers.set(await silentBrokers(this.dataSource));
     return this.metrics.registry.metrics();
   }
 }

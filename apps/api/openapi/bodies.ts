@@ -191,6 +191,18 @@ export class HostBody {
   @ApiProperty({ description: 'What these may use of its memory' }) usedMiB!: number;
 }
 
+export class BrokerBody {
+  @ApiProperty({ description: 'Its CloudEvents `source`' }) id!: string;
+  @ApiProperty({ description: 'How soon each heartbeat follows the one before' }) intervalSeconds!: number;
+  @ApiProperty({ ...time, description: 'Its last heartbeat' }) heardAt!: string;
+  @ApiProperty({ ...optionalTime, description: 'Who is at its desktops is not known since then; null: it is heard' })
+  silentSince!: string | null;
+}
+
+export class BrokerListBody {
+  @ApiProperty({ type: [BrokerBody] }) items!: BrokerBody[];
+}
+
 export class HostListBody {
   @ApiProperty({ type: [HostBody] }) items!: HostBody[];
 }

@@ -6,8 +6,9 @@ const ranges = { type: 'array', items: { type: 'array', items: { type: 'integer'
 
 class DoubtBody {
   @ApiProperty({
-    enum: ['missing', 'lost'],
-    description: '`missing`: may still come. `lost`: only a snapshot can tell',
+    enum: ['silent', 'missing', 'lost'],
+    description:
+      '`silent`: until its broker is heard again. `missing`: may still come. `lost`: only a snapshot can tell',
   })
   kind!: string;
   @ApiProperty({ type: String, nullable: true }) brokerEpoch!: string | null;

@@ -4,6 +4,7 @@ export {
   ApiKeyBody,
   ApiKeyListBody,
   AuditPageBody,
+  BrokerListBody,
   CheckpointBody,
   CheckpointPageBody,
   DesktopBody,

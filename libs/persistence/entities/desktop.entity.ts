@@ -89,6 +89,9 @@ export class DesktopEntity {
   @Column('integer', { name: 'restore_failures' })
   restoreFailures!: number;
 
+  @Column('integer', { name: 'wakes_in_vain' })
+  wakesInVain!: number;
+
   @Column('integer', { name: 'save_failures' })
   saveFailures!: number;
 

@@ -67,6 +67,13 @@ export class OperationEntity {
   @Column('timestamptz', { name: 'lease_expires_at', nullable: true })
   leaseExpiresAt!: Date | null;
 
+  /** Which of the slots of its host, and of the storage, its claim has found; counted from 1, null where there is no limit. */
+  @Column('smallint', { name: 'host_slot', nullable: true })
+  hostSlot!: number | null;
+
+  @Column('smallint', { name: 'storage_slot', nullable: true })
+  storageSlot!: number | null;
+
   @Column('integer')
   attempt!: number;
 
