@@ -94,10 +94,11 @@ export async function selectRows<R extends ObjectLiteral>(
   const found: R[] = await manager.query(`SELECT ${list} FROM ${tablePath} ${rest}`, [...values]);
   const transformed = columns.filter(({ transformer }) => transformer !== undefined);
   return found.map((row) => {
-    const read = Object.fromEntries(
-      transformed.map((column) => [column.propertyName, hydrated(manager, column, row[column.propertyName])]),
-    );
-    return Object.assign(new entity(), row, read);
+    const read = Object.assign(new entity(), row);
+    for (const column of transformed) {
+      Object.assign(read, { [column.propertyName]: hydrated(manager, column, row[column.propertyName]) });
+    }
+    return read;
   });
 }
 

@@ -53,6 +53,7 @@ test.each([
   ['data.desktopId', cloudEvent({}, { desktopId: '../etc' })],
   ['data.connectionId', cloudEvent({}, { connectionId: undefined })],
   ['data.connectionIds[1]', cloudEvent({ type: 'vdc.broker.snapshot' }, { connectionIds: ['a', 1] })],
+  ['data.intervalSeconds', cloudEvent({ type: 'vdc.broker.heartbeat' }, { intervalSeconds: 0 })],
   ['data.sequence', cloudEvent({}, { sequence: -1 })],
   ['data.sequence', cloudEvent({}, { sequence: '3' })],
   ['data.brokerEpoch', cloudEvent({}, { brokerEpoch: 'x'.repeat(300) })],

@@ -260,3 +260,18 @@ test('the audit log takes lines and gives none up', async () => {
 test('the address of the api is in the data directory', async () => {
   expect(await readApiAddress(fixture.directory)).toEqual({ url: fixture.api.url, pid: process.pid });
 });
+
+test('a broker that sends heartbeats no more is shown, in the list of brokers and in the metrics', async () => {
+  const brokers = async () => (await (await fixture.fetch('/v1/brokers')).json()) as { items: object[] };
+  const silent = async () =>
+    /^dormouse_silent_brokers(?:\{.*\})? (\d+)/m.exec(await (await fetch(`${fixture.api.url}/metrics`)).text())?.[1];
+  await fixture.sendEvent({ type: 'vdc.broker.heartbeat', source: 'heart', data: { intervalSeconds: 10 } });
+  expect((await brokers()).items).toEqual([
+    { id: 'heart', intervalSeconds: 10, heardAt: expect.any(String) as unknown, silentSince: null },
+  ]);
+  expect(await silent()).toBe('0');
+  await fixture.dataSource.query(`UPDATE brokers SET heard_at = now() - interval '31 seconds' WHERE id = 'heart'`);
+  await fixture.ledger.watchBrokers();
+  expect((await brokers()).items).toMatchObject([{ id: 'heart', silentSince: expect.any(String) as unknown }]);
+  expect(await silent()).toBe('1');
+});
