@@ -135,6 +135,7 @@ const routes: readonly [method: string, path: string, least: ApiScope, limited: 
   ['GET', `/v1/operations/${uuid}`, 'viewer', false],
   ['GET', '/v1/pools/red', 'viewer', true],
   ['GET', '/v1/hosts', 'viewer', true],
+  ['GET', '/v1/brokers', 'viewer', true],
   ['POST', '/v1/hosts/host-1/cordon', 'operator', false],
   ['POST', '/v1/hosts/host-1/uncordon', 'operator', false],
   ['POST', '/v1/hosts/host-1/drain', 'operator', false],
