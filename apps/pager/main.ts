@@ -3,21 +3,22 @@
  * It is started ahead of its work, loads all it will need, and waits for its assignment on standard input.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { describeError, DormouseError } from '@dormouse/errors';
+import { DormouseError } from '@dormouse/errors';
 import { longestAssignment, parseAssignment } from '@dormouse/pager-control';
 import { capture } from './capture/capture';
-import { rehearseCapture } from './capture/rehearse-capture';
 import { logToRunDirectory } from './log';
 import { startPageThreads, type PageThreads } from './page-threads';
+import { rehearse } from './rehearsal/rehearse';
 import { serve } from './serve/serve';
 
+/** Whoever starts a pager in a hurry gives it its work within this time. */
 const hurryMs = 50;
 
 async function main(): Promise<void> {
   process.umask(0o077);
   const threads = startPageThreads();
   const assigned = new AbortController();
-  const rehearsed = rehearse(threads, assigned.signal);
+  const rehearsed = rehearseUnlessHurried(threads, assigned.signal);
   let text = '';
   process.stdin.setEncoding('utf8');
   for await (const chunk of process.stdin as AsyncIterable<string>) {
@@ -34,13 +35,10 @@ async function main(): Promise<void> {
   await (job.mode === 'capture' ? capture(job, threads) : serve(job, threads));
 }
 
-/** Whoever starts a pager in a hurry gives it its work at once. */
-async function rehearse(threads: PageThreads, signal: AbortSignal): Promise<void> {
+/** One that fails ends the pager: its threads may have answers left that nobody must take for those to other questions. */
+async function rehearseUnlessHurried(threads: PageThreads, signal: AbortSignal): Promise<void> {
   await sleep(hurryMs, undefined, { signal }).catch(() => undefined);
-  if (signal.aborted) return;
-  await rehearseCapture(threads, signal).catch((error: unknown) => {
-    process.stderr.write(`the pager could not rehearse a save: ${describeError(error).message}\n`);
-  });
+  if (!signal.aborted) await rehearse(threads, signal);
 }
 
 main().then(

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import type { Socket } from 'node:net';
+import type { Writable } from 'node:stream';
 import { pageBytes } from '@dormouse/checkpoint';
 import { RamPart } from '@dormouse/migration-stream';
 import type { GuestMemory } from './guest-memory';
@@ -18,7 +18,7 @@ export class PageStream {
 
   constructor(
     private readonly memory: GuestMemory,
-    private readonly socket: Socket,
+    private readonly socket: Writable,
   ) {
     this.sent = new Uint8Array(memory.pages);
   }

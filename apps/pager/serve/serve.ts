@@ -50,22 +50,25 @@ export async function serve(job: ServeJob, threads: PageThreads): Promise<void> 
     control.update({ ...change, peakRssBytes: process.resourceUsage().maxRSS * 1024 });
   await control.listen(pagerSockets.control);
   try {
-    const connecting = connectToQemu(); // at the same time as the checkpoint is read
-    connecting.catch(() => undefined); // looked at below, unless the checkpoint fails first
+    const connecting = job.how === 'resume' ? null : connectToQemu(); // at the same time as the checkpoint is read
+    connecting?.catch(() => undefined); // looked at below, unless the checkpoint fails first
     const store = await openBlobStore(job.storageUrl);
     const disks = new DiskFileBlocks(job.disks);
     const keys = decodeKeys(job.keys);
     const hasher = new HashThreads(keys.contentKey, threads.hash);
     const found = await StoredCheckpoint.find(store, job, keys.dataKey);
-    const wakePack = job.how === 'resume' ? null : found.wakePack();
+    const wakePack = connecting === null ? null : found.wakePack();
     const checked = found.checkSizes();
     checked.catch(() => undefined); // met before the guest runs
     const memory = readMemory(found, { keys, hasher, disks }, (reason) => update({ waitingForStorage: reason }));
     memory.catch(() => undefined); // met by the first who needs a page of it
     update({ state: 'connecting', totalPages: countPages(found.manifest.blocks) });
     const parts = { job, store, found, memory, manner: { ...usualManner, ...job.manner }, update };
-    if (wakePack === null) await new Waking(parts, await connecting).resume();
-    else if (job.how === 'eager') {
+    if (connecting === null || wakePack === null) {
+      // QEMU 7.2 ends when a pager dies between connecting and having it go on (docs/qemu.md): that time is kept short.
+      await memory;
+      await new Waking(parts, await connectToQemu()).resume();
+    } else if (job.how === 'eager') {
       await checked;
       await restoreEagerly(parts, await connecting, await wakePack.head());
     } else {

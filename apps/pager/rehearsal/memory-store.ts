@@ -1,0 +1,41 @@
+import type { BlobStore, BlobWriter } from '@dormouse/storage';
+
+/** Objects in memory, for as long as nobody needs them: what a rehearsal saves is woken and forgotten. */
+export class MemoryStore implements BlobStore {
+  private readonly objects = new Map<string, Buffer>();
+
+  create(key: string): Promise<BlobWriter> {
+    const chunks: Buffer[] = [];
+    return Promise.resolve({
+      write: (chunk) => Promise.resolve(void chunks.push(Buffer.from(chunk))),
+      commit: () => Promise.resolve(void this.objects.set(key, Buffer.concat(chunks))),
+      abort: () => Promise.resolve(),
+    });
+  }
+
+  read(key: string, range?: { readonly offset: number; readonly length: number }): Promise<Buffer> {
+    const object = this.objects.get(key)!;
+    return Promise.resolve(range ? object.subarray(range.offset, range.offset + range.length) : object);
+  }
+
+  stat(key: string): Promise<{ key: string; bytes: number; modifiedAt: Date }> {
+    return Promise.resolve({ key, bytes: this.objects.get(key)!.length, modifiedAt: new Date() });
+  }
+
+  async *list(prefix: string): AsyncGenerator<{ key: string; bytes: number; modifiedAt: Date }> {
+    for (const key of this.objects.keys()) if (key.startsWith(prefix)) yield await this.stat(key);
+  }
+
+  delete(key: string): Promise<void> {
+    this.objects.delete(key);
+    return Promise.resolve();
+  }
+
+  availableBytes(): Promise<null> {
+    return Promise.resolve(null);
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+}

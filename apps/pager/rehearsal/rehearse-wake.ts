@@ -1,0 +1,40 @@
+import { Writable } from 'node:stream';
+import { StoredCheckpoint } from '@dormouse/checkpoint';
+import type { BlobStore } from '@dormouse/storage';
+import { ChunkFetcher } from '../serve/chunk-fetcher';
+import { Chunks } from '../serve/chunks';
+import { GuestMemory } from '../serve/guest-memory';
+import { PageAnswers } from '../serve/page-answers';
+import { PageStream } from '../serve/page-stream';
+import { WakeFeed } from '../serve/wake-feed';
+import { WakeRecord } from '../serve/wake-record';
+import type { RehearsedCapture } from './rehearse-capture';
+
+/** A guest wants some pages and not others. */
+const askedEvery = 6;
+
+/**
+ * Sends the wake set of a checkpoint to nobody, and answers requests for the rest.
+ * @param signal leave it: there is real work
+ */
+export async function rehearseWake(
+  store: BlobStore,
+  { identity, keys, hasher }: RehearsedCapture,
+  signal: AbortSignal,
+): Promise<void> {
+  const found = await StoredCheckpoint.find(store, identity, keys.dataKey);
+  const wakePack = found.wakePack();
+  await found.checkSizes();
+  const checkpoint = await found.pages(keys);
+  const chunks = new Chunks(checkpoint);
+  const fetcher = new ChunkFetcher(checkpoint, chunks, () => undefined);
+  const memory = new GuestMemory(found.manifest.blocks);
+  const stream = new PageStream(memory, new Writable({ write: (_chunk, _encoding, done) => done() }));
+  const feed = new WakeFeed(wakePack, await wakePack.head());
+  await feed.beforeRunning(stream);
+  await feed.afterRunning(stream);
+  const answers = new PageAnswers(Promise.resolve({ checkpoint, chunks, fetcher, hasher }), stream, new WakeRecord());
+  for (let page = 0; page < memory.pages && !signal.aborted; page += askedEvery) {
+    await answers.answer({ first: page, end: page + 1 });
+  }
+}
