@@ -8,14 +8,32 @@ import { expected } from './operation-eta';
 import type { Transactions } from './transactions';
 import type { CheckpointView, DesktopView, ExpectedOperationView, OperationView, Page } from './views';
 
-export async function viewDesktop(manager: EntityManager, desktopId: string): Promise<DesktopView> {
-  const row = (await manager.findOneBy(DesktopEntity, { id: desktopId })) ?? unknownDesktop(desktopId);
-  return asDesktopView(row, await findOpenOperation(manager, desktopId));
+/** Of several statements: what the later ones read is not newer than what the first has. */
+function inOneSnapshot<T>(manager: EntityManager, read: (snapshot: EntityManager) => Promise<T>): Promise<T> {
+  return manager.transaction('REPEATABLE READ', read);
 }
 
-export async function listDesktops(
+/** @throws DESKTOP_UNKNOWN */
+export function viewDesktop(manager: EntityManager, desktopId: string): Promise<DesktopView> {
+  return inOneSnapshot(manager, async (snapshot) => {
+    const row = (await snapshot.findOneBy(DesktopEntity, { id: desktopId })) ?? unknownDesktop(desktopId);
+    return asDesktopView(row, await findOpenOperation(snapshot, desktopId));
+  });
+}
+
+interface DesktopPage {
+  readonly cursor?: string | null;
+  readonly limit: number;
+  readonly pools?: readonly string[] | null;
+}
+
+export function listDesktops(manager: EntityManager, page: DesktopPage): Promise<Page<DesktopView>> {
+  return inOneSnapshot(manager, (snapshot) => readDesktops(snapshot, page));
+}
+
+async function readDesktops(
   manager: EntityManager,
-  { cursor, limit, pools = null }: { cursor?: string | null; limit: number; pools?: readonly string[] | null },
+  { cursor, limit, pools = null }: DesktopPage,
 ): Promise<Page<DesktopView>> {
   const rows = await manager.find(DesktopEntity, {
     where: { ...(cursor && { id: MoreThan(cursor) }), ...(pools !== null && { poolId: In([...pools]) }) },

@@ -40,6 +40,23 @@ describe('a registration', () => {
     expect(new Set(all.map(({ operation }) => operation?.id)).size).toBe(1);
   });
 
+  test('that ends while it is looked at is seen open or over, and nothing in between', async () => {
+    for (let n = 0; n < 40; n++) {
+      const id = `looked-at-${n}`;
+      await register(id);
+      const { fence } = await fixture.claimOpen(id, 'register');
+      let isOver = false;
+      const ended = fixture.ledger.finish(fence, { status: 'succeeded' }).finally(() => (isOver = true));
+      const look = async (): Promise<void> => {
+        while (!isOver) {
+          const { state, operation } = await fixture.ledger.viewDesktop(id);
+          expect({ state, isOpen: operation !== null }).toEqual({ state, isOpen: state === 'registering' });
+        }
+      };
+      await Promise.all([ended, look(), look(), look()]);
+    }
+  });
+
   test('that is refused leaves no desktop, and the reason with the operation', async () => {
     await register('bad');
     const { fence } = await fixture.claimOpen('bad', 'register');
