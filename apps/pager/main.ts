@@ -8,7 +8,7 @@ import { longestAssignment, parseAssignment } from '@dormouse/pager-control';
 import { capture } from './capture/capture';
 import { logToRunDirectory } from './log';
 import { startPageThreads, type PageThreads } from './page-threads';
-import { rehearse } from './rehearsal/rehearse';
+import { warmUp } from './warm-up/warm-up';
 import { serve } from './serve/serve';
 
 /** Whoever starts a pager in a hurry gives it its work within this time. */
@@ -18,7 +18,7 @@ async function main(): Promise<void> {
   process.umask(0o077);
   const threads = startPageThreads();
   const assigned = new AbortController();
-  const rehearsed = rehearseUnlessHurried(threads, assigned.signal);
+  const warm = warmUpUnlessHurried(threads, assigned.signal);
   let text = '';
   process.stdin.setEncoding('utf8');
   for await (const chunk of process.stdin as AsyncIterable<string>) {
@@ -29,16 +29,16 @@ async function main(): Promise<void> {
   }
   if (text === '') return; // never needed
   const { directory, job } = parseAssignment(text);
-  await rehearsed;
+  await warm;
   process.chdir(directory); // sockets are named without a path, however long that is
   logToRunDirectory();
   await (job.mode === 'capture' ? capture(job, threads) : serve(job, threads));
 }
 
 /** One that fails ends the pager: its threads may have answers left that nobody must take for those to other questions. */
-async function rehearseUnlessHurried(threads: PageThreads, signal: AbortSignal): Promise<void> {
+async function warmUpUnlessHurried(threads: PageThreads, signal: AbortSignal): Promise<void> {
   await sleep(hurryMs, undefined, { signal }).catch(() => undefined);
-  if (!signal.aborted) await rehearse(threads, signal);
+  if (!signal.aborted) await warmUp(threads, signal);
 }
 
 main().then(

@@ -8,7 +8,7 @@ import { PageAnswers } from '../serve/page-answers';
 import { PageStream } from '../serve/page-stream';
 import { WakeFeed } from '../serve/wake-feed';
 import { WakeRecord } from '../serve/wake-record';
-import type { RehearsedCapture } from './rehearse-capture';
+import type { MadeUpSave } from './warm-up-capture';
 
 /** A guest wants some pages and not others. */
 const askedEvery = 6;
@@ -17,9 +17,9 @@ const askedEvery = 6;
  * Sends the wake set of a checkpoint to nobody, and answers requests for the rest.
  * @param signal leave it: there is real work
  */
-export async function rehearseWake(
+export async function warmUpWake(
   store: BlobStore,
-  { identity, keys, hasher }: RehearsedCapture,
+  { identity, keys, hasher }: MadeUpSave,
   signal: AbortSignal,
 ): Promise<void> {
   const found = await StoredCheckpoint.find(store, identity, keys.dataKey);

@@ -2,21 +2,21 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { HashThreads, keyBytes } from '@dormouse/checkpoint';
 import type { PageThreads } from '../page-threads';
 import { MemoryStore } from './memory-store';
-import { rehearseCapture } from './rehearse-capture';
-import { rehearseWake } from './rehearse-wake';
+import { warmUpCapture } from './warm-up-capture';
+import { warmUpWake } from './warm-up-wake';
 
 /**
  * A save and a wake of a little made-up memory, on the threads of the one that may come. So the engine compiles their program
- * while nobody waits for it, and not in the middle of one (docs/decisions/0032-pagers-rehearse.md).
+ * while nobody waits for it, and not in the middle of one (docs/decisions/0032-pagers-warm-up.md).
  * @param signal leave it: there is real work
  */
-export async function rehearse({ hash, seal }: PageThreads, signal: AbortSignal): Promise<void> {
+export async function warmUp({ hash, seal }: PageThreads, signal: AbortSignal): Promise<void> {
   const key = (): Buffer => randomBytes(keyBytes);
   const keys = { contentKey: key(), dataKey: { keyId: randomUUID(), key: key() } };
-  const identity = { desktopId: 'rehearsal', checkpointId: randomUUID() };
+  const identity = { desktopId: 'warm-up', checkpointId: randomUUID() };
   const hasher = new HashThreads(keys.contentKey, hash);
   const store = new MemoryStore();
-  const rehearsal = { identity, keys, hasher, seal };
-  if (await rehearseCapture(store, rehearsal, signal)) await rehearseWake(store, rehearsal, signal);
+  const madeUp = { identity, keys, hasher, seal };
+  if (await warmUpCapture(store, madeUp, signal)) await warmUpWake(store, madeUp, signal);
   hasher.release();
 }

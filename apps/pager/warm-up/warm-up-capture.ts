@@ -20,7 +20,7 @@ const pieceBytes = 64 * 1024;
 /** Pages that the wake is to send ahead. */
 const wakeSet = Uint32Array.from({ length: 1024 }, (_, n) => n);
 
-export interface RehearsedCapture {
+export interface MadeUpSave {
   readonly identity: CheckpointIdentity;
   readonly keys: ReadingKeys;
   readonly hasher: PageHasher;
@@ -33,9 +33,9 @@ export interface RehearsedCapture {
  * @param signal leave it: there is real work
  * @returns whether there is a checkpoint now
  */
-export async function rehearseCapture(
+export async function warmUpCapture(
   store: BlobStore,
-  { identity, keys, hasher, seal }: RehearsedCapture,
+  { identity, keys, hasher, seal }: MadeUpSave,
   signal: AbortSignal,
 ): Promise<boolean> {
   let sealer: SealThread | null = null;

@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { consecutive, hashPages, keyBytes, pageBytes } from '@dormouse/checkpoint';
 
-test('threads that have rehearsed a save hash the pages of the next one under its own key', async () => {
+test('threads that have been warmed up hash the pages of a save under its own key', async () => {
   const contentKey = randomBytes(keyBytes);
   const pages = 3;
-  const program = join(process.cwd(), 'dist', 'test', 'integration', 'rehearsal-process.js');
+  const program = join(process.cwd(), 'dist', 'test', 'integration', 'warm-up-process.js');
   const { stdout, stderr } = await promisify(execFile)(process.execPath, [
     program,
     contentKey.toString('hex'),

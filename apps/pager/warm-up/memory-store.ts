@@ -1,6 +1,6 @@
 import type { BlobStore, BlobWriter } from '@dormouse/storage';
 
-/** Objects in memory, for as long as nobody needs them: what a rehearsal saves is woken and forgotten. */
+/** Objects in memory, for as long as nobody needs them: what a warm-up saves is woken and forgotten. */
 export class MemoryStore implements BlobStore {
   private readonly objects = new Map<string, Buffer>();
 
