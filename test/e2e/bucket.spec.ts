@@ -1,7 +1,5 @@
-import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { promisify } from 'node:util';
 import { openBlobStore, putBlob } from '@dormouse/storage';
 import { s3Url, startS3Server, type S3Server } from '../contract/s3-server';
 import type { RunningDormouse } from '../scenario';
@@ -31,12 +29,8 @@ afterAll(async () => {
   await bed?.end();
 });
 
-async function checkpoint(...args: string[]): Promise<Record<string, unknown>> {
-  const main = join(process.cwd(), 'dist', 'apps', 'cli', 'main.js');
-  const env = { PATH: process.env['PATH'], DATA_DIR: bed.dataDir, STORAGE_URL: storageUrl, GC_GRACE_S: '0' };
-  const { stdout } = await promisify(execFile)(process.execPath, [main, 'checkpoint', ...args, '--json'], { env });
-  return JSON.parse(stdout) as Record<string, unknown>;
-}
+const checkpoint = (...args: string[]): Promise<Record<string, unknown>> =>
+  bed.checkpoint({ STORAGE_URL: storageUrl, GC_GRACE_S: '0' }, ...args);
 
 /** Keys below the desktop's. */
 async function objects(): Promise<string[]> {

@@ -23,12 +23,8 @@ beforeAll(async () => {
 });
 afterAll(() => bed?.end());
 
-async function checkpoint(...args: string[]): Promise<Record<string, unknown>> {
-  const main = join(process.cwd(), 'dist', 'apps', 'cli', 'main.js');
-  const env = { PATH: process.env['PATH'], DATA_DIR: bed.dataDir, GC_GRACE_S: '0' };
-  const { stdout } = await promisify(execFile)(process.execPath, [main, 'checkpoint', ...args, '--json'], { env });
-  return JSON.parse(stdout) as Record<string, unknown>;
-}
+const checkpoint = (...args: string[]): Promise<Record<string, unknown>> =>
+  bed.checkpoint({ GC_GRACE_S: '0' }, ...args);
 
 const manifests = async (): Promise<string[]> =>
   (await running.desk.objects()).filter((path) => path.endsWith('/manifest'));

@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import type { Environment } from '@dormouse/config';
 import type { JsonObject } from '@dormouse/session';
 import { defaultGuestCache, ensureGuestImage, type GuestClient, type GuestImage } from '../guest';
@@ -85,6 +87,14 @@ export class TestBed {
   /** A desktop whose machine is another one, with a line into that. */
   async answering(running: RunningDesk): Promise<RunningDesk> {
     return { ...running, guest: await this.guestOf(running.desk) };
+  }
+
+  /** What `dormouse checkpoint ARGS --json` prints. @param settings those of the Dormouse that matter to it @throws when it fails */
+  async checkpoint(settings: Environment, ...args: string[]): Promise<Record<string, unknown>> {
+    const main = join(process.cwd(), 'dist', 'apps', 'cli', 'main.js');
+    const env = { PATH: process.env['PATH'], DATA_DIR: this.dataDir, ...settings };
+    const { stdout } = await promisify(execFile)(process.execPath, [main, 'checkpoint', ...args, '--json'], { env });
+    return JSON.parse(stdout) as Record<string, unknown>;
   }
 
   /** Files in a folder of the data directory, by their paths below it. */

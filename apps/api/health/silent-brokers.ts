@@ -1,13 +1,7 @@
 import type { DataSource } from 'typeorm';
+import { askNumber } from './ask-number';
 
 /** Brokers that send heartbeats no more; NaN when the database does not answer. */
-export async function silentBrokers(dataSource: DataSource): Promise<number> {
-  try {
-    const [row] = await dataSource.query<{ silent: number }[]>(
-      'SELECT count(*)::int AS silent FROM brokers WHERE silent_since IS NOT NULL',
-    );
-    return row?.silent ?? 0;
-  } catch {
-    return Number.NaN; // /readyz tells that and why; the other metrics are wanted just then
-  }
+export function silentBrokers(dataSource: DataSource): Promise<number> {
+  return askNumber(dataSource, 'SELECT count(*)::int AS value FROM brokers WHERE silent_since IS NOT NULL');
 }

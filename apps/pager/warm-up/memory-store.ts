@@ -1,4 +1,4 @@
-import type { BlobStore, BlobWriter } from '@dormouse/storage';
+import type { BlobInfo, BlobRange, BlobStore, BlobWriter } from '@dormouse/storage';
 
 /** Objects in memory, for as long as nobody needs them: what a warm-up saves is woken and forgotten. */
 export class MemoryStore implements BlobStore {
@@ -13,16 +13,16 @@ export class MemoryStore implements BlobStore {
     });
   }
 
-  read(key: string, range?: { readonly offset: number; readonly length: number }): Promise<Buffer> {
+  read(key: string, range?: BlobRange): Promise<Buffer> {
     const object = this.objects.get(key)!;
     return Promise.resolve(range ? object.subarray(range.offset, range.offset + range.length) : object);
   }
 
-  stat(key: string): Promise<{ key: string; bytes: number; modifiedAt: Date }> {
+  stat(key: string): Promise<BlobInfo> {
     return Promise.resolve({ key, bytes: this.objects.get(key)!.length, modifiedAt: new Date() });
   }
 
-  async *list(prefix: string): AsyncGenerator<{ key: string; bytes: number; modifiedAt: Date }> {
+  async *list(prefix: string): AsyncGenerator<BlobInfo> {
     for (const key of this.objects.keys()) if (key.startsWith(prefix)) yield await this.stat(key);
   }
 
