@@ -46,14 +46,14 @@ export class CheckpointReader {
     return new FrameRun(this.frames, pack, first, count, stored);
   }
 
-  /** How many frames from `first` on, `most` at most, `readRun` can take at once. */
-  runLength(first: number, most: number): number {
+  /** How many frames from `first` on, `most` at most and one or `mostBytes` as they are stored, `readRun` can take at once. */
+  runLength(first: number, most: number, mostBytes = Infinity): number {
     const { pack, offset, length } = this.frames.get(first);
     let end = offset + length;
     let count = 1;
     while (count < most && first + count < this.frames.length) {
       const next = this.frames.get(first + count);
-      if (next.pack !== pack || next.offset !== end) break;
+      if (next.pack !== pack || next.offset !== end || end + next.length - offset > mostBytes) break;
       end += next.length;
       count++;
     }

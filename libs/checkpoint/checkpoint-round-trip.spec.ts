@@ -175,6 +175,7 @@ test('a pack is closed before it outgrows 16 MiB, and frames are found in every 
   }
   const first = framesInPack - 4;
   expect(reader.runLength(first, 100)).toBe(4); // a read is of one pack
+  expect([0, 1, 2, 3].map((wanted) => reader.runLength(first, 100, bytesOf(wanted)))).toEqual([1, 1, 2, 3]);
   const run = Buffer.concat(await fixture.readFrames(reader, first, 4));
   expect(run.equals(memory.subarray(first * frameBytes, framesInPack * frameBytes))).toBe(true);
 });

@@ -8,6 +8,7 @@ import {
   pagerSockets,
   type PagerAssignment,
   type PagerJob,
+  type PagerSetUp,
   type PagerStatus,
 } from '@dormouse/pager-control';
 import type { RunDirectory } from './run-directory';
@@ -35,6 +36,7 @@ export class PagerStarter {
   constructor(
     private readonly program: string,
     private readonly logFile: string,
+    private readonly setUp: PagerSetUp,
   ) {}
 
   /** Makes a pager ready for `start`. */
@@ -56,7 +58,7 @@ export class PagerStarter {
     if (identity === null) throw new DormouseError('PAGER_FAILED', `the pager ended at once; ${this.logFile} says why`);
     // Before it gets its work: a pager that works must be known to whoever comes after us.
     await directory.recordProcess('pager', identity);
-    pager.stdin!.end(JSON.stringify({ directory: directory.path, job } satisfies PagerAssignment));
+    pager.stdin!.end(`${JSON.stringify({ directory: directory.path, job } satisfies PagerAssignment)}\n`);
     return connectPager<Status>(directory, startPatienceMs, () => isRunning(pager));
   }
 
@@ -76,6 +78,7 @@ export class PagerStarter {
     closeSync(log);
     child.on('error', () => undefined); // met by `start`: it then has no process id
     child.stdin!.on('error', () => undefined); // it died before it read: connecting to it fails and says so
+    child.stdin!.write(`${JSON.stringify(this.setUp)}\n`);
     child.unref();
     (child.stdin as unknown as { unref(): void }).unref();
     return child;

@@ -86,7 +86,8 @@ export class QemuHypervisor implements Hypervisor {
 
   constructor(private readonly options: QemuHypervisorOptions) {
     this.layers = new DiskLayers(options.diskRoot, options.qemuImg);
-    this.pagers = new PagerStarter(options.pagerProgram, join(options.runRoot, '.pagers.log'));
+    const { pagerProgram, runRoot, storageUrl } = options;
+    this.pagers = new PagerStarter(pagerProgram, join(runRoot, '.pagers.log'), { storageUrl });
   }
 
   async probe(): Promise<HostCapabilities> {
@@ -329,7 +330,7 @@ export class QemuHypervisor implements Hypervisor {
       images: writableDisks(launchSpec).map(({ image }) => image),
       layers: this.layers.directory(desktopId),
     };
-    return { operationId, desktopId, checkpointId, storageUrl: this.options.storageUrl, keys: pagerKeys(keys), disks };
+    return { operationId, desktopId, checkpointId, keys: pagerKeys(keys), disks };
   }
 
   private directory(desktopId: string): RunDirectory {

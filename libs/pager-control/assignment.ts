@@ -1,5 +1,5 @@
 import { DormouseError } from '@dormouse/errors';
-import type { PagerAssignment } from './protocol';
+import type { PagerAssignment, PagerSetUp } from './protocol';
 
 /** The list of kept generations is the only part that grows. */
 export const longestAssignment = 4 * 1024 * 1024;
@@ -31,7 +31,6 @@ const everyJob = {
   operationId: text,
   desktopId: text,
   checkpointId: text,
-  storageUrl: text,
   keys: object({ keyId: text, dataKey: key, contentKey: key }),
   disks: object({ images: list(path), layers: path }),
 };
@@ -57,18 +56,28 @@ const capture = object({
   keptGenerations: list(text),
   wakeSetPages: count,
 });
+const setUp = object({ storageUrl: text });
 const assignment = object({ directory: path, job: (value) => capture(value) || serve(value) });
 
 /** @throws PAGER_FAILED when it is none: the pager and its worker are not of one version, or it is no worker */
 export function parseAssignment(json: string): PagerAssignment {
+  return parse(json, assignment) as PagerAssignment;
+}
+
+/** @throws PAGER_FAILED as `parseAssignment` */
+export function parseSetUp(json: string): PagerSetUp {
+  return parse(json, setUp) as PagerSetUp;
+}
+
+function parse(json: string, shape: Shape): unknown {
   let value: unknown;
   try {
     value = JSON.parse(json);
   } catch (cause) {
     throw noAssignment(cause);
   }
-  if (!assignment(value)) throw noAssignment();
-  return value as PagerAssignment;
+  if (!shape(value)) throw noAssignment();
+  return value;
 }
 
 /** Says nothing of what it read: keys are in it. */

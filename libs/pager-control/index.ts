@@ -2,7 +2,7 @@
  * How a worker and a pager talk: the job a pager is started with, the state it reports, the commands it takes, over a
  * unix socket in the run directory. Neither side's work lives here.
  */
-export { longestAssignment, parseAssignment } from './assignment';
+export { longestAssignment, parseAssignment, parseSetUp } from './assignment';
 export { ControlServer } from './control-server';
 export { PagerClient } from './pager-client';
 export {
@@ -14,6 +14,7 @@ export {
   type PagerCommand,
   type PagerJob,
   type PagerKeys,
+  type PagerSetUp,
   type PagerStatus,
   type ServeJob,
   type ServeStatus,

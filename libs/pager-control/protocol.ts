@@ -13,7 +13,6 @@ interface JobBase {
   readonly operationId: string;
   readonly desktopId: string;
   readonly checkpointId: string;
-  readonly storageUrl: string;
   readonly keys: PagerKeys;
 }
 
@@ -79,7 +78,12 @@ export interface WakeManner {
 
 export type PagerJob = CaptureJob | ServeJob;
 
-/** What a waiting pager reads from its standard input, to the end. Nothing: its worker is gone, and so should it be. */
+/** What a pager reads from its standard input as soon as it is started, a line of JSON: where its work, if it gets any, will be stored. */
+export interface PagerSetUp {
+  readonly storageUrl: string;
+}
+
+/** What a waiting pager reads after that, another line. Nothing: its worker is gone, and so should it be. */
 export interface PagerAssignment {
   /** The run directory to work in. */
   readonly directory: string;

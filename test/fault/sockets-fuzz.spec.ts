@@ -195,7 +195,6 @@ describe('a pager', () => {
       operationId: 'operation-1',
       desktopId: 'ada',
       checkpointId: '0b0e1c1a-0000-4000-8000-000000000001',
-      storageUrl: 'file:///storage',
       keys: { keyId: 'key-1', dataKey: key, contentKey: key },
       disks: { images: ['/images/a.qcow2'], layers: '/disks/ada' },
     };
@@ -220,7 +219,7 @@ describe('a pager', () => {
       fc.property(fc.oneof(mutatedJson(capture), mutatedJson(serving)), (text) => {
         try {
           const { directory: where, job: work } = parseAssignment(text);
-          expect([typeof where, typeof work.storageUrl]).toEqual(['string', 'string']);
+          expect([typeof where, typeof work.desktopId]).toEqual(['string', 'string']);
           expect(Buffer.from(work.keys.dataKey, 'base64')).toHaveLength(32);
         } catch (error) {
           expect(error).toMatchObject({ code: 'PAGER_FAILED' });

@@ -19,7 +19,7 @@ import {
   type CaptureStatus,
   type PagerCommand,
 } from '@dormouse/pager-control';
-import { openBlobStore, type BlobStore } from '@dormouse/storage';
+import type { BlobStore } from '@dormouse/storage';
 import { decodeKeys } from '../keys';
 import type { PageThreads } from '../page-threads';
 import { DiskContents } from './disk-contents';
@@ -35,8 +35,12 @@ const progressEveryBytes = 16 * 1024 * 1024;
 const workerPatienceMs = 15_000;
 
 /** Runs a save from QEMU's first byte to the manifest, or to an abort that leaves nothing behind. */
-export async function capture(job: CaptureJob, threads: PageThreads): Promise<void> {
-  const store = await openBlobStore(job.storageUrl);
+export async function capture(
+  job: CaptureJob,
+  openStore: () => Promise<BlobStore>,
+  threads: PageThreads,
+): Promise<void> {
+  const store = await openStore();
   try {
     await new Capture(job, store, threads).run();
   } finally {

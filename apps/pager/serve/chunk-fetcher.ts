@@ -17,8 +17,8 @@ import { windowBlocks, type Chunks } from './chunks';
 const runChunks = 4;
 /** Runs kept for the next request: 16 MiB. */
 const runsKept = 64;
-/** Chunks of a read that nobody has asked for yet: one that is asked for meanwhile waits behind no more than a MiB. */
-const readAheadChunks = 32;
+/** Of a read that nobody has asked for yet: a page that is asked for meanwhile waits behind two of them at most. */
+const readAheadBytes = 1024 * 1024;
 /** Of the checkpoint, kept as it is stored until it is wanted. */
 const mostReadAheadBytes = 64 * 1024 * 1024;
 /** Waits between attempts to read from a store that does not answer. */
@@ -78,7 +78,7 @@ export class ChunkFetcher {
     let before: Promise<Run> | null = null; // two are on their way at a time
     for (let first = 0; first < this.chunks.frames && keptBytes < mostReadAheadBytes && !stop.aborted;) {
       const begin = first;
-      const count = this.checkpoint.runLength(begin, readAheadChunks);
+      const count = this.checkpoint.runLength(begin, this.chunks.frames, readAheadBytes);
       const run = this.untilRead(() => this.readFrames(begin, count));
       run.catch(() => undefined); // met in its turn, and by whoever asks for one of its chunks
       for (let chunk = begin; chunk < begin + count; chunk++) this.ahead.set(chunk, run);

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { countPages, HashThreads, StoredCheckpoint, type PageHasher, type ReadingKeys } from '@dormouse/checkpoint';
 import { describeError, DormouseError } from '@dormouse/errors';
 import { ControlServer, pagerSockets, type ServeJob, type ServeStatus } from '@dormouse/pager-control';
-import { openBlobStore } from '@dormouse/storage';
+import type { BlobStore } from '@dormouse/storage';
 import { DiskFileBlocks } from '../disk-files';
 import { decodeKeys } from '../keys';
 import type { PageThreads } from '../page-threads';
@@ -21,7 +21,7 @@ const qemuPatienceMs = 20_000;
 const farewellMs = 2_000;
 
 /** Wakes a machine from a checkpoint and stays until all of its memory is there. */
-export async function serve(job: ServeJob, threads: PageThreads): Promise<void> {
+export async function serve(job: ServeJob, openStore: () => Promise<BlobStore>, threads: PageThreads): Promise<void> {
   void threads.seal.terminate(); // a wake seals nothing
   const status: ServeStatus = {
     mode: 'serve',
@@ -52,7 +52,7 @@ export async function serve(job: ServeJob, threads: PageThreads): Promise<void> 
   try {
     const connecting = job.how === 'resume' ? null : connectToQemu(); // at the same time as the checkpoint is read
     connecting?.catch(() => undefined); // looked at below, unless the checkpoint fails first
-    const store = await openBlobStore(job.storageUrl);
+    const store = await openStore();
     const disks = new DiskFileBlocks(job.disks);
     const keys = decodeKeys(job.keys);
     const hasher = new HashThreads(keys.contentKey, threads.hash);

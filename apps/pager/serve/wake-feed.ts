@@ -16,6 +16,8 @@ export class WakeFeed {
   private readonly ready: Buffer[] = [];
   private opened = 0;
   private sent = 0;
+  /** Resolves when all of it has been read, or could not be. */
+  readonly read: Promise<void>;
   private failure: Error | null = null;
   private wake: () => void = () => undefined;
   private readonly pagesAhead: number[] = [];
@@ -25,7 +27,7 @@ export class WakeFeed {
     wakePack: WakePackReader,
     private readonly head: WakeHead,
   ) {
-    this.read(wakePack).catch((error: unknown) => {
+    this.read = this.readAll(wakePack).catch((error: unknown) => {
       this.failure = error as Error; // met by whoever sends
       this.wake();
     });
@@ -51,7 +53,7 @@ export class WakeFeed {
     return { ahead: Uint32Array.from(this.pagesAhead), beforeRunning: this.aheadOfRunning };
   }
 
-  private async read(wakePack: WakePackReader): Promise<void> {
+  private async readAll(wakePack: WakePackReader): Promise<void> {
     for await (const content of wakePack.content()) {
       while (this.ready.length === mostReady) await this.change();
       this.ready.push(content);

@@ -40,6 +40,7 @@ export class Waking {
   private readonly beganMs = performance.now();
   private runningMs: number | null = null;
   private reportedPages = 0;
+  private readonly rested = new AbortController();
 
   constructor(
     private readonly parts: WakingParts,
@@ -60,6 +61,7 @@ export class Waking {
   async wake(feed: WakeFeed, head: WakeHead, checked: Promise<void>): Promise<void> {
     this.feed = feed;
     this.parts.update({ state: 'loading' });
+    void feed.read.then(() => this.readAhead()); // behind what will be wanted for certain
     await this.unlessFailed(
       (async () => {
         this.source.begin(head);
@@ -81,6 +83,7 @@ export class Waking {
       (async () => {
         await this.source.resume();
         this.parts.update({ state: 'running' });
+        void this.readAhead();
         await this.complete();
       })(),
     );
@@ -89,11 +92,8 @@ export class Waking {
   private async complete(): Promise<void> {
     const { manner, update } = this.parts;
     const memory = await this.parts.memory;
-    const rested = new AbortController();
-    const readingAhead = memory.fetcher.readAhead(rested.signal);
-    readingAhead.catch(() => undefined); // met by whoever needs what could not be read
     await this.untilRested();
-    rested.abort();
+    this.rested.abort();
     const touched = this.answers.withCompanions();
     await new Hydration(memory, this.stream, this.answers, manner.fill, () => this.report(), touched).run();
     await this.source.end();
@@ -105,6 +105,12 @@ export class Waking {
       pageRequests: this.answers.requests,
       hydratedMs,
     });
+  }
+
+  /** While QEMU starts and the guest wakes. Never rejects: what could not be read is met by whoever needs it. */
+  private async readAhead(): Promise<void> {
+    const fetcher = this.parts.memory.then((memory) => memory.fetcher);
+    await fetcher.then((one) => one.readAhead(this.rested.signal)).catch(() => undefined);
   }
 
   private async untilRested(): Promise<void> {
