@@ -51,6 +51,20 @@ export class FrameTable {
     };
   }
 
+  /** The same frames in the order in which they are stored, and the number that each of them has there. */
+  inStorageOrder(): { readonly table: FrameTable; readonly numberOf: Uint32Array } {
+    const places = Array.from({ length: this.count }, (_, frame) => ({ frame, ...this.get(frame) }));
+    places.sort((one, other) => one.pack - other.pack || one.offset - other.offset);
+    const table = new FrameTable();
+    const numberOf = new Uint32Array(this.count);
+    for (const place of places) {
+      const number = table.reserve();
+      table.set(number, place);
+      numberOf[place.frame] = number;
+    }
+    return { table, numberOf };
+  }
+
   encode(): Promise<Buffer> {
     return encodeColumns(this.count, columns, ([pack, encoding, , length, offset], from, to) => {
       let before = 0n;

@@ -77,6 +77,13 @@ export class PageMap {
     tags[page * 2 + 1] = hashes.readUInt32LE(at + 4);
   }
 
+  /** @param numberOf by its present number, the new one of each frame */
+  renumberFrames(numberOf: Uint32Array): void {
+    for (let page = 0; page < this.pages; page++) {
+      if (this.kindOf(page) === pageKind.frame) this.places[page] = numberOf[this.places[page]!]!;
+    }
+  }
+
   count(kind: number): number {
     let count = 0;
     for (let page = 0; page < this.pages; page++) if (this.kindOf(page) === kind) count++;

@@ -60,10 +60,16 @@ export class StoredCheckpoint {
     await Promise.all(sizes.map(({ key, bytes }) => checkSize(this.store, key, bytes)));
   }
 
-  /** The page map, for reading pages by. @throws as `pageMap` */
+  /**
+   * The page map, for reading pages by. Its frames are numbered in the order in which they are stored: those of an earlier checkpoint
+   * are mixed with this one's in the order of the memory, and who reads one after the other wants them as they lie.
+   * @throws as `pageMap`
+   */
   async pages({ contentKey }: Pick<ReadingKeys, 'contentKey'>, disks: DiskBlocks = noDisks): Promise<CheckpointReader> {
     const { map, frames } = await this.pageMap();
+    const { table, numberOf } = frames.inStorageOrder();
+    map.renumberFrames(numberOf);
     const keys = { dataKey: this.secrets.dataKey, contentKey };
-    return new CheckpointReader(this.store, this.manifest, map, frames, keys, disks);
+    return new CheckpointReader(this.store, this.manifest, map, table, keys, disks);
   }
 }
