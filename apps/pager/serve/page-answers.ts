@@ -3,6 +3,7 @@ import type { ChunkFetcher, FetchedChunk } from './chunk-fetcher';
 import type { Chunks } from './chunks';
 import type { PageRange } from './guest-memory';
 import type { PageStream } from './page-stream';
+import type { PageContent } from './wake-feed';
 import type { WakeRecord } from './wake-record';
 
 /** The pages of a checkpoint and how they are fetched; known only once the page map was read. */
@@ -28,6 +29,8 @@ export class PageAnswers {
     private readonly memory: Promise<StoredMemory>,
     private readonly stream: PageStream,
     private readonly record: WakeRecord,
+    /** What need not be fetched. */
+    private readonly inHand: (page: number) => PageContent | null = () => null,
   ) {}
 
   get requests(): number {
@@ -44,6 +47,10 @@ export class PageAnswers {
     const askedMs = performance.now();
     this.count++;
     this.lastMs = askedMs;
+    for (let page = first; page < end; page++) {
+      const known = this.stream.isSent(page) ? null : this.inHand(page);
+      if (known !== null) this.send(page, askedMs, known.content, known.at);
+    }
     const { checkpoint, chunks, fetcher } = await this.memory;
     for (let page = first; page < end; page++) {
       if (this.stream.isSent(page)) continue; // on its way

@@ -7,9 +7,15 @@ const bytesBeforeRunning = 1024 * 1024;
 /** Segments that are ready before they can be sent: 64 MiB. QEMU takes longer to start than they take to be read. */
 const mostReady = 256;
 
+/** The 4096 bytes of a page, `at` bytes into others. */
+export interface PageContent {
+  readonly content: Buffer;
+  readonly at: number;
+}
+
 /**
  * The wake set, read from its beginning to its end while QEMU is still starting, and sent in that order: a part of it before
- * the guest runs, the rest while it does. How large a part, the pace at which it comes decides.
+ * the guest runs, the rest while it loads its devices and runs. How large a part, the pace at which it comes decides.
  */
 export class WakeFeed {
   private readonly beganMs = performance.now();
@@ -22,11 +28,14 @@ export class WakeFeed {
   private wake: () => void = () => undefined;
   private readonly pagesAhead: number[] = [];
   private aheadOfRunning = 0;
+  /** Page → its place in the wake set. */
+  private readonly places: ReadonlyMap<number, number>;
 
   constructor(
     wakePack: WakePackReader,
     private readonly head: WakeHead,
   ) {
+    this.places = new Map(Array.from(head.pages, (page, place) => [page, place]));
     this.read = this.readAll(wakePack).catch((error: unknown) => {
       this.failure = error as Error; // met by whoever sends
       this.wake();
@@ -46,6 +55,14 @@ export class WakeFeed {
   /** What is left, behind nothing but requests. */
   async afterRunning(stream: PageStream): Promise<void> {
     while (this.sent < this.head.pages.length) await this.sendSegment(stream);
+  }
+
+  /** A page that has been read and not been sent; null for any other. */
+  inHand(page: number): PageContent | null {
+    const place = this.places.get(page);
+    if (place === undefined || place < this.sent) return null;
+    const content = this.ready[Math.floor((place - this.sent) / segmentPages)];
+    return content === undefined ? null : { content, at: (place % segmentPages) * pageBytes };
   }
 
   /** Pages that went out without having been asked for, and how many of them before the guest ran. */

@@ -50,7 +50,7 @@ export class Waking {
     this.failed = new Promise<never>((_, reject) => (this.fail = reject));
     this.failed.catch(() => undefined); // raced below
     this.stream = new PageStream(memory, socket);
-    this.answers = new PageAnswers(parts.memory, this.stream, this.record);
+    this.answers = new PageAnswers(parts.memory, this.stream, this.record, (page) => this.feed?.inHand(page) ?? null);
     this.source = new PostcopySource(memory, socket, this.stream, (pages) => this.answer(pages));
   }
 
@@ -67,11 +67,14 @@ export class Waking {
         this.source.begin(head);
         if (this.parts.manner.wakeSet) await feed.beforeRunning(this.stream);
         await checked;
-        await this.source.run(head);
+        const running = this.source.run(head);
+        const fed = this.parts.manner.wakeSet ? feed.afterRunning(this.stream) : Promise.resolve();
+        fed.catch(() => undefined); // met below
+        await running;
         this.runningMs = Math.round(performance.now() - this.beganMs);
         this.record.running();
         this.parts.update({ state: 'running' });
-        if (this.parts.manner.wakeSet) await feed.afterRunning(this.stream);
+        await fed;
         await this.complete();
       })(),
     );
