@@ -18,7 +18,7 @@ const runChunks = 4;
 /** Runs kept for the next request: 16 MiB. */
 const runsKept = 64;
 /** Of a read that nobody has asked for yet: a page that is asked for meanwhile waits behind two of them at most. */
-const readAheadBytes = 4 * 1024 * 1024;
+const readAheadBytes = 1024 * 1024;
 /** Of the checkpoint, kept as it is stored until it is wanted. */
 const mostReadAheadBytes = 64 * 1024 * 1024;
 /** Waits between attempts to read from a store that does not answer. */
