@@ -5,7 +5,7 @@ import { chown, mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { DormouseError } from '@dormouse/errors';
-import { diesWithParent } from './dies-with-parent';
+import { diesWithParent } from '@dormouse/process';
 import { HeldDirectory } from './held-directory';
 import type { PostgresPrograms } from './postgres-programs';
 import { untilNoProcessIn } from './processes-in';

@@ -1,8 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { identifyProcess } from '@dormouse/process';
-import { diesWithParent } from './dies-with-parent';
+import { diesWithParent, identifyProcess } from '@dormouse/process';
 import { DirectoryClaim } from './directory-claim';
 import { embeddedService, type EmbeddedService, type ServiceLog } from './embedded-service';
 import { HeldDirectory } from './held-directory';

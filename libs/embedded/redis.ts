@@ -2,7 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { createConnection } from 'node:net';
 import { join, resolve } from 'node:path';
 import { DormouseError } from '@dormouse/errors';
-import { diesWithParent } from './dies-with-parent';
+import { diesWithParent } from '@dormouse/process';
 import { DirectoryClaim } from './directory-claim';
 import { embeddedService, type EmbeddedService, type ServiceLog } from './embedded-service';
 import { findProgram } from './find-program';

@@ -49,6 +49,7 @@ import { QemuCapture } from './qemu-capture';
 import { connectQemu, startQemu, withQemu } from './qemu-process';
 import { QemuWake, setGuestClock } from './qemu-wake';
 import { rescuePipes, RescueChannel } from './rescue-channel';
+import { ResidentQemu } from './resident-qemu';
 import { RunDirectory } from './run-directory';
 
 export interface QemuHypervisorOptions {
@@ -82,6 +83,7 @@ const deafAfterMs = 5_000;
 export class QemuHypervisor implements Hypervisor {
   private readonly layers: DiskLayers;
   private readonly pagers: PagerStarter;
+  private readonly resident = new ResidentQemu();
   private capabilities: Promise<HostCapabilities> | null = null;
 
   constructor(private readonly options: QemuHypervisorOptions) {
@@ -276,11 +278,13 @@ export class QemuHypervisor implements Hypervisor {
 
   close(): void {
     this.pagers.close();
+    this.resident.stop();
   }
 
   private async probeOnce(): Promise<HostCapabilities> {
     await mkdir(this.options.runRoot, { recursive: true, mode: 0o700 });
     const found = await probeHost(this.options.qemu, this.options.accelerator, this.options.runRoot);
+    this.resident.start(this.options.qemu);
     this.pagers.prepare(); // once: each wake asks again what the host can do, and must not share its processors with another pager's start
     return found;
   }

@@ -1,6 +1,6 @@
 /**
  * What Linux gives us around processes: identities that survive the reuse of ids, detached children, unix sockets
- * in directories with long names, and the lines that come out of one. Knows nothing of QEMU, databases or desktops.
+ * in directories with long names, children that end with us, and the lines that come out of one. Knows nothing of QEMU, databases or desktops.
  */
 export {
   identifyProcess,
@@ -10,6 +10,7 @@ export {
   stopProcess,
   type ProcessIdentity,
 } from './process-identity';
+export { diesWithParent } from './dies-with-parent';
 export { hugePageHeap } from './huge-page-heap';
 export { Lines } from './lines';
 export { stopMessage, stopPatienceMs, untilStopped, type StopReason } from './lifetime';

@@ -1,10 +1,18 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { exportStream } from '@dormouse/checkpoint-tools';
-import { QemuHypervisor, RunDirectory, type Capture, type CheckpointTarget, type Machine } from '@dormouse/hypervisor';
+import {
+  QemuHypervisor,
+  RunDirectory,
+  type Capture,
+  type CheckpointTarget,
+  type Machine,
+  type QemuHypervisorOptions,
+} from '@dormouse/hypervisor';
 import { MigrationStreamReader, pageBytes } from '@dormouse/migration-stream';
 import { parseLaunchSpec, QmpClient, socketNames } from '@dormouse/qemu';
 import { openBlobStore } from '@dormouse/storage';
@@ -35,6 +43,7 @@ const desktopDevices = [
 
 let image: GuestImage;
 let directory: string;
+let options: Omit<QemuHypervisorOptions, 'qemu'>;
 let hypervisor: QemuHypervisor;
 let version: string;
 
@@ -42,15 +51,15 @@ describe.each(qemuBinaries())('with %s', (qemu) => {
   beforeAll(async () => {
     image = await ensureGuestImage(defaultGuestCache());
     directory = await mkdtemp(join(tmpdir(), 'dormouse-machines-'));
-    hypervisor = new QemuHypervisor({
-      qemu,
+    options = {
       qemuImg: 'qemu-img',
       accelerator: 'auto',
       runRoot: join(directory, 'run'),
       diskRoot: join(directory, 'disks'),
       storageUrl: storageUrl(),
       pagerProgram: join(process.cwd(), 'dist', 'apps', 'pager', 'main.js'),
-    });
+    };
+    hypervisor = new QemuHypervisor({ ...options, qemu });
     version = /^\d+\.\d+/.exec((await hypervisor.probe()).qemuVersion)![0];
   });
 
@@ -145,6 +154,15 @@ describe.each(qemuBinaries())('with %s', (qemu) => {
     } finally {
       await hypervisor.forget(desktop.desktopId);
     }
+  });
+
+  asRoot('its program stays in memory while the driver is open, and no longer', async () => {
+    const another = new QemuHypervisor({ ...options, qemu });
+    await another.probe();
+    await until(async () => (await lockedKiB()).length === 2); // with that of all tests
+    expect(Math.min(...(await lockedKiB()))).toBeGreaterThan(10 * 1024);
+    another.close();
+    await until(async () => (await lockedKiB()).length === 1);
   });
 
   // An emulated machine's own memory is no multiple of 2 MiB: here the huge pages are those of a device.
@@ -291,6 +309,22 @@ async function useDevices(agent: string): Promise<void> {
 
 function storageUrl(): string {
   return pathToFileURL(join(directory, 'storage')).href;
+}
+
+/** Of each child of ours that keeps its program in memory, what it has locked there. */
+async function lockedKiB(): Promise<number[]> {
+  const locked: number[] = [];
+  for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
+    const read = (name: string): Promise<string> => readFile(`/proc/${pid}/${name}`, 'latin1').catch(() => '');
+    const [command, status] = [await read('cmdline'), await read('status')];
+    const isOurs = status.includes(`\nPPid:\t${process.pid}\n`);
+    if (isOurs && command.includes('mem-lock=on')) locked.push(Number(/VmLck:\s+(\d+) kB/.exec(status)?.[1] ?? 0));
+  }
+  return locked;
+}
+
+async function until(condition: () => Promise<boolean>): Promise<void> {
+  while (!(await condition())) await sleep(20);
 }
 
 async function ask<T>(run: RunDirectory, command: string, args: Readonly<Record<string, unknown>> = {}): Promise<T> {

@@ -4,7 +4,7 @@
  * kept across exec. We may have died before it was set, so the shell looks who its parent is before it becomes the
  * command. The parent is a thread to the kernel: only the main one will do.
  */
-export function diesWithParent(signal: 'SIGQUIT' | 'SIGTERM'): string[] {
+export function diesWithParent(signal: 'SIGQUIT' | 'SIGTERM' | 'SIGKILL'): string[] {
   const unlessOrphaned = '[ "$PPID" = "$0" ] && exec "$@"';
   return ['setpriv', '--pdeathsig', signal.slice('SIG'.length), 'sh', '-c', unlessOrphaned, String(process.pid)];
 }
