@@ -29,7 +29,7 @@ export const bucket = 'checkpoints';
 
 export async function startS3Server(directory: string): Promise<S3Server> {
   // Its continuation tokens are made with a cipher that OpenSSL 3 has put among the old ones.
-  const node = [process.execPath, '--openssl-legacy-provider'];
+  const node = [process.execPath, '--openssl-legacy-provider', '--initial-old-space-size=256'];
   const program = require.resolve('s3rver/bin/s3rver.js');
   const options = ['--directory', directory, '--address', '127.0.0.1', '--port', '0', '--silent', '--no-vhost-buckets'];
   const child: ChildProcess = spawn(
