@@ -1,4 +1,4 @@
-import { framePages, type CheckpointReader } from '@dormouse/checkpoint';
+import { framePages, pageBytes, type CheckpointReader } from '@dormouse/checkpoint';
 import { DormouseError } from '@dormouse/errors';
 import type { BlobStore } from '@dormouse/storage';
 import * as fixture from '../../libs/checkpoint/checkpoint-fixture';
@@ -65,4 +65,33 @@ test('a store that does not answer is waited for, and what it holds comes after 
   fails = false;
   expect((await asked).content.equals(contentOf(1))).toBe(true);
   await reading;
+});
+
+test('what a second checkpoint takes from the first is read as it lies there, over what it no longer needs', async () => {
+  const second = '0b0e1c1a-0000-4000-8000-000000000002';
+  const changed = pages.map((content, page) =>
+    Math.floor(page / framePages) % 3 === 0 ? fixture.wild(page + 10_000) : content,
+  );
+  const store = await files.open();
+  await fixture.writeAfter(store, fixture.identity.checkpointId, changed, second);
+  const ranges: number[] = [];
+  const counting = fixture.bend(store, {
+    read: (key, range) => {
+      if (range !== undefined) ranges.push(range.length);
+      return store.read(key, range);
+    },
+  });
+  checkpoint = await fixture.open(counting, { ...fixture.identity, checkpointId: second });
+  const chunks = new Chunks(checkpoint);
+  fetcher = new ChunkFetcher(checkpoint, chunks, () => undefined);
+  ranges.length = 0;
+  await fetcher.readAhead(new AbortController().signal);
+  expect(ranges.length).toBeLessThanOrEqual(
+    Math.ceil(frames / framesInRead) + Math.ceil(frames / 3 / framesInRead) + 1,
+  );
+  for (const page of [0, 5 * framePages, 6 * framePages + 1, changed.length - 1]) {
+    const { content, placeOf } = await fetcher.fetch(chunks.chunkOf(page));
+    const at = placeOf(page);
+    expect(content.subarray(at, at + pageBytes).equals(changed[page]!)).toBe(true);
+  }
 });
