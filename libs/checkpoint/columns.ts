@@ -7,6 +7,9 @@ import { entriesPerRun } from './layout';
 const encoder = new Encoder(1);
 const decoder = new Decoder();
 
+/** Runs that are being decompressed while the one before them is read. */
+const runsAhead = 4;
+
 /** Bytes of one entry's fields, in their order. */
 export type Columns = readonly (1 | 2 | 4 | 8)[];
 
@@ -48,16 +51,40 @@ export async function decodeColumns(
   object: string,
   read: (columns: readonly Buffer[], from: number, to: number) => void,
 ): Promise<number> {
+  const coming: Promise<void>[] = [];
   for (let from = 0; from < count; from += entriesPerRun) {
     const to = Math.min(from + entriesPerRun, count);
     if (at + 4 > encoded.length) throw corrupt(object, 'a list is cut off');
     const end = at + 4 + encoded.readUInt32LE(at);
     if (end > encoded.length) throw corrupt(object, 'a list is cut off');
-    const plain = await decompress(encoded.subarray(at + 4, end), (to - from) * entryBytes(columns), object);
-    read(split(plain, columns, to - from), from, to);
+    const plain = decompress(encoded.subarray(at + 4, end), (to - from) * entryBytes(columns), object);
+    const before = coming.at(-1);
+    const done = plain.then(async (bytes) => {
+      await before;
+      read(split(bytes, columns, to - from), from, to);
+    });
+    done.catch(() => undefined); // met below, or by the run after it
+    coming.push(done);
+    if (coming.length > runsAhead) await coming.shift();
     at = end;
   }
+  await Promise.all(coming);
   return at;
+}
+
+/** A column of u32, or of u16. Node runs nowhere but where words are little-endian, like the format's. */
+export function words(column: Buffer): Uint32Array {
+  const { buffer, byteOffset, length } = aligned(column, 4);
+  return new Uint32Array(buffer, byteOffset, length / 4);
+}
+
+export function halfWords(column: Buffer): Uint16Array {
+  const { buffer, byteOffset, length } = aligned(column, 2);
+  return new Uint16Array(buffer, byteOffset, length / 2);
+}
+
+function aligned(column: Buffer, bytes: number): Buffer {
+  return column.byteOffset % bytes === 0 ? column : Buffer.from(new Uint8Array(column).buffer);
 }
 
 /** What is compressed was authenticated before: its length is checked for soundness, not against an author. */

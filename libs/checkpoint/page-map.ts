@@ -1,4 +1,4 @@
-import { decodeColumns, encodeColumns, type Columns } from './columns';
+import { decodeColumns, encodeColumns, halfWords, words, type Columns } from './columns';
 import { corrupt, unsupported } from './corruption';
 import { FrameTable } from './frame-table';
 import { framePages, pageBytes, pageKind, pageTagBytes } from './layout';
@@ -153,11 +153,13 @@ export class PageMap {
 
   private decodeEntries(plaintext: Buffer, at: number, object: string): Promise<number> {
     return decodeColumns(plaintext, at, this.pages, columns, object, ([kind, slot, source, place], from, to) => {
+      const sources = halfWords(source!);
+      const differences = words(place!);
       let value = 0;
       for (let page = from; page < to; page++) {
         const n = page - from;
-        value = (value + place!.readUInt32LE(n * 4)) >>> 0;
-        this.heads[page] = (kind![n]! | (slot![n]! << 8) | (source!.readUInt16LE(n * 2) << 16)) >>> 0;
+        value = (value + differences[n]!) >>> 0;
+        this.heads[page] = (kind![n]! | (slot![n]! << 8) | (sources[n]! << 16)) >>> 0;
         this.places[page] = value;
       }
     });
@@ -177,12 +179,12 @@ export class PageMap {
 
   private setTags(encoded: Buffer): void {
     const tags = this.allTags();
+    const known = words(encoded);
     let at = 0;
     for (let page = 0; page < this.pages; page++) {
       if (this.kindOf(page) !== pageKind.disk) continue;
-      tags[page * 2] = encoded.readUInt32LE(at);
-      tags[page * 2 + 1] = encoded.readUInt32LE(at + 4);
-      at += pageTagBytes;
+      tags[page * 2] = known[at++]!;
+      tags[page * 2 + 1] = known[at++]!;
     }
   }
 
