@@ -28,7 +28,8 @@ export interface S3Server {
 export const bucket = 'checkpoints';
 
 export async function startS3Server(directory: string): Promise<S3Server> {
-  // Its continuation tokens are made with a cipher that OpenSSL 3 has put among the old ones.
+  // Its continuation tokens are made with a cipher that OpenSSL 3 has put among the old ones. And the engine would look for garbage
+  // after every few MiB that pass through: a server that shares its processors with what is measured is not to do that.
   const node = [process.execPath, '--openssl-legacy-provider', '--initial-old-space-size=256'];
   const program = require.resolve('s3rver/bin/s3rver.js');
   const options = ['--directory', directory, '--address', '127.0.0.1', '--port', '0', '--silent', '--no-vhost-buckets'];
