@@ -1,20 +1,14 @@
 import { DormouseError } from '@dormouse/errors';
 import { putBlob, type BlobStore } from '@dormouse/storage';
 import { deleteUnfinished } from './delete-unfinished';
+import { Digested } from './digested';
 import { noDisks, type DiskCatalog } from './disk-catalog';
 import { CheckpointSecrets } from './encryption';
 import { sealHere, type FrameSealer } from './frame-sealing';
 import { FrameWriter } from './frame-writer';
 import { encodeKnownPages } from './known-pages';
 import { pageBytes, pageHashBytes, pageKind } from './layout';
-import {
-  encodeManifest,
-  sha256,
-  type Manifest,
-  type MemoryBlock,
-  type ObjectReference,
-  type PackReference,
-} from './manifest';
+import { encodeManifest, type Manifest, type MemoryBlock, type ObjectReference, type PackReference } from './manifest';
 import { objectKeys, type CheckpointKeys } from './object-keys';
 import { PageMap } from './page-map';
 import { PagePlacing } from './page-placing';
@@ -213,7 +207,7 @@ export class CheckpointWriter {
     // The guest stands still: everything at once, as soon as it can be.
     const [wakePack, pageMap, knownPages, own] = await Promise.all([
       encodeWakePack(machineState, wakeSet, contentOf, this.secrets, this.keys.wakePack).then((stored) =>
-        this.put('wakePack', stored),
+        this.put('wakePack', [stored]),
       ),
       placed.then(() => this.map.encode(this.frames.table)).then((plain) => this.putSecret('pageMap', plain)),
       placed.then(() => this.putSecret('knownPages', encodeKnownPages({ ...this.placing.knownPages(), workingSet }))),
@@ -307,17 +301,18 @@ export class CheckpointWriter {
     this.throwFailure();
   }
 
-  private putSecret(kind: 'pageMap' | 'knownPages', plaintext: Buffer): Promise<ObjectReference> {
+  private putSecret(kind: 'pageMap' | 'knownPages', plaintext: readonly Buffer[]): Promise<ObjectReference> {
     return this.put(kind, this.secrets.encryptObject(kind, plaintext));
   }
 
-  private async put(kind: 'wakePack' | 'pageMap' | 'knownPages', content: Buffer): Promise<ObjectReference> {
+  private async put(kind: 'wakePack' | 'pageMap' | 'knownPages', parts: Iterable<Buffer>): Promise<ObjectReference> {
     this.throwFailure();
+    const content = new Digested(parts);
     const written = putBlob(this.store, this.keys[kind], content);
     this.puts.push(written);
     await written;
     this.throwFailure();
-    return { bytes: content.length, sha256: sha256(content) };
+    return content.reference();
   }
 
   private packs(own: readonly { bytes: number; sha256: string }[], previous: Manifest | null): PackReference[] {

@@ -56,10 +56,19 @@ export class CheckpointSecrets {
     throw keyMismatch(object, `${object} was not written with the data key of this desktop`);
   }
 
-  /** Header, ciphertext and tag of an object. @param name tells objects of the same kind apart: each has its own key */
-  encryptObject(kind: WholeKind, plaintext: Buffer, name?: string): Buffer {
-    const header = headerOf(kind, plaintext.length);
-    return Buffer.concat([header, encrypt(this.keyOf(kind, name), objectNonce, plaintext, header)]);
+  /**
+   * Header, ciphertext and tag of an object, part by part: a large one would otherwise be in memory several times.
+   * @param name tells objects of the same kind apart: each has its own key
+   */
+  *encryptObject(kind: WholeKind, plaintext: readonly Buffer[], name?: string): Generator<Buffer, void> {
+    const header = headerOf(
+      kind,
+      plaintext.reduce((sum, { length }) => sum + length, 0),
+    );
+    const cipher = createCipheriv(algorithm, this.keyOf(kind, name), objectNonce).setAAD(header);
+    yield header;
+    for (const part of plaintext) if (part.length > 0) yield cipher.update(part);
+    yield Buffer.concat([cipher.final(), cipher.getAuthTag()]);
   }
 
   /** @throws CHECKPOINT_CORRUPT, FORMAT_UNSUPPORTED naming `object` */

@@ -51,7 +51,7 @@ export class FrameTable {
     };
   }
 
-  encode(): Promise<Buffer> {
+  encode(): Promise<Buffer[]> {
     return encodeColumns(this.count, columns, ([pack, encoding, , length, offset], from, to) => {
       let before = 0n;
       for (let frame = from; frame < to; frame++) {

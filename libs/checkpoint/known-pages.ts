@@ -1,9 +1,10 @@
 import { corrupt } from './corruption';
+import { HashList } from './hash-list';
 import { framePages, pageHashBytes } from './layout';
 import type { DiskSource } from './manifest';
 
 const headBytes = 16;
-export const frameHashesBytes = framePages * pageHashBytes;
+const frameHashesBytes = framePages * pageHashBytes;
 /** page hash · u16 disk source · u16 zero · u32 disk block */
 const layerEntryBytes = pageHashBytes + 8;
 
@@ -16,17 +17,17 @@ export interface LayerContent {
 
 /** What content stands where, for the next save. */
 export interface KnownPages {
-  /** Sixteen page hashes for each frame, by slot; zeros for a dead one. */
-  readonly frameHashes: Buffer;
+  /** Of the slots of all frames, by their place; zeros for a dead one. */
+  readonly slotHashes: HashList;
   readonly layers: readonly LayerContent[];
   /** What was learned of the desktop's wakes; opaque here. */
   readonly workingSet: Buffer;
 }
 
-/** The plaintext of the object. */
-export function encodeKnownPages({ frameHashes, layers, workingSet }: KnownPages): Buffer {
+/** The plaintext of the object, in parts: most of it stands in memory already. */
+export function encodeKnownPages({ slotHashes, layers, workingSet }: KnownPages): Buffer[] {
   const head = Buffer.alloc(headBytes);
-  head.writeUInt32LE(frameHashes.length / frameHashesBytes, 0);
+  head.writeUInt32LE(slotHashes.length / framePages, 0);
   head.writeUInt32LE(layers.length, 4);
   head.writeUInt32LE(workingSet.length, 8);
   const entries = Buffer.alloc(layers.length * layerEntryBytes);
@@ -36,7 +37,7 @@ export function encodeKnownPages({ frameHashes, layers, workingSet }: KnownPages
     entries.writeUInt16LE(source, at + pageHashBytes);
     entries.writeUInt32LE(block, at + pageHashBytes + 4);
   });
-  return Buffer.concat([head, frameHashes, entries, workingSet]);
+  return [head, ...slotHashes.parts(), entries, workingSet];
 }
 
 /** @throws CHECKPOINT_CORRUPT naming `object` */
@@ -59,5 +60,6 @@ export function decodeKnownPages(
     if (block >= (about.diskSources[source]?.blocks ?? 0)) throw corrupt(object, `layer entry ${n} points to nowhere`);
     return { hash: plaintext.subarray(at, at + pageHashBytes), source, block };
   });
-  return { frameHashes: plaintext.subarray(headBytes, layersAt), layers, workingSet: plaintext.subarray(workingSetAt) };
+  const slotHashes = HashList.of(plaintext.subarray(headBytes, layersAt));
+  return { slotHashes, layers, workingSet: plaintext.subarray(workingSetAt) };
 }

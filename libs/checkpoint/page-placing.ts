@@ -1,11 +1,11 @@
 import type { DiskCatalog } from './disk-catalog';
 import type { FrameWriter } from './frame-writer';
 import type { KnownPages, LayerContent } from './known-pages';
-import { framePages, pageBytes, pageHashBytes, pageKind } from './layout';
+import { pageBytes, pageHashBytes, pageKind } from './layout';
 import type { DiskSource, PageCounts } from './manifest';
 import { hashPage } from './page-hash';
 import type { PageMap } from './page-map';
-import { blockOf, blockPlace, frameOf, slotOf, sourceOf } from './places';
+import { blockOf, blockPlace, frameOf, slotOf, slotPlace, sourceOf } from './places';
 import type { PreviousCheckpoint } from './previous-checkpoint';
 
 /** Pages found in a file the machine may still write to; their content is kept until that is settled. 64 MiB. */
@@ -75,24 +75,22 @@ export class PagePlacing {
     this.unsettled.clear();
   }
 
-  /** What content stands where now, without what no page is any more. */
+  /** What content stands where now, without what no page is any more: that is forgotten, and nothing can be placed any more. */
   knownPages(): Omit<KnownPages, 'workingSet'> {
-    const live = new Uint8Array(this.frames.table.length * framePages);
+    const live = new Uint8Array(this.frames.hashes.length);
     const liveLayers = new Set<number>();
     const layerSources = new Set([...this.layerContents.values()].map(({ source }) => source));
     const isLayer = this.sourceNames.map((_, source) => layerSources.has(source));
     for (let page = 0; page < this.map.pages; page++) {
       const kind = this.map.kindOf(page);
-      if (kind === pageKind.frame) live[this.map.frameOf(page) * framePages + this.map.slotOf(page)] = 1;
+      if (kind === pageKind.frame) live[slotPlace(this.map.frameOf(page), this.map.slotOf(page))] = 1;
       if (kind === pageKind.disk && isLayer[this.map.sourceOf(page)])
         liveLayers.add(blockPlace(this.map.sourceOf(page), this.map.blockOf(page)));
     }
-    const frameHashes = Buffer.from(this.frames.hashes());
-    for (let n = live.indexOf(0); n >= 0; n = live.indexOf(0, n + 1)) {
-      frameHashes.fill(0, n * pageHashBytes, (n + 1) * pageHashBytes);
-    }
+    const slotHashes = this.frames.hashes;
+    for (let place = live.indexOf(0); place >= 0; place = live.indexOf(0, place + 1)) slotHashes.clear(place);
     const layers = [...this.layerContents].filter(([place]) => liveLayers.has(place)).map(([, content]) => content);
-    return { frameHashes, layers };
+    return { slotHashes, layers };
   }
 
   diskSources(): DiskSource[] {

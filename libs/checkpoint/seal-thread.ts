@@ -2,9 +2,9 @@
 import { FrameSealing, sealingMemory, type SealedFrames } from './frame-sealing';
 import { answerCalls } from './thread-calls';
 
-/** Memory for `most` frames that both sides see, `count` of them filled; or what else a `FrameSealer` is asked. */
+/** Memory for `most` frames that both sides see, by its number, `count` of them filled; or what else a `FrameSealer` is asked. */
 export type SealQuestion =
-  { readonly shared: SharedArrayBuffer; readonly most: number; readonly count: number } | 'digests' | 'endPack';
+  { readonly memory: number; readonly most: number; readonly count: number } | 'digests' | 'endPack';
 
 export interface SealSetUp {
   readonly packKey: Uint8Array;
@@ -13,7 +13,7 @@ export interface SealSetUp {
 /** Of frames: their bytes stand in the memory, here is how many. */
 export type SealAnswer = (Omit<SealedFrames, 'bytes'> & { readonly length: number }) | readonly string[] | null;
 
-answerCalls<SealSetUp, SealQuestion, SealAnswer>(({ packKey }) => {
+answerCalls<SealSetUp, SealQuestion, SealAnswer>(({ packKey }, shared) => {
   const sealing = new FrameSealing(packKey);
   return (question) => {
     if (question === 'digests') return sealing.digests();
@@ -21,8 +21,8 @@ answerCalls<SealSetUp, SealQuestion, SealAnswer>(({ packKey }) => {
       sealing.endPack();
       return null;
     }
-    const { shared, most, count } = question;
-    const { bytes, ...about } = sealing.seal(sealingMemory(Buffer.from(shared), most), count);
+    const { memory, most, count } = question;
+    const { bytes, ...about } = sealing.seal(sealingMemory(shared(memory), most), count);
     return { ...about, length: bytes.length };
   };
 });
