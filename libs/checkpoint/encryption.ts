@@ -173,6 +173,14 @@ export function encrypt(key: Uint8Array, nonce: Buffer, plaintext: Uint8Array, a
   return Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()]);
 }
 
+/** As `encrypt`, to where `into` begins, which may be where the plaintext stands. @returns its length */
+export function encryptInto(into: Buffer, key: Uint8Array, nonce: Buffer, plaintext: Uint8Array): number {
+  const cipher = createCipheriv(algorithm, key, nonce);
+  const length = cipher.update(plaintext).copy(into);
+  cipher.final(); // of a stream cipher there is nothing left
+  return length + cipher.getAuthTag().copy(into, length);
+}
+
 /** @returns null when the tag does not match */
 export function decrypt(key: Uint8Array, nonce: Buffer, stored: Buffer, additional?: Buffer): Buffer | null {
   const tagAt = stored.length - tagBytes;

@@ -71,7 +71,7 @@ export class FrameSealing {
     const bytes = sealed.subarray(0, length);
     let at = 0;
     for (const frame of compressed) {
-      at += sealFrame(frame, { number: pack, key: this.packKey }, offset + at).copy(bytes, at);
+      at += sealFrame(frame, { number: pack, key: this.packKey }, offset + at, bytes.subarray(at));
     }
     this.packs[pack]!.update(bytes);
     this.packedBytes += length;

@@ -22,6 +22,11 @@ interface SharedMessage {
   readonly shared: SharedArrayBuffer;
 }
 
+/** The other side no longer needs what it has shared. */
+interface ReleasedMessage {
+  readonly released: true;
+}
+
 /** Memory that both sides see, by its number. */
 export type SharedMemory = (number: number) => Buffer;
 
@@ -81,6 +86,7 @@ export class ThreadCalls<Question, Answer> {
   /** Leaves the thread to other `ThreadCalls`. Everything that was asked must have been answered. */
   release(): void {
     this.fail(noLonger());
+    this.thread.postMessage({ released: true } satisfies ReleasedMessage);
     this.thread.off('message', this.hear);
     this.thread.off('error', this.fail);
   }
@@ -111,12 +117,13 @@ export function answerCalls<SetUp, Question, Answer>(
   const port = parentPort!;
   const memories: Buffer[] = [];
   let answer: (question: Question) => Answer;
-  port.on('message', (message: SetUpMessage<SetUp> | SharedMessage | Numbered<Question>) => {
-    if ('setUp' in message) {
+  port.on('message', (message: SetUpMessage<SetUp> | SharedMessage | ReleasedMessage | Numbered<Question>) => {
+    if ('setUp' in message) answer = prepare(message.setUp, (number) => memories[number]!);
+    else if ('shared' in message) memories.push(Buffer.from(message.shared));
+    else if ('released' in message) {
       memories.length = 0;
-      answer = prepare(message.setUp, (number) => memories[number]!);
-    } else if ('shared' in message) memories.push(Buffer.from(message.shared));
-    else port.postMessage({ number: message.number, content: answer(message.content) } satisfies Numbered<Answer>);
+      globalThis.gc?.(); // little of the heap, and much outside of it
+    } else port.postMessage({ number: message.number, content: answer(message.content) } satisfies Numbered<Answer>);
   });
 }
 
