@@ -46,15 +46,6 @@ export class HashList {
     for (let n = 0; n < count; n++) this.put(to + n, other.pieceOf(number + n), placeOf(number + n));
   }
 
-  clear(number: number): void {
-    const at = placeOf(number);
-    this.pieceOf(number).fill(0, at, at + pageHashBytes);
-  }
-
-  isZero(number: number): boolean {
-    return this.same(number, zeroHash, 0);
-  }
-
   same(number: number, hashes: Buffer, at: number): boolean {
     return sameHash(hashes, at, this.pieceOf(number), placeOf(number));
   }
@@ -77,7 +68,5 @@ export class HashList {
     return this.pieces[Math.floor(number / pieceHashes)]!;
   }
 }
-
-const zeroHash = Buffer.alloc(pageHashBytes);
 
 const placeOf = (number: number): number => (number % pieceHashes) * pageHashBytes;

@@ -17,7 +17,7 @@ export interface LayerContent {
 
 /** What content stands where, for the next save. */
 export interface KnownPages {
-  /** Of the slots of all frames, by their place; zeros for a dead one. */
+  /** Of the slots of all frames, by their place; that of a dead one may be zero. */
   readonly slotHashes: HashList;
   readonly layers: readonly LayerContent[];
   /** What was learned of the desktop's wakes; opaque here. */

@@ -5,7 +5,7 @@ import { pageBytes, pageHashBytes, pageKind } from './layout';
 import type { DiskSource, PageCounts } from './manifest';
 import { hashPage } from './page-hash';
 import type { PageMap } from './page-map';
-import { blockOf, blockPlace, frameOf, slotOf, slotPlace, sourceOf } from './places';
+import { blockOf, blockPlace, frameOf, slotOf, sourceOf } from './places';
 import type { PreviousCheckpoint } from './previous-checkpoint';
 
 /** Pages found in a file the machine may still write to; their content is kept until that is settled. 64 MiB. */
@@ -75,22 +75,9 @@ export class PagePlacing {
     this.unsettled.clear();
   }
 
-  /** What content stands where now, without what no page is any more: that is forgotten, and nothing can be placed any more. */
+  /** What content stands where now; of slots that no page is in any more, too. */
   knownPages(): Omit<KnownPages, 'workingSet'> {
-    const live = new Uint8Array(this.frames.hashes.length);
-    const liveLayers = new Set<number>();
-    const layerSources = new Set([...this.layerContents.values()].map(({ source }) => source));
-    const isLayer = this.sourceNames.map((_, source) => layerSources.has(source));
-    for (let page = 0; page < this.map.pages; page++) {
-      const kind = this.map.kindOf(page);
-      if (kind === pageKind.frame) live[slotPlace(this.map.frameOf(page), this.map.slotOf(page))] = 1;
-      if (kind === pageKind.disk && isLayer[this.map.sourceOf(page)])
-        liveLayers.add(blockPlace(this.map.sourceOf(page), this.map.blockOf(page)));
-    }
-    const slotHashes = this.frames.hashes;
-    for (let place = live.indexOf(0); place >= 0; place = live.indexOf(0, place + 1)) slotHashes.clear(place);
-    const layers = [...this.layerContents].filter(([place]) => liveLayers.has(place)).map(([, content]) => content);
-    return { slotHashes, layers };
+    return { slotHashes: this.frames.hashes, layers: this.liveLayers() };
   }
 
   diskSources(): DiskSource[] {
@@ -114,6 +101,16 @@ export class PagePlacing {
       stored: counts[outcome.stored]!,
       superseded: this.superseded,
     };
+  }
+
+  private liveLayers(): LayerContent[] {
+    if (this.layerContents.size === 0) return [];
+    const live = new Set<number>();
+    for (let page = 0; page < this.map.pages; page++) {
+      if (this.map.kindOf(page) === pageKind.disk)
+        live.add(blockPlace(this.map.sourceOf(page), this.map.blockOf(page)));
+    }
+    return [...this.layerContents].filter(([place]) => live.has(place)).map(([, content]) => content);
   }
 
   private leavePlace(page: number): void {

@@ -26,7 +26,7 @@ export class PreviousCheckpoint {
     readonly manifest: Manifest,
     readonly frames: FrameTable,
     private readonly map: PageMap,
-    /** Of the slots of all frames, by their place; zeros for a dead one. */
+    /** Of the slots of all frames, by their place; that of a dead one may be zero. */
     readonly hashes: HashList,
     /** As the save that wrote it was told to keep it. */
     readonly workingSet: Buffer,
@@ -92,24 +92,35 @@ export class PreviousCheckpoint {
   }
 
   private fill(layers: readonly LayerContent[], keepsLayer: (source: string) => boolean): void {
-    const isWorthKeeping = this.livelyPacks();
+    const live = this.liveSlots();
+    const isWorthKeeping = this.livelyPacks(live);
     for (let frame = 0; frame < this.frames.length; frame++) {
       if (!isWorthKeeping[this.frames.get(frame).pack]) continue;
       for (let place = slotPlace(frame, 0); place < slotPlace(frame + 1, 0); place++) {
-        if (!this.hashes.isZero(place)) this.inFrames.add(place);
+        if (live[place] === 1) this.inFrames.add(place);
       }
     }
     const kept = this.manifest.diskSources.map(({ name }) => keepsLayer(name));
     for (const { hash, source, block } of layers) if (kept[source] === true) this.inLayers.set(hash, 0, source, block);
   }
 
+  /** By place, 1 for a slot that a page is in. */
+  private liveSlots(): Uint8Array {
+    const { map } = this;
+    const live = new Uint8Array(slotPlace(this.frames.length, 0));
+    for (let page = 0; page < map.pages; page++) {
+      if (map.kindOf(page) === pageKind.frame) live[slotPlace(map.frameOf(page), map.slotOf(page))] = 1;
+    }
+    return live;
+  }
+
   /** Per pack, whether enough of its bytes is content that this checkpoint still has. */
-  private livelyPacks(): boolean[] {
+  private livelyPacks(isLive: Uint8Array): boolean[] {
     const live = this.manifest.packs.map(() => 0);
     for (let frame = 0; frame < this.frames.length; frame++) {
       let slots = 0;
       for (let place = slotPlace(frame, 0); place < slotPlace(frame + 1, 0); place++) {
-        if (!this.hashes.isZero(place)) slots++;
+        if (isLive[place] === 1) slots++;
       }
       const { pack, length } = this.frames.get(frame);
       live[pack]! += (length * slots) / framePages;

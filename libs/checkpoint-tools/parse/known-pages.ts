@@ -2,7 +2,7 @@ import { corrupt } from '../damage';
 import { hashBytes, slotsPerFrame } from '../format';
 
 export interface KnownPages {
-  /** Sixteen page hashes for each frame; zeros for a dead slot. */
+  /** Sixteen page hashes for each frame; that of a dead slot may be zero. */
   readonly frameHashes: Buffer;
   readonly layers: LayerEntries;
 }
