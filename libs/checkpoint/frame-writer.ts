@@ -63,6 +63,11 @@ export class FrameWriter {
     return this.pagesOnTheirWay * pageBytes + this.packs.undurableBytes;
   }
 
+  /** Slots of whole frames, of which nothing will change any more. */
+  get wholeSlots(): number {
+    return slotPlace(this.table.length - (this.batch?.frames.length ?? 0), 0);
+  }
+
   /** Place of a content that this save has stored, or -1. */
   find(hashes: Buffer, at: number): number {
     return this.stored.find(hashes, at);

@@ -59,9 +59,16 @@ export class HashList {
     return this.pieceOf(number).readUInt32LE(placeOf(number));
   }
 
-  /** All of them, in the memory of the list. */
-  parts(): Buffer[] {
-    return this.pieces.map((piece, n) => piece.subarray(0, (this.count - n * pieceHashes) * pageHashBytes));
+  /** Those from number `from` to before `to`, in the memory of the list. */
+  parts(from: number, to: number): Buffer[] {
+    const parts: Buffer[] = [];
+    for (let number = from; number < to;) {
+      const count = Math.min(to - number, pieceHashes - (number % pieceHashes));
+      const at = placeOf(number);
+      parts.push(this.pieceOf(number).subarray(at, at + count * pageHashBytes));
+      number += count;
+    }
+    return parts;
   }
 
   private pieceOf(number: number): Buffer {

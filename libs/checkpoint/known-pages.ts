@@ -3,7 +3,8 @@ import { HashList } from './hash-list';
 import { framePages, pageHashBytes } from './layout';
 import type { DiskSource } from './manifest';
 
-const headBytes = 16;
+/** u32 frames · u32 layer entries · u32 bytes of the working set · u32 zero */
+const trailerBytes = 16;
 const frameHashesBytes = framePages * pageHashBytes;
 /** page hash · u16 disk source · u16 zero · u32 disk block */
 const layerEntryBytes = pageHashBytes + 8;
@@ -24,12 +25,8 @@ export interface KnownPages {
   readonly workingSet: Buffer;
 }
 
-/** The plaintext of the object, in parts: most of it stands in memory already. */
-export function encodeKnownPages({ slotHashes, layers, workingSet }: KnownPages): Buffer[] {
-  const head = Buffer.alloc(headBytes);
-  head.writeUInt32LE(slotHashes.length / framePages, 0);
-  head.writeUInt32LE(layers.length, 4);
-  head.writeUInt32LE(workingSet.length, 8);
+/** What stands in the plaintext of the object behind the hashes of all slots. */
+export function encodeBehindHashes({ slotHashes, layers, workingSet }: KnownPages): Buffer[] {
   const entries = Buffer.alloc(layers.length * layerEntryBytes);
   layers.forEach(({ hash, source, block }, n) => {
     const at = n * layerEntryBytes;
@@ -37,7 +34,11 @@ export function encodeKnownPages({ slotHashes, layers, workingSet }: KnownPages)
     entries.writeUInt16LE(source, at + pageHashBytes);
     entries.writeUInt32LE(block, at + pageHashBytes + 4);
   });
-  return [head, ...slotHashes.parts(), entries, workingSet];
+  const trailer = Buffer.alloc(trailerBytes);
+  trailer.writeUInt32LE(slotHashes.length / framePages, 0);
+  trailer.writeUInt32LE(layers.length, 4);
+  trailer.writeUInt32LE(workingSet.length, 8);
+  return [entries, workingSet, trailer];
 }
 
 /** @throws CHECKPOINT_CORRUPT naming `object` */
@@ -46,13 +47,14 @@ export function decodeKnownPages(
   about: { readonly frames: number; readonly diskSources: readonly DiskSource[] },
   object: string,
 ): KnownPages {
-  if (plaintext.length < headBytes) throw corrupt(object, 'it is cut off');
-  if (plaintext.readUInt32LE(0) !== about.frames) throw corrupt(object, 'it knows of another number of frames');
-  const layersAt = headBytes + about.frames * frameHashesBytes;
-  const count = plaintext.readUInt32LE(4);
+  if (plaintext.length < trailerBytes) throw corrupt(object, 'it is cut off');
+  const workingSetEnd = plaintext.length - trailerBytes;
+  const trailer = plaintext.subarray(workingSetEnd);
+  if (trailer.readUInt32LE(0) !== about.frames) throw corrupt(object, 'it knows of another number of frames');
+  const layersAt = about.frames * frameHashesBytes;
+  const count = trailer.readUInt32LE(4);
   const workingSetAt = layersAt + count * layerEntryBytes;
-  if (workingSetAt + plaintext.readUInt32LE(8) !== plaintext.length)
-    throw corrupt(object, 'its lists have other lengths');
+  if (workingSetAt + trailer.readUInt32LE(8) !== workingSetEnd) throw corrupt(object, 'its lists have other lengths');
   const layers = Array.from({ length: count }, (_, n) => {
     const at = layersAt + n * layerEntryBytes;
     const source = plaintext.readUInt16LE(at + pageHashBytes);
@@ -60,6 +62,6 @@ export function decodeKnownPages(
     if (block >= (about.diskSources[source]?.blocks ?? 0)) throw corrupt(object, `layer entry ${n} points to nowhere`);
     return { hash: plaintext.subarray(at, at + pageHashBytes), source, block };
   });
-  const slotHashes = HashList.of(plaintext.subarray(headBytes, layersAt));
-  return { slotHashes, layers, workingSet: plaintext.subarray(workingSetAt) };
+  const slotHashes = HashList.of(plaintext.subarray(0, layersAt));
+  return { slotHashes, layers, workingSet: plaintext.subarray(workingSetAt, workingSetEnd) };
 }
