@@ -170,8 +170,8 @@ export class CheckpointWriter {
     this.sendSlab();
     await this.placed;
     this.throwFailure();
-    const flushed = this.frames.undurableBytes < worthAPackBytes ? null : this.frames.flush();
-    await Promise.all([flushed, this.knownPages.begin(this.frames.hashes, this.frames.wholeSlots)]);
+    const sent = this.frames.undurableBytes < worthAPackBytes ? this.frames.placed() : this.frames.flush();
+    await Promise.all([sent, this.knownPages.begin(this.frames.hashes)]);
     this.throwFailure();
   }
 

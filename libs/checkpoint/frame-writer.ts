@@ -63,11 +63,6 @@ export class FrameWriter {
     return this.pagesOnTheirWay * pageBytes + this.packs.undurableBytes;
   }
 
-  /** Slots of whole frames, of which nothing will change any more. */
-  get wholeSlots(): number {
-    return slotPlace(this.table.length - (this.batch?.frames.length ?? 0), 0);
-  }
-
   /** Place of a content that this save has stored, or -1. */
   find(hashes: Buffer, at: number): number {
     return this.stored.find(hashes, at);
@@ -101,7 +96,10 @@ export class FrameWriter {
     return slotPlace(frame, slotOf(place));
   }
 
-  /** Sends what is left; resolves when every frame has its place in a pack, durable or not. @throws why one has not */
+  /**
+   * Sends what is left, so that frames are filled no further; resolves when each has its place in a pack, durable or not.
+   * @throws why one has not
+   */
   async placed(): Promise<void> {
     this.sendBatch();
     await this.appending;

@@ -23,10 +23,10 @@ export class KnownPagesWriter {
     private readonly cipher: ObjectCipher,
   ) {}
 
-  /** Begins with the first `count` hashes, which must not change any more. Once at most. @throws the storage's own error */
-  begin(list: HashList, count: number): Promise<void> {
-    this.hashes = count;
-    this.writing = this.append(list.parts(0, count));
+  /** Begins with the hashes that are there, which must not change any more. Once at most. @throws the storage's own error */
+  begin(list: HashList): Promise<void> {
+    this.hashes = list.length;
+    this.writing = this.append(list.parts(0, this.hashes));
     return this.writing;
   }
 
