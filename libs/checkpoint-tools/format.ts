@@ -21,11 +21,11 @@ export const pageTagBytes = 8;
 export const kinds = { zero: 1, frame: 2, disk: 3 } as const;
 export const encodings = { plain: 0, zstd: 1 } as const;
 
-/** The objects with a header, by the member of the manifest that names them. */
+/** The objects with a header, by the member of the manifest that names them. One names its length in it, or zero. */
 export const sealedObjects = {
-  pageMap: { name: 'page-map', magic: 'DMPM' },
-  knownPages: { name: 'known-pages', magic: 'DMKP' },
-  wakePack: { name: 'wake-pack', magic: 'DMWP' },
+  pageMap: { name: 'page-map', magic: 'DMPM', version: 3, namesLength: true },
+  knownPages: { name: 'known-pages', magic: 'DMKP', version: 4, namesLength: false },
+  wakePack: { name: 'wake-pack', magic: 'DMWP', version: 3, namesLength: true },
 } as const;
 
 export type SealedObject = keyof typeof sealedObjects;

@@ -139,13 +139,14 @@ export function encodeCheckpoint(plan: Plan, twists: Twists = {}): Map<string, B
     objects.set(`${prefix}${plan.checkpointId}/${name}`, content);
     return reference(content);
   };
-  const put = (name: string, magic: string, plaintext: Buffer): ReturnType<typeof reference> => {
-    const header = Buffer.concat([Buffer.from(magic), u16(3), u16(0), u64(plaintext.length)]);
+  const put = (name: string, header: Buffer, plaintext: Buffer): ReturnType<typeof reference> => {
     const sealed = encrypt(derive(plan, plan.checkpointId, name), Buffer.alloc(12), plaintext, header);
     return store(name, Buffer.concat([header, sealed]));
   };
-  const pageMap = put('page-map', 'DMPM', (twists.pageMap ?? same)(pageMapOf(plan, frameRows)));
-  const knownPages = put('known-pages', 'DMKP', (twists.knownPages ?? same)(knownPagesOf(plan)));
+  const mapped = (twists.pageMap ?? same)(pageMapOf(plan, frameRows));
+  const pageMap = put('page-map', Buffer.concat([Buffer.from('DMPM'), u16(3), u16(0), u64(mapped.length)]), mapped);
+  const known = (twists.knownPages ?? same)(knownPagesOf(plan));
+  const knownPages = put('known-pages', Buffer.concat([Buffer.from('DMKP'), u16(4), u16(0), u64(0)]), known);
   const wakePack = store('wake-pack', segmented(plan, (twists.wakePack ?? same)(wakePackOf(plan))));
   const kindCount = (kind: number): number => plan.pages.filter((place) => kindOf(place) === kind).length;
   const own = packs.filter(({ checkpointId }) => checkpointId === plan.checkpointId);
@@ -233,10 +234,6 @@ function knownPagesOf(plan: Plan): Buffer {
   const live = new Set(plan.pages.flatMap((place) => (place !== 'zero' && 'frame' in place ? [keyOf(place)] : [])));
   const frames = plan.packs.flatMap(({ frames }) => frames);
   return Buffer.concat([
-    u32(frames.length),
-    u32(plan.layers.length),
-    u32(plan.workingSet.length),
-    u32(0),
     ...frames.flatMap(({ slots }, frame) =>
       slots.map((content, slot) => (live.has(keyOf({ frame, slot })) ? hash(plan, content) : Buffer.alloc(16))),
     ),
@@ -247,6 +244,7 @@ function knownPagesOf(plan: Plan): Buffer {
       u32(block),
     ]),
     plan.workingSet,
+    ...[frames.length, plan.layers.length, plan.workingSet.length, 0].map(u32),
   ]);
 }
 

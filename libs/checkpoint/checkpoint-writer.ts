@@ -1,20 +1,14 @@
 import { DormouseError } from '@dormouse/errors';
 import { putBlob, type BlobStore } from '@dormouse/storage';
 import { deleteUnfinished } from './delete-unfinished';
+import { Digested } from './digested';
 import { noDisks, type DiskCatalog } from './disk-catalog';
 import { CheckpointSecrets } from './encryption';
 import { sealHere, type FrameSealer } from './frame-sealing';
 import { FrameWriter } from './frame-writer';
-import { encodeKnownPages } from './known-pages';
+import { KnownPagesWriter } from './known-pages-writer';
 import { pageBytes, pageHashBytes, pageKind } from './layout';
-import {
-  encodeManifest,
-  sha256,
-  type Manifest,
-  type MemoryBlock,
-  type ObjectReference,
-  type PackReference,
-} from './manifest';
+import { encodeManifest, type Manifest, type MemoryBlock, type ObjectReference, type PackReference } from './manifest';
 import { objectKeys, type CheckpointKeys } from './object-keys';
 import { PageMap } from './page-map';
 import { PagePlacing } from './page-placing';
@@ -28,9 +22,9 @@ import { rewrittenPages, WakePages, type WakeChooser } from './wake-pages';
 const slabPages = 512;
 /**
  * Pages on their way at most, being hashed or sealed. Their sum bounds the writer's memory and how much of the guest is
- * not yet stored when it freezes: 16 MiB are an eighth of a second of a 125 MB/s link.
+ * not yet stored when it freezes: 8 MiB are a sixteenth of a second of a 125 MB/s link. Twice as many make no save faster.
  */
-const pagesInFlight = 4_096;
+const pagesInFlight = 2_048;
 
 /** Less than this is not worth a pack of its own: a thirtieth of a second on a link of 125 MB/s. */
 const worthAPackBytes = 4 * 1024 * 1024;
@@ -84,6 +78,7 @@ export class CheckpointWriter {
   private readonly frames: FrameWriter;
   private readonly placing: PagePlacing;
   private readonly wakePages: WakePages;
+  private readonly knownPages: KnownPagesWriter;
 
   /** Number of the last copy of each page; 0 before the first. An older copy that is still on its way is dropped. */
   private readonly lastCopy: Uint32Array;
@@ -95,7 +90,7 @@ export class CheckpointWriter {
   private pagesTaken = 0;
   private placed: Promise<void> = Promise.resolve();
   /** Objects beside the packs, written or on their way. */
-  private readonly puts: Promise<void>[] = [];
+  private readonly puts: Promise<unknown>[] = [];
   private failure: Error | null = null;
   private wakeWaiter: (() => void) | null = null;
 
@@ -118,6 +113,7 @@ export class CheckpointWriter {
     this.frames = new FrameWriter(store, this.keys.pack, identity.checkpointId, sealing, progress);
     this.placing = new PagePlacing(this.map, this.frames, previous, disks, keys.contentKey);
     this.wakePages = new WakePages(this.map.pages, wakeSet, mostRewritten);
+    this.knownPages = new KnownPagesWriter(store, this.keys.knownPages, this.secrets.beginObject('knownPages'));
     this.lastCopy = new Uint32Array(this.map.pages);
   }
 
@@ -165,16 +161,17 @@ export class CheckpointWriter {
   }
 
   /**
-   * Makes what was added durable, unless it is little. To be called once, when the checkpoint is `complete` and the guest
-   * still runs: what is left for `seal` then does not depend on how slow the store is. Nothing may be added meanwhile.
+   * Makes what was added durable, unless it is little, and begins the known pages. To be called once, when the checkpoint is
+   * `complete` and the guest still runs: what is left for `seal` then does not depend on how slow the store is. Nothing may be
+   * added meanwhile.
    * @throws what a page failed with; CANCELLED after an `abort`
    */
   async catchUp(): Promise<void> {
     this.sendSlab();
     await this.placed;
     this.throwFailure();
-    if (this.frames.undurableBytes < worthAPackBytes) return;
-    await this.frames.flush();
+    const sent = this.frames.undurableBytes < worthAPackBytes ? this.frames.placed() : this.frames.flush();
+    await Promise.all([sent, this.knownPages.begin(this.frames.hashes)]);
     this.throwFailure();
   }
 
@@ -213,10 +210,12 @@ export class CheckpointWriter {
     // The guest stands still: everything at once, as soon as it can be.
     const [wakePack, pageMap, knownPages, own] = await Promise.all([
       encodeWakePack(machineState, wakeSet, contentOf, this.secrets, this.keys.wakePack).then((stored) =>
-        this.put('wakePack', stored),
+        this.put('wakePack', [stored]),
       ),
-      placed.then(() => this.map.encode(this.frames.table)).then((plain) => this.putSecret('pageMap', plain)),
-      placed.then(() => this.putSecret('knownPages', encodeKnownPages({ ...this.placing.knownPages(), workingSet }))),
+      placed
+        .then(() => this.map.encode(this.frames.table))
+        .then((plain) => this.put('pageMap', this.secrets.encryptObject('pageMap', plain))),
+      placed.then(() => this.finishKnownPages(workingSet)),
       placed.then(() => this.frames.finish()),
     ]);
     const pages = { ...this.placing.counts(), wakeSet: wakeSet.pages.length };
@@ -258,6 +257,7 @@ export class CheckpointWriter {
     await this.placed;
     await this.frames.abort(this.failure);
     await Promise.allSettled(this.puts); // one that became durable after the removal would stay for ever
+    await this.knownPages.abort();
     await deleteUnfinished(this.store, this.identity.desktopId, this.identity.checkpointId);
   }
 
@@ -307,17 +307,23 @@ export class CheckpointWriter {
     this.throwFailure();
   }
 
-  private putSecret(kind: 'pageMap' | 'knownPages', plaintext: Buffer): Promise<ObjectReference> {
-    return this.put(kind, this.secrets.encryptObject(kind, plaintext));
+  private async finishKnownPages(workingSet: Buffer): Promise<ObjectReference> {
+    this.throwFailure();
+    const finished = this.knownPages.finish({ ...this.placing.knownPages(), workingSet });
+    this.puts.push(finished);
+    const reference = await finished;
+    this.throwFailure();
+    return reference;
   }
 
-  private async put(kind: 'wakePack' | 'pageMap' | 'knownPages', content: Buffer): Promise<ObjectReference> {
+  private async put(kind: 'wakePack' | 'pageMap', parts: Iterable<Buffer>): Promise<ObjectReference> {
     this.throwFailure();
+    const content = new Digested(parts);
     const written = putBlob(this.store, this.keys[kind], content);
     this.puts.push(written);
     await written;
     this.throwFailure();
-    return { bytes: content.length, sha256: sha256(content) };
+    return content.reference();
   }
 
   private packs(own: readonly { bytes: number; sha256: string }[], previous: Manifest | null): PackReference[] {

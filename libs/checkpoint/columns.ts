@@ -13,29 +13,38 @@ const runsAhead = 4;
 /** Bytes of one entry's fields, in their order. */
 export type Columns = readonly (1 | 2 | 4 | 8)[];
 
+/** Runs that are being compressed at once. */
+const runsAtOnce = 4;
+
 /**
- * Compresses the runs of a list, each behind its u32 length.
- * @param write fills the columns of entries `from` … `to - 1`; `columns[n]` begins with that of `from`
+ * Compresses the runs of a list, each behind its u32 length. A few at a time, in memory that is used again: a guest may stand
+ * still for this, and to touch new memory takes longer than to fill it.
+ * @param write fills the columns of entries `from` … `to - 1`, which are zero; `columns[n]` begins with that of `from`
  */
 export async function encodeColumns(
   count: number,
   columns: Columns,
   write: (columns: readonly Buffer[], from: number, to: number) => void,
-): Promise<Buffer> {
-  const runs: Promise<Buffer>[] = [];
-  for (let from = 0; from < count; from += entriesPerRun) {
-    const to = Math.min(from + entriesPerRun, count);
-    const plain = Buffer.alloc((to - from) * entryBytes(columns));
-    write(split(plain, columns, to - from), from, to);
-    runs.push(encoder.encode(plain));
-  }
-  const parts: Buffer[] = [];
-  for (const run of await Promise.all(runs)) {
+): Promise<Buffer[]> {
+  const runs = new Array<Buffer>(Math.ceil(count / entriesPerRun));
+  let next = 0;
+  const encodeOnes = async (): Promise<void> => {
+    const memory = Buffer.allocUnsafeSlow(Math.min(count, entriesPerRun) * entryBytes(columns));
+    while (next < runs.length) {
+      const run = next++;
+      const from = run * entriesPerRun;
+      const to = Math.min(from + entriesPerRun, count);
+      const plain = memory.subarray(0, (to - from) * entryBytes(columns)).fill(0);
+      write(split(plain, columns, to - from), from, to);
+      runs[run] = await encoder.encode(plain);
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(runsAtOnce, runs.length) }, encodeOnes));
+  return runs.map((run) => {
     const length = Buffer.alloc(4);
     length.writeUInt32LE(run.length);
-    parts.push(length, run);
-  }
-  return Buffer.concat(parts);
+    return Buffer.concat([length, run]);
+  });
 }
 
 /**

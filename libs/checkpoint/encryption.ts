@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, createHmac, hkdfSync, timingSafeEqual } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createHmac, hkdfSync, timingSafeEqual, type CipherGCM } from 'node:crypto';
 import { DormouseError } from '@dormouse/errors';
 import { corrupt, unsupported } from './corruption';
 import {
@@ -23,6 +23,31 @@ export interface DataKey {
 
 /** Encrypted in one piece. */
 type WholeKind = Exclude<ObjectKind, 'wakePack'>;
+
+/** Of those, the ones that name their length at their head. */
+type LengthKind = {
+  [Kind in WholeKind]: (typeof objectKinds)[Kind]['namesLength'] extends true ? Kind : never;
+}[WholeKind];
+
+/** An object that is encrypted part by part: the header, then what becomes of each part, then the tag. */
+export class ObjectCipher {
+  private readonly cipher: CipherGCM;
+
+  constructor(
+    key: Uint8Array,
+    readonly header: Buffer,
+  ) {
+    this.cipher = createCipheriv(algorithm, key, objectNonce).setAAD(header);
+  }
+
+  update(part: Uint8Array): Buffer {
+    return this.cipher.update(part);
+  }
+
+  tag(): Buffer {
+    return Buffer.concat([this.cipher.final(), this.cipher.getAuthTag()]);
+  }
+}
 
 /** The keys of one checkpoint: derived, never stored. */
 export class CheckpointSecrets {
@@ -56,10 +81,21 @@ export class CheckpointSecrets {
     throw keyMismatch(object, `${object} was not written with the data key of this desktop`);
   }
 
-  /** Header, ciphertext and tag of an object. @param name tells objects of the same kind apart: each has its own key */
-  encryptObject(kind: WholeKind, plaintext: Buffer, name?: string): Buffer {
-    const header = headerOf(kind, plaintext.length);
-    return Buffer.concat([header, encrypt(this.keyOf(kind, name), objectNonce, plaintext, header)]);
+  /**
+   * Header, ciphertext and tag of an object, part by part: a large one would otherwise be in memory several times.
+   * @param name tells objects of the same kind apart: each has its own key
+   */
+  *encryptObject(kind: LengthKind, plaintext: readonly Buffer[], name?: string): Generator<Buffer, void> {
+    const bytes = plaintext.reduce((sum, { length }) => sum + length, 0);
+    const cipher = new ObjectCipher(this.keyOf(kind, name), headerOf(kind, bytes));
+    yield cipher.header;
+    for (const part of plaintext) yield cipher.update(part);
+    yield cipher.tag();
+  }
+
+  /** For an object of which nobody knows yet how long it will be. Once only. */
+  beginObject(kind: Exclude<WholeKind, LengthKind>): ObjectCipher {
+    return new ObjectCipher(this.keyOf(kind), headerOf(kind, 0));
   }
 
   /** @throws CHECKPOINT_CORRUPT, FORMAT_UNSUPPORTED naming `object` */
@@ -99,14 +135,14 @@ export class CheckpointSecrets {
 
   /** @param bytes that follow the header, the tag of a whole object apart @throws CHECKPOINT_CORRUPT, FORMAT_UNSUPPORTED */
   checkHeader(kind: ObjectKind, header: Buffer, bytes: number, object: string): void {
-    const { magic } = objectKinds[kind];
+    const { magic, version: known, namesLength } = objectKinds[kind];
     if (header.length < objectHeaderBytes || header.toString('latin1', 0, 4) !== magic) {
       throw corrupt(object, `it does not begin with ${magic}`);
     }
     const version = header.readUInt16LE(4);
-    if (version !== formatVersion) throw unsupported(object, `its version is ${version}`);
+    if (version !== known) throw unsupported(object, `its version is ${version}`);
     const length = header.readBigUInt64LE(8);
-    if (length > longestObjectBytes || Number(length) !== bytes) {
+    if (bytes > longestObjectBytes || Number(length) !== (namesLength ? bytes : 0)) {
       throw corrupt(object, 'its length is not the one it names');
     }
   }
@@ -142,9 +178,10 @@ function placeOf(header: Buffer, object: string): Buffer {
 }
 
 function headerOf(kind: ObjectKind, bytes: number): Buffer {
+  const { magic, version } = objectKinds[kind];
   const header = Buffer.alloc(objectHeaderBytes);
-  header.write(objectKinds[kind].magic, 0, 'latin1');
-  header.writeUInt16LE(formatVersion, 4);
+  header.write(magic, 0, 'latin1');
+  header.writeUInt16LE(version, 4);
   header.writeBigUInt64LE(BigInt(bytes), 8);
   return header;
 }
@@ -162,6 +199,14 @@ export function encrypt(key: Uint8Array, nonce: Buffer, plaintext: Uint8Array, a
   const cipher = createCipheriv(algorithm, key, nonce);
   if (additional !== undefined) cipher.setAAD(additional);
   return Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()]);
+}
+
+/** As `encrypt`, to where `into` begins, which may be where the plaintext stands. @returns its length */
+export function encryptInto(into: Buffer, key: Uint8Array, nonce: Buffer, plaintext: Uint8Array): number {
+  const cipher = createCipheriv(algorithm, key, nonce);
+  const length = cipher.update(plaintext).copy(into);
+  cipher.final(); // of a stream cipher there is nothing left
+  return length + cipher.getAuthTag().copy(into, length);
 }
 
 /** @returns null when the tag does not match */

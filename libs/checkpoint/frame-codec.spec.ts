@@ -1,15 +1,20 @@
 import fc from 'fast-check';
 import { Encoder } from '@toondepauw/node-zstd';
 import { encrypt, frameNonce } from './encryption';
-import { compressFrame, openFrame, sealFrame } from './frame-codec';
+import { compressFrame, openFrame, sealFrame, type CompressedFrame, type PackSecret } from './frame-codec';
 import type { FrameLocation } from './frame-table';
-import { frameBytes } from './layout';
+import { frameBytes, tagBytes } from './layout';
 
 const pack = { number: 3, key: Buffer.alloc(32, 0x5a) };
 const offset = 4096;
 const at = (stored: Buffer, encoding: number): FrameLocation => ({ pack: 0, offset, encoding, length: stored.length });
 
 const open = (stored: Buffer, place: FrameLocation): Buffer => openFrame(stored, place, pack, 'the-pack');
+
+function sealed(frame: CompressedFrame, of: PackSecret, place: number): Buffer {
+  const stored = Buffer.alloc(frameBytes + tagBytes);
+  return stored.subarray(0, sealFrame(frame, of, place, stored));
+}
 
 const damage = {
   code: 'CHECKPOINT_CORRUPT',
@@ -25,7 +30,7 @@ describe('a frame', () => {
         const frame = Buffer.alloc(frameBytes);
         frame.set(some.subarray(0, frameBytes - from), from);
         const compressed = compressFrame(Buffer.from(frame));
-        const stored = sealFrame(compressed, pack, offset);
+        const stored = sealed(compressed, pack, offset);
         expect(open(stored, at(stored, compressed.encoding)).equals(frame)).toBe(true);
       }),
     );
@@ -33,12 +38,12 @@ describe('a frame', () => {
 
   test('refuses a frame at another place, of another pack, under another key, or with any byte changed', async () => {
     const compressed = compressFrame(Buffer.alloc(frameBytes, 'frame'));
-    const stored = sealFrame(compressed, pack, offset);
+    const stored = sealed(compressed, pack, offset);
     const place = at(stored, compressed.encoding);
     const elsewhere = [
-      sealFrame(compressed, pack, offset + 1),
-      sealFrame(compressed, { ...pack, number: 4 }, offset),
-      sealFrame(compressed, { ...pack, key: Buffer.alloc(32, 1) }, offset),
+      sealed(compressed, pack, offset + 1),
+      sealed(compressed, { ...pack, number: 4 }, offset),
+      sealed(compressed, { ...pack, key: Buffer.alloc(32, 1) }, offset),
       ...Array.from(stored, (byte, n) =>
         Buffer.concat([stored.subarray(0, n), Buffer.of(byte ^ 1), stored.subarray(n + 1)]),
       ),

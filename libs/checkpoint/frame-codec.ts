@@ -1,6 +1,6 @@
 import type { DormouseError } from '@dormouse/errors';
 import { corrupt } from './corruption';
-import { decrypt, encrypt, frameNonce } from './encryption';
+import { decrypt, encryptInto, frameNonce } from './encryption';
 import type { FrameLocation } from './frame-table';
 import { frameBytes, frameEncoding } from './layout';
 import { compressNow, decompressNow } from './zstd-binding';
@@ -25,9 +25,9 @@ export function compressFrame(frame: Buffer): CompressedFrame {
     : { encoding: frameEncoding.raw, bytes: frame };
 }
 
-/** The stored bytes of a frame that will lie at `offset` of its pack. */
-export function sealFrame({ bytes }: CompressedFrame, pack: PackSecret, offset: number): Buffer {
-  return encrypt(pack.key, frameNonce(pack.number, offset), bytes);
+/** Puts the stored bytes of a frame that will lie at `offset` of its pack where `into` begins. @returns their length */
+export function sealFrame({ bytes }: CompressedFrame, pack: PackSecret, offset: number, into: Buffer): number {
+  return encryptInto(into, pack.key, frameNonce(pack.number, offset), bytes);
 }
 
 /**

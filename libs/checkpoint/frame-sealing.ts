@@ -20,7 +20,11 @@ export interface SealedFrames {
   readonly lengths: Uint32Array;
 }
 
-/** Frames, and behind them room for what they become. Used again and again: a collector would not keep up. */
+/**
+ * Frames, and what they become, in the same place: none becomes longer than itself and its tag, and before the first there
+ * is room for all tags, so what is sealed never reaches a frame that is still to be. Used again and again: a collector would
+ * not keep up.
+ */
 export interface SealingMemory {
   readonly frames: Buffer;
   readonly sealed: Buffer;
@@ -28,10 +32,10 @@ export interface SealingMemory {
 
 /** @param memory of `sealingBytes(most)` bytes */
 export function sealingMemory(memory: Buffer, most: number): SealingMemory {
-  return { frames: memory.subarray(0, most * frameBytes), sealed: memory.subarray(most * frameBytes) };
+  return { frames: memory.subarray(most * tagBytes), sealed: memory };
 }
 
-export const sealingBytes = (most: number): number => most * (frameBytes + frameBytes + tagBytes);
+export const sealingBytes = (most: number): number => most * (tagBytes + frameBytes);
 
 /** Compresses and encrypts frames, and knows where they will lie: their place is part of how they are encrypted. */
 export interface FrameSealer {
@@ -67,7 +71,7 @@ export class FrameSealing {
     const bytes = sealed.subarray(0, length);
     let at = 0;
     for (const frame of compressed) {
-      at += sealFrame(frame, { number: pack, key: this.packKey }, offset + at).copy(bytes, at);
+      at += sealFrame(frame, { number: pack, key: this.packKey }, offset + at, bytes.subarray(at));
     }
     this.packs[pack]!.update(bytes);
     this.packedBytes += length;

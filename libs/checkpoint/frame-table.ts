@@ -70,7 +70,7 @@ export class FrameTable {
     return { table, numberOf };
   }
 
-  encode(): Promise<Buffer> {
+  encode(): Promise<Buffer[]> {
     return encodeColumns(this.count, columns, ([pack, encoding, , length, offset], from, to) => {
       let before = 0n;
       for (let frame = from; frame < to; frame++) {

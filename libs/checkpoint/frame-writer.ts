@@ -1,11 +1,10 @@
 import type { BlobStore } from '@dormouse/storage';
-import { ContentTable } from './content-table';
 import type { FrameSealer, SealedFrames, SealingMemory } from './frame-sealing';
 import { FrameTable } from './frame-table';
-import { frameHashesBytes } from './known-pages';
-import { frameBytes, framePages, pageBytes, pageHashBytes } from './layout';
+import { HashIndex } from './hash-index';
+import { HashList } from './hash-list';
+import { frameBytes, framePages, pageBytes } from './layout';
 import { PackWriter } from './pack-writer';
-import { copyHash } from './page-hash';
 import { frameOf, slotOf, slotPlace } from './places';
 import type { PreviousCheckpoint } from './previous-checkpoint';
 
@@ -32,9 +31,10 @@ export class FrameWriter {
   readonly packNames: PackName[] = [];
   private readonly packIndexes = new Map<string, number>();
   private readonly packs: PackWriter;
-  /** Page hash → place, of what this save stores. */
-  private readonly stored = new ContentTable();
-  private slotHashes = Buffer.alloc(1024 * frameHashesBytes);
+  /** The page hashes of all slots by their place, those of dead ones too. */
+  readonly hashes = new HashList();
+  /** Of those, the ones that this save stores. */
+  private readonly stored = new HashIndex(this.hashes);
   private readonly adopted = new Map<number, number>();
   private batch: Batch | null = null;
   private readonly spareMemory: SealingMemory[] = [];
@@ -65,21 +65,21 @@ export class FrameWriter {
 
   /** Place of a content that this save has stored, or -1. */
   find(hashes: Buffer, at: number): number {
-    const entry = this.stored.find(hashes, at);
-    return entry < 0 ? -1 : slotPlace(this.stored.first(entry), this.stored.second(entry));
+    return this.stored.find(hashes, at);
   }
 
-  /** Stores a page's 4096 bytes. @returns their place */
+  /** Stores a page's 4096 bytes, of a content that `find` does not know. @returns their place */
   add(hashes: Buffer, at: number, content: Buffer, contentAt: number): number {
     const batch = (this.batch ??= this.openBatch());
     const slot = batch.usedPages % framePages;
     if (slot === 0) batch.frames.push(this.reserve());
     const frame = batch.frames.at(-1)!;
     content.copy(batch.memory.frames, batch.usedPages * pageBytes, contentAt, contentAt + pageBytes);
-    copyHash(hashes, at, this.slotHashes, frame * frameHashesBytes + slot * pageHashBytes);
-    this.stored.set(hashes, at, frame, slot);
+    const place = slotPlace(frame, slot);
+    this.hashes.put(place, hashes, at);
+    this.stored.add(place);
     if (++batch.usedPages === batchPages) this.sendBatch();
-    return slotPlace(frame, slot);
+    return place;
   }
 
   /** The place here of a place in the previous checkpoint. */
@@ -91,17 +91,15 @@ export class FrameWriter {
       this.adopted.set(theirs, frame);
       const location = previous.frames.get(theirs);
       this.table.set(frame, { ...location, pack: this.packIndex(previous.manifest.packs[location.pack]!) });
-      previous.hashesOf(theirs).copy(this.slotHashes, frame * frameHashesBytes);
+      this.hashes.putFrom(previous.hashes, slotPlace(theirs, 0), slotPlace(frame, 0), framePages);
     }
     return slotPlace(frame, slotOf(place));
   }
 
-  /** The page hashes of all slots, those of dead ones too. */
-  hashes(): Buffer {
-    return this.slotHashes.subarray(0, this.table.length * frameHashesBytes);
-  }
-
-  /** Sends what is left; resolves when every frame has its place in a pack, durable or not. @throws why one has not */
+  /**
+   * Sends what is left, so that frames are filled no further; resolves when each has its place in a pack, durable or not.
+   * @throws why one has not
+   */
   async placed(): Promise<void> {
     this.sendBatch();
     await this.appending;
@@ -178,9 +176,7 @@ export class FrameWriter {
 
   private reserve(): number {
     const frame = this.table.reserve();
-    if (this.table.length * frameHashesBytes > this.slotHashes.length) {
-      this.slotHashes = Buffer.concat([this.slotHashes, Buffer.alloc(this.slotHashes.length)]);
-    }
+    this.hashes.grow(slotPlace(this.table.length, 0));
     return frame;
   }
 }

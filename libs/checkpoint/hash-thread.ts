@@ -2,9 +2,9 @@
 import { hashPages } from './page-hash';
 import { answerCalls } from './thread-calls';
 
-/** Pages in memory that both sides see, and where in it they begin. */
+/** Pages in memory that both sides see, by its number, and where in it they begin. */
 export interface HashQuestion {
-  readonly shared: SharedArrayBuffer;
+  readonly memory: number;
   readonly offsets: Uint32Array;
 }
 
@@ -15,7 +15,7 @@ export interface HashSetUp {
 export type HashAnswer = Uint8Array;
 
 answerCalls<HashSetUp, HashQuestion, HashAnswer>(
-  ({ contentKey }) =>
-    ({ shared, offsets }) =>
-      hashPages(contentKey, new Uint8Array(shared), offsets),
+  ({ contentKey }, shared) =>
+    ({ memory, offsets }) =>
+      hashPages(contentKey, shared(memory), offsets),
 );

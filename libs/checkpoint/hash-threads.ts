@@ -27,7 +27,8 @@ export class HashThreads implements PageHasher {
   /** @param memory from `allocate` */
   async hash(memory: Buffer, offsets: Uint32Array): Promise<Buffer> {
     const shared = memory.buffer as unknown as SharedArrayBuffer;
-    const hashes = await this.threads[this.next++ % this.threads.length]!.ask({ shared, offsets });
+    const thread = this.threads[this.next++ % this.threads.length]!;
+    const hashes = await thread.ask({ memory: thread.numberOf(shared), offsets });
     return Buffer.from(hashes.buffer, hashes.byteOffset, hashes.byteLength);
   }
 

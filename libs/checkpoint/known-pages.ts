@@ -1,9 +1,11 @@
 import { corrupt } from './corruption';
+import { HashList } from './hash-list';
 import { framePages, pageHashBytes } from './layout';
 import type { DiskSource } from './manifest';
 
-const headBytes = 16;
-export const frameHashesBytes = framePages * pageHashBytes;
+/** u32 frames · u32 layer entries · u32 bytes of the working set · u32 zero */
+const trailerBytes = 16;
+const frameHashesBytes = framePages * pageHashBytes;
 /** page hash · u16 disk source · u16 zero · u32 disk block */
 const layerEntryBytes = pageHashBytes + 8;
 
@@ -16,19 +18,15 @@ export interface LayerContent {
 
 /** What content stands where, for the next save. */
 export interface KnownPages {
-  /** Sixteen page hashes for each frame, by slot; zeros for a dead one. */
-  readonly frameHashes: Buffer;
+  /** Of the slots of all frames, by their place; that of a dead one may be zero. */
+  readonly slotHashes: HashList;
   readonly layers: readonly LayerContent[];
   /** What was learned of the desktop's wakes; opaque here. */
   readonly workingSet: Buffer;
 }
 
-/** The plaintext of the object. */
-export function encodeKnownPages({ frameHashes, layers, workingSet }: KnownPages): Buffer {
-  const head = Buffer.alloc(headBytes);
-  head.writeUInt32LE(frameHashes.length / frameHashesBytes, 0);
-  head.writeUInt32LE(layers.length, 4);
-  head.writeUInt32LE(workingSet.length, 8);
+/** What stands in the plaintext of the object behind the hashes of all slots. */
+export function encodeBehindHashes({ slotHashes, layers, workingSet }: KnownPages): Buffer[] {
   const entries = Buffer.alloc(layers.length * layerEntryBytes);
   layers.forEach(({ hash, source, block }, n) => {
     const at = n * layerEntryBytes;
@@ -36,7 +34,11 @@ export function encodeKnownPages({ frameHashes, layers, workingSet }: KnownPages
     entries.writeUInt16LE(source, at + pageHashBytes);
     entries.writeUInt32LE(block, at + pageHashBytes + 4);
   });
-  return Buffer.concat([head, frameHashes, entries, workingSet]);
+  const trailer = Buffer.alloc(trailerBytes);
+  trailer.writeUInt32LE(slotHashes.length / framePages, 0);
+  trailer.writeUInt32LE(layers.length, 4);
+  trailer.writeUInt32LE(workingSet.length, 8);
+  return [entries, workingSet, trailer];
 }
 
 /** @throws CHECKPOINT_CORRUPT naming `object` */
@@ -45,13 +47,14 @@ export function decodeKnownPages(
   about: { readonly frames: number; readonly diskSources: readonly DiskSource[] },
   object: string,
 ): KnownPages {
-  if (plaintext.length < headBytes) throw corrupt(object, 'it is cut off');
-  if (plaintext.readUInt32LE(0) !== about.frames) throw corrupt(object, 'it knows of another number of frames');
-  const layersAt = headBytes + about.frames * frameHashesBytes;
-  const count = plaintext.readUInt32LE(4);
+  if (plaintext.length < trailerBytes) throw corrupt(object, 'it is cut off');
+  const workingSetEnd = plaintext.length - trailerBytes;
+  const trailer = plaintext.subarray(workingSetEnd);
+  if (trailer.readUInt32LE(0) !== about.frames) throw corrupt(object, 'it knows of another number of frames');
+  const layersAt = about.frames * frameHashesBytes;
+  const count = trailer.readUInt32LE(4);
   const workingSetAt = layersAt + count * layerEntryBytes;
-  if (workingSetAt + plaintext.readUInt32LE(8) !== plaintext.length)
-    throw corrupt(object, 'its lists have other lengths');
+  if (workingSetAt + trailer.readUInt32LE(8) !== workingSetEnd) throw corrupt(object, 'its lists have other lengths');
   const layers = Array.from({ length: count }, (_, n) => {
     const at = layersAt + n * layerEntryBytes;
     const source = plaintext.readUInt16LE(at + pageHashBytes);
@@ -59,5 +62,6 @@ export function decodeKnownPages(
     if (block >= (about.diskSources[source]?.blocks ?? 0)) throw corrupt(object, `layer entry ${n} points to nowhere`);
     return { hash: plaintext.subarray(at, at + pageHashBytes), source, block };
   });
-  return { frameHashes: plaintext.subarray(headBytes, layersAt), layers, workingSet: plaintext.subarray(workingSetAt) };
+  const slotHashes = HashList.of(plaintext.subarray(0, layersAt));
+  return { slotHashes, layers, workingSet: plaintext.subarray(workingSetAt, workingSetEnd) };
 }

@@ -14,19 +14,23 @@ export const frameBytes = framePages * pageBytes;
 /** No pack is larger. A full one is made durable while the capture goes on. */
 export const packBytes = 64 * 1024 * 1024;
 
+/** Of the manifest, and of how keys are derived. */
 export const formatVersion = 3;
 
-/** Encrypted objects: the first four bytes of each, and the purpose its key is derived for. */
+/**
+ * Encrypted objects: the first four bytes of each, the purpose its key is derived for, its version, and whether its header
+ * names its length: one that is begun before that is known names none.
+ */
 export const objectKinds = {
-  pageMap: { magic: 'DMPM', purpose: 'page-map' },
-  knownPages: { magic: 'DMKP', purpose: 'known-pages' },
-  wakePack: { magic: 'DMWP', purpose: 'wake-pack' },
-  wakeTrace: { magic: 'DMWT', purpose: 'wake-trace' },
+  pageMap: { magic: 'DMPM', purpose: 'page-map', version: 3, namesLength: true },
+  knownPages: { magic: 'DMKP', purpose: 'known-pages', version: 4, namesLength: false },
+  wakePack: { magic: 'DMWP', purpose: 'wake-pack', version: 3, namesLength: true },
+  wakeTrace: { magic: 'DMWT', purpose: 'wake-trace', version: 3, namesLength: true },
 } as const;
 
 export type ObjectKind = keyof typeof objectKinds;
 
-/** magic · u16 version · u16 zero · u64 length of the plaintext, or of the segments */
+/** magic · u16 version · u16 zero · u64 length of the plaintext, or of the segments; zero when it names none */
 export const objectHeaderBytes = 16;
 /** Of an object's plaintext, and of what it decompresses to. */
 export const longestObjectBytes = 2 ** 30;

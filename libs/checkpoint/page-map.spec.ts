@@ -209,7 +209,7 @@ test('a map is read as it was written, over as many runs of entries as it takes'
         else written.setFrame(page, place[0] % locations.length, place[1]);
       }
       const { map, frames: read } = await PageMap.decode(
-        await written.encode(frames),
+        Buffer.concat(await written.encode(frames)),
         { ...about, blocks: memory },
         'the-map',
       );

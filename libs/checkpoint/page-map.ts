@@ -90,15 +90,15 @@ export class PageMap {
     return count;
   }
 
-  /** The plaintext of the object. */
-  async encode(frames: FrameTable): Promise<Buffer> {
+  /** The plaintext of the object, in parts. */
+  async encode(frames: FrameTable): Promise<Buffer[]> {
     const head = Buffer.alloc(headBytes);
     const onDisk = this.count(pageKind.disk);
     head.writeUInt32LE(this.pages, 0);
     head.writeUInt32LE(frames.length, 4);
     head.writeUInt32LE(onDisk, 8);
     const [table, entries] = await Promise.all([frames.encode(), this.encodeEntries()]);
-    return Buffer.concat([head, table, entries, this.diskTags(onDisk)]);
+    return [head, ...table, ...entries, this.diskTags(onDisk)];
   }
 
   /**
@@ -132,7 +132,7 @@ export class PageMap {
     return { map, frames };
   }
 
-  private encodeEntries(): Promise<Buffer> {
+  private encodeEntries(): Promise<Buffer[]> {
     return encodeColumns(this.pages, columns, ([kind, slot, source, place], from, to) => {
       // The guest stands still for this, and a call for each entry would take five times as long. Node runs nowhere but
       // where words are little-endian, like the format's.

@@ -1,7 +1,7 @@
 import type { DiskCatalog } from './disk-catalog';
 import type { FrameWriter } from './frame-writer';
 import type { KnownPages, LayerContent } from './known-pages';
-import { framePages, pageBytes, pageHashBytes, pageKind } from './layout';
+import { pageBytes, pageHashBytes, pageKind } from './layout';
 import type { DiskSource, PageCounts } from './manifest';
 import { hashPage } from './page-hash';
 import type { PageMap } from './page-map';
@@ -75,24 +75,9 @@ export class PagePlacing {
     this.unsettled.clear();
   }
 
-  /** What content stands where now, without what no page is any more. */
+  /** What content stands where now; of slots that no page is in any more, too. */
   knownPages(): Omit<KnownPages, 'workingSet'> {
-    const live = new Uint8Array(this.frames.table.length * framePages);
-    const liveLayers = new Set<number>();
-    const layerSources = new Set([...this.layerContents.values()].map(({ source }) => source));
-    const isLayer = this.sourceNames.map((_, source) => layerSources.has(source));
-    for (let page = 0; page < this.map.pages; page++) {
-      const kind = this.map.kindOf(page);
-      if (kind === pageKind.frame) live[this.map.frameOf(page) * framePages + this.map.slotOf(page)] = 1;
-      if (kind === pageKind.disk && isLayer[this.map.sourceOf(page)])
-        liveLayers.add(blockPlace(this.map.sourceOf(page), this.map.blockOf(page)));
-    }
-    const frameHashes = Buffer.from(this.frames.hashes());
-    for (let n = live.indexOf(0); n >= 0; n = live.indexOf(0, n + 1)) {
-      frameHashes.fill(0, n * pageHashBytes, (n + 1) * pageHashBytes);
-    }
-    const layers = [...this.layerContents].filter(([place]) => liveLayers.has(place)).map(([, content]) => content);
-    return { frameHashes, layers };
+    return { slotHashes: this.frames.hashes, layers: this.liveLayers() };
   }
 
   diskSources(): DiskSource[] {
@@ -116,6 +101,16 @@ export class PagePlacing {
       stored: counts[outcome.stored]!,
       superseded: this.superseded,
     };
+  }
+
+  private liveLayers(): LayerContent[] {
+    if (this.layerContents.size === 0) return [];
+    const live = new Set<number>();
+    for (let page = 0; page < this.map.pages; page++) {
+      if (this.map.kindOf(page) === pageKind.disk)
+        live.add(blockPlace(this.map.sourceOf(page), this.map.blockOf(page)));
+    }
+    return [...this.layerContents].filter(([place]) => live.has(place)).map(([, content]) => content);
   }
 
   private leavePlace(page: number): void {

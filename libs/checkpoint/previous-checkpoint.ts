@@ -2,8 +2,10 @@ import type { BlobStore } from '@dormouse/storage';
 import { ContentTable } from './content-table';
 import type { DataKey } from './encryption';
 import type { FrameTable } from './frame-table';
-import { decodeKnownPages, frameHashesBytes, type LayerContent } from './known-pages';
-import { framePages, pageHashBytes, pageKind } from './layout';
+import { HashIndex } from './hash-index';
+import type { HashList } from './hash-list';
+import { decodeKnownPages, type LayerContent } from './known-pages';
+import { framePages, pageKind } from './layout';
 import type { Manifest } from './manifest';
 import type { PageMap } from './page-map';
 import { blockPlace, slotPlace } from './places';
@@ -13,12 +15,10 @@ import { StoredCheckpoint } from './stored-checkpoint';
 /** A pack of which less than this is still wanted is let go: what it holds is stored again, so that it can be removed. */
 const leastLiveShare = 0.3;
 
-const deadHash = Buffer.alloc(pageHashBytes);
-
 /** What the next save of a desktop can find in the checkpoint before. */
 export class PreviousCheckpoint {
-  /** Page hash → frame, slot. */
-  private readonly inFrames = new ContentTable();
+  /** Of the hashes of all slots, those that can be found. */
+  private readonly inFrames: HashIndex;
   /** Page hash → disk source, block. */
   private readonly inLayers = new ContentTable();
 
@@ -26,10 +26,13 @@ export class PreviousCheckpoint {
     readonly manifest: Manifest,
     readonly frames: FrameTable,
     private readonly map: PageMap,
-    private readonly frameHashes: Buffer,
+    /** Of the slots of all frames, by their place; that of a dead one may be zero. */
+    readonly hashes: HashList,
     /** As the save that wrote it was told to keep it. */
     readonly workingSet: Buffer,
-  ) {}
+  ) {
+    this.inFrames = new HashIndex(hashes);
+  }
 
   /**
    * @param keepsLayer whether the layer of this name stays for as long as checkpoints need it
@@ -53,15 +56,14 @@ export class PreviousCheckpoint {
       { frames: frames.length, diskSources: manifest.diskSources },
       keys.knownPages,
     );
-    const previous = new PreviousCheckpoint(manifest, frames, map, known.frameHashes, known.workingSet);
+    const previous = new PreviousCheckpoint(manifest, frames, map, known.slotHashes, known.workingSet);
     previous.fill(known.layers, keepsLayer);
     return previous;
   }
 
   /** `slotPlace` of the content with this hash, or -1. */
   findFrame(hashes: Buffer, at: number): number {
-    const entry = this.inFrames.find(hashes, at);
-    return entry < 0 ? -1 : slotPlace(this.inFrames.first(entry), this.inFrames.second(entry));
+    return this.inFrames.find(hashes, at);
   }
 
   /** `blockPlace` of the content with this hash, its source an index into the manifest's `diskSources`; or -1. */
@@ -77,10 +79,8 @@ export class PreviousCheckpoint {
     switch (map.kindOf(page)) {
       case pageKind.zero:
         return hash === null;
-      case pageKind.frame: {
-        const at = map.slotOf(page) * pageHashBytes;
-        return hash !== null && hash.compare(this.hashesOf(map.frameOf(page)), at, at + pageHashBytes) === 0;
-      }
+      case pageKind.frame:
+        return hash !== null && this.hashes.same(slotPlace(map.frameOf(page), map.slotOf(page)), hash, 0);
       default:
         return hash !== null && map.hasTag(page, hash, 0);
     }
@@ -91,39 +91,40 @@ export class PreviousCheckpoint {
     return this.map.pages;
   }
 
-  /** The page hashes of a frame's slots. */
-  hashesOf(frame: number): Buffer {
-    return this.frameHashes.subarray(frame * frameHashesBytes, (frame + 1) * frameHashesBytes);
-  }
-
   private fill(layers: readonly LayerContent[], keepsLayer: (source: string) => boolean): void {
-    const isWorthKeeping = this.livelyPacks();
+    const live = this.liveSlots();
+    const isWorthKeeping = this.livelyPacks(live);
     for (let frame = 0; frame < this.frames.length; frame++) {
       if (!isWorthKeeping[this.frames.get(frame).pack]) continue;
-      const hashes = this.hashesOf(frame);
-      for (let slot = 0; slot < framePages; slot++) {
-        const at = slot * pageHashBytes;
-        if (!isDead(hashes, at)) this.inFrames.set(hashes, at, frame, slot);
+      for (let place = slotPlace(frame, 0); place < slotPlace(frame + 1, 0); place++) {
+        if (live[place] === 1) this.inFrames.add(place);
       }
     }
     const kept = this.manifest.diskSources.map(({ name }) => keepsLayer(name));
     for (const { hash, source, block } of layers) if (kept[source] === true) this.inLayers.set(hash, 0, source, block);
   }
 
+  /** By place, 1 for a slot that a page is in. */
+  private liveSlots(): Uint8Array {
+    const { map } = this;
+    const live = new Uint8Array(slotPlace(this.frames.length, 0));
+    for (let page = 0; page < map.pages; page++) {
+      if (map.kindOf(page) === pageKind.frame) live[slotPlace(map.frameOf(page), map.slotOf(page))] = 1;
+    }
+    return live;
+  }
+
   /** Per pack, whether enough of its bytes is content that this checkpoint still has. */
-  private livelyPacks(): boolean[] {
+  private livelyPacks(isLive: Uint8Array): boolean[] {
     const live = this.manifest.packs.map(() => 0);
     for (let frame = 0; frame < this.frames.length; frame++) {
-      const hashes = this.hashesOf(frame);
       let slots = 0;
-      for (let slot = 0; slot < framePages; slot++) if (!isDead(hashes, slot * pageHashBytes)) slots++;
+      for (let place = slotPlace(frame, 0); place < slotPlace(frame + 1, 0); place++) {
+        if (isLive[place] === 1) slots++;
+      }
       const { pack, length } = this.frames.get(frame);
       live[pack]! += (length * slots) / framePages;
     }
     return this.manifest.packs.map(({ bytes }, pack) => live[pack]! >= bytes * leastLiveShare);
   }
-}
-
-function isDead(hashes: Buffer, at: number): boolean {
-  return hashes.compare(deadHash, 0, pageHashBytes, at, at + pageHashBytes) === 0;
 }

@@ -27,7 +27,7 @@ export class SealThread implements FrameSealer {
   async seal({ frames, sealed }: SealingMemory, count: number): Promise<SealedFrames> {
     const shared = frames.buffer as unknown as SharedArrayBuffer;
     const most = frames.length / frameBytes;
-    const answer = await this.thread.ask({ shared, most, count });
+    const answer = await this.thread.ask({ memory: this.thread.numberOf(shared), most, count });
     const { length, ...about } = answer as Exclude<SealAnswer, readonly string[] | null>;
     return { ...about, bytes: sealed.subarray(0, length) };
   }

@@ -60,7 +60,7 @@ export async function writeTrace(
   await putBlob(
     store,
     objectKeys(desktopId, checkpointId).trace(id),
-    secrets.encryptObject('wakeTrace', plaintext, id),
+    secrets.encryptObject('wakeTrace', [plaintext], id),
   );
 }
 

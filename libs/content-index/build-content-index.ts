@@ -94,10 +94,10 @@ function encode(table: ContentTable, { bytes, mtimeNs }: ImageStamp, contentKey:
   const content = Buffer.alloc(blocksAt + entries * 4 + buckets * 4);
   const slots = new Uint32Array(buckets).fill(emptyBucket);
   for (let entry = 0; entry < entries; entry++) {
-    const hash = table.hash(entry);
-    hash.copy(content, headerBytes + entry * pageHashBytes);
+    const hashAt = headerBytes + entry * pageHashBytes;
+    table.copyHash(entry, content, hashAt);
     content.writeUInt32LE(table.first(entry), blocksAt + entry * 4);
-    let bucket = hash.readUInt32LE(0) & (buckets - 1);
+    let bucket = content.readUInt32LE(hashAt) & (buckets - 1);
     while (slots[bucket] !== emptyBucket) bucket = (bucket + 1) & (buckets - 1);
     slots[bucket] = entry;
   }

@@ -55,11 +55,15 @@ export interface BlobWriter {
   abort(): Promise<void>;
 }
 
-/** Writes a small object in one go. */
-export async function putBlob(store: BlobStore, key: string, content: Uint8Array): Promise<void> {
+/** Writes a small object in one go, or part by part as they are made. */
+export async function putBlob(
+  store: BlobStore,
+  key: string,
+  content: Uint8Array | Iterable<Uint8Array, void>,
+): Promise<void> {
   const writer = await store.create(key);
   try {
-    await writer.write(content);
+    for (const part of content instanceof Uint8Array ? [content] : content) await writer.write(part);
     await writer.commit();
   } catch (error) {
     await writer.abort();

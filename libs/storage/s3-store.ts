@@ -12,7 +12,7 @@ import { DormouseError, isDormouseError } from '@dormouse/errors';
 import { checkKey, checkPrefix, checkRange, isBlobKey } from './blob-key';
 import type { BlobInfo, BlobRange, BlobStore, BlobWriter } from './blob-store';
 import { fromS3 } from './s3-errors';
-import { S3Writer, type S3ObjectName } from './s3-writer';
+import { PartBuffers, S3Writer, type S3ObjectName } from './s3-writer';
 import { objectExists, rangeBeyondEnd } from './storage-errors';
 import type { S3Location } from './storage-url';
 
@@ -34,6 +34,7 @@ const limits = {
  */
 export class S3Store implements BlobStore {
   private readonly client: S3Client;
+  private readonly buffers = new PartBuffers();
 
   constructor(private readonly location: S3Location) {
     const { region, endpoint, credentials, forcePathStyle } = location;
@@ -50,7 +51,7 @@ export class S3Store implements BlobStore {
   async create(key: string): Promise<BlobWriter> {
     checkKey(key);
     if (await this.exists(key)) throw objectExists(key);
-    return new S3Writer(this.client, key, this.name(key));
+    return new S3Writer(this.client, key, this.name(key), this.buffers);
   }
 
   async read(key: string, range?: BlobRange): Promise<Buffer> {

@@ -19,6 +19,23 @@ const partBytes = 8 * 1024 * 1024;
 /** Together with the part that is being filled: 32 MiB for a writer. */
 const partsInFlight = 3;
 
+/**
+ * Memory for the parts of a store's writers. It is used again: what one object left behind would otherwise be there until a
+ * collector runs, while the next ones take new memory.
+ */
+export class PartBuffers {
+  private readonly spare: Buffer<ArrayBuffer>[] = [];
+
+  take(): Buffer<ArrayBuffer> {
+    return this.spare.pop() ?? Buffer.allocUnsafeSlow(partBytes);
+  }
+
+  /** Nobody sends it any more. */
+  giveBack(buffer: Buffer<ArrayBuffer>): void {
+    this.spare.push(buffer);
+  }
+}
+
 export interface S3ObjectName {
   readonly Bucket: string;
   readonly Key: string;
@@ -32,10 +49,10 @@ export class S3Writer implements BlobWriter {
   private readonly cancel = new AbortController();
   private readonly uploads = new Set<Promise<void>>();
   private readonly completed: CompletedPart[] = [];
-  private readonly spareBuffers: Buffer<ArrayBuffer>[] = [];
   private uploadId: string | undefined;
   private uploadError: unknown;
-  private part = Buffer.allocUnsafeSlow(partBytes);
+  /** What is being filled; none before there is something for it. */
+  private part: Buffer<ArrayBuffer> | null = null;
   private filled = 0;
   private commitAttempted = false;
 
@@ -43,6 +60,7 @@ export class S3Writer implements BlobWriter {
     private readonly client: S3Client,
     private readonly key: string,
     private readonly name: S3ObjectName,
+    private readonly buffers: PartBuffers,
   ) {}
 
   async write(chunk: Uint8Array): Promise<void> {
@@ -51,7 +69,7 @@ export class S3Writer implements BlobWriter {
         // A full part waits for the next byte: it may turn out to be the whole object.
         if (this.filled === partBytes) await this.sendPart();
         const piece = chunk.subarray(taken, taken + partBytes - this.filled);
-        this.part.set(piece, this.filled);
+        (this.part ??= this.buffers.take()).set(piece, this.filled);
         this.filled += piece.length;
         taken += piece.length;
       }
@@ -74,6 +92,8 @@ export class S3Writer implements BlobWriter {
       }
     });
     this.state = 'committed';
+    if (this.part !== null) this.buffers.giveBack(this.part);
+    this.part = null;
   }
 
   async abort(): Promise<void> {
@@ -105,13 +125,13 @@ export class S3Writer implements BlobWriter {
     this.uploadId ??= await this.createUpload();
     while (this.uploads.size >= partsInFlight) await Promise.race(this.uploads);
     this.throwUploadError();
-    const upload: Promise<void> = this.uploadPart(this.uploadId, this.completed.length + 1, this.part, this.filled)
+    const upload: Promise<void> = this.uploadPart(this.uploadId, this.completed.length + 1, this.part!, this.filled)
       .catch((error: unknown) => {
         this.uploadError ??= error;
       })
       .finally(() => this.uploads.delete(upload));
     this.uploads.add(upload);
-    this.part = this.spareBuffers.pop() ?? Buffer.allocUnsafeSlow(partBytes);
+    this.part = null;
     this.filled = 0;
   }
 
@@ -142,7 +162,7 @@ export class S3Writer implements BlobWriter {
     );
     entry.ETag = ETag;
     entry.ChecksumCRC32 = ChecksumCRC32;
-    this.spareBuffers.push(buffer);
+    this.buffers.giveBack(buffer);
   }
 
   private async completeUpload(uploadId: string): Promise<void> {
@@ -160,7 +180,7 @@ export class S3Writer implements BlobWriter {
     await this.client.send(
       new PutObjectCommand({
         ...this.name,
-        Body: this.part.subarray(0, this.filled),
+        Body: this.part?.subarray(0, this.filled) ?? Buffer.alloc(0),
         ChecksumAlgorithm: 'CRC32',
         Metadata: { writer: this.id },
         IfNoneMatch: '*',

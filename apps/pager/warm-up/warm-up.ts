@@ -19,4 +19,5 @@ export async function warmUp({ hash, seal }: PageThreads, signal: AbortSignal): 
   const madeUp = { identity, keys, hasher, seal };
   if (await warmUpCapture(store, madeUp, signal)) await warmUpWake(store, madeUp, signal);
   hasher.release();
+  if (!signal.aborted) globalThis.gc?.(); // what comes now can use the memory again
 }

@@ -2,7 +2,7 @@ import { corrupt } from '../damage';
 import { hashBytes, slotsPerFrame } from '../format';
 
 export interface KnownPages {
-  /** Sixteen page hashes for each frame; zeros for a dead slot. */
+  /** Sixteen page hashes for each frame; that of a dead slot may be zero. */
   readonly frameHashes: Buffer;
   readonly layers: LayerEntries;
 }
@@ -15,18 +15,19 @@ export interface LayerEntries {
   readonly block: Uint32Array;
 }
 
-const headBytes = 16;
+const trailerBytes = 16;
 const layerEntryBytes = 24;
 
 /** @param frames in the page map @throws CHECKPOINT_CORRUPT naming `key` */
 export function parseKnownPages(plaintext: Buffer, frames: number, key: string): KnownPages {
-  if (plaintext.length < headBytes) throw corrupt(key, 'it is too short');
-  const says = plaintext.readUInt32LE(0);
+  const trailerAt = plaintext.length - trailerBytes;
+  if (trailerAt < 0) throw corrupt(key, 'it is too short');
+  const says = plaintext.readUInt32LE(trailerAt);
   if (says !== frames) throw corrupt(key, `it is about ${says} frames, the page map has ${frames}`);
-  const count = plaintext.readUInt32LE(4);
-  const layersAt = headBytes + frames * slotsPerFrame * hashBytes;
+  const count = plaintext.readUInt32LE(trailerAt + 4);
+  const layersAt = frames * slotsPerFrame * hashBytes;
   const workingSetAt = layersAt + count * layerEntryBytes;
-  if (workingSetAt + plaintext.readUInt32LE(8) !== plaintext.length)
+  if (workingSetAt + plaintext.readUInt32LE(trailerAt + 8) !== trailerAt)
     throw corrupt(key, 'its lengths do not add up to its own');
   const layers = {
     count,
@@ -40,5 +41,5 @@ export function parseKnownPages(plaintext: Buffer, frames: number, key: string):
     layers.source[n] = plaintext.readUInt16LE(at + 16);
     layers.block[n] = plaintext.readUInt32LE(at + 20);
   }
-  return { frameHashes: plaintext.subarray(headBytes, layersAt), layers };
+  return { frameHashes: plaintext.subarray(0, layersAt), layers };
 }

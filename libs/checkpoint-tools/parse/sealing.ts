@@ -75,14 +75,14 @@ export function openSegments(
 
 /** @param bytes that the header has to name @throws CHECKPOINT_CORRUPT, FORMAT_UNSUPPORTED */
 function openHeader(kind: SealedObject, stored: Buffer, bytes: number, key: string): Buffer {
-  const { magic } = sealedObjects[kind];
+  const { magic, version: known, namesLength } = sealedObjects[kind];
   if (stored.length < headerBytes || stored.toString('latin1', 0, 4) !== magic) {
     throw corrupt(key, `it does not begin with ${magic}`, { offset: 0 });
   }
   const version = stored.readUInt16LE(4);
-  if (version !== formatVersion) throw unsupported(key, `its version is ${version}, known is ${formatVersion}`);
+  if (version !== known) throw unsupported(key, `its version is ${version}, known is ${known}`);
   const length = stored.readBigUInt64LE(8);
-  if (length > longestPlaintextBytes || Number(length) !== bytes) {
+  if (bytes > longestPlaintextBytes || Number(length) !== (namesLength ? bytes : 0)) {
     throw corrupt(key, `it is not as long as it says: ${length} bytes`, { offset: 8 });
   }
   return stored.subarray(0, headerBytes);

@@ -31,8 +31,6 @@ export class KnownPagesCheck {
           this.report(corrupt(this.key, `it has no page hash for ${place}, which is in use`), 'warning');
       } else if (!pageHash(this.contentKey, content, slot * pageBytes).equals(hash)) {
         this.report(corrupt(this.key, `its page hash for ${place} is that of another content`));
-      } else if (!isLive(slot)) {
-        this.report(corrupt(this.key, `it has a page hash for ${place}, which is dead`), 'warning');
       }
     }
   }

@@ -6,7 +6,8 @@ import { verifyCheckpoint, type VerifyOptions, type VerifyReport } from './verif
 
 const { page, samplePlan, TestShelf, u32, wild } = handmade;
 const plan = samplePlan();
-const learned = plan.workingSet.length;
+/** What stands behind the layer entries of the known pages: the working set and the trailer. */
+const behindLayers = plan.workingSet.length + 16;
 const keys = { dataKey: { keyId: plan.keyId, key: plan.dataKey }, contentKey: plan.contentKey };
 const folder = `desktops/${plan.desktopId}/checkpoints/${plan.checkpointId}`;
 const image = plan.sources[0]!.name;
@@ -337,22 +338,22 @@ describe('what is wrong though its digests and tags are right is found:', () => 
     ],
     ['a list that is something else', () => ({ pageMap: flip(26) }), key('page-map'), /does not decompress/],
     ['a page tag of another content', () => ({ pageMap: flip(-1) }), layer, /has changed/],
-    ['known pages of other frames', () => ({ knownPages: flip(0) }), key('known-pages'), /frames/],
+    ['known pages of other frames', () => ({ knownPages: flip(-16) }), key('known-pages'), /frames/],
     [
       'a page hash of another content',
-      () => ({ knownPages: flip(16 + 16) }),
+      () => ({ knownPages: flip(16) }),
       key('known-pages'),
       /slot 1 of frame 0 is that of another/,
     ],
     [
       'a layer entry that points nowhere',
-      () => ({ knownPages: flip(-1 - learned) }),
+      () => ({ knownPages: flip(-1 - behindLayers) }),
       key('known-pages'),
       /points to a block that no disk source has/,
     ],
     [
       'a layer entry with another hash',
-      () => ({ knownPages: flip(-24 - learned) }),
+      () => ({ knownPages: flip(-24 - behindLayers) }),
       key('known-pages'),
       /block 12 .*another content/,
     ],
