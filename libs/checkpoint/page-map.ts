@@ -1,3 +1,4 @@
+import { setImmediate as immediate } from 'node:timers/promises';
 import { decodeColumns, encodeColumns, halfWords, words, type Columns } from './columns';
 import { corrupt, unsupported } from './corruption';
 import { FrameTable } from './frame-table';
@@ -123,11 +124,13 @@ export class PageMap {
     const { frames, end } = await FrameTable.decode(plaintext, headBytes, table, about.packSizes, object);
     const map = new PageMap(pages);
     const tagsAt = await map.decodeEntries(plaintext, end, object);
+    await immediate(); // a large map takes a while, and whoever waits for it has other things to do
     const onDisk = plaintext.readUInt32LE(8);
     map.check(frames, about.diskSources, object);
     if (map.count(pageKind.disk) !== onDisk || tagsAt + onDisk * pageTagBytes !== plaintext.length) {
       throw corrupt(object, 'it has not as many tags as pages on disk');
     }
+    await immediate();
     map.setTags(plaintext.subarray(tagsAt));
     return { map, frames };
   }

@@ -1,3 +1,4 @@
+import { setImmediate as immediate } from 'node:timers/promises';
 import type { BlobStore } from '@dormouse/storage';
 import { CheckpointReader } from './checkpoint-reader';
 import { noDisks, type DiskBlocks } from './disk-catalog';
@@ -67,6 +68,7 @@ export class StoredCheckpoint {
    */
   async pages({ contentKey }: Pick<ReadingKeys, 'contentKey'>, disks: DiskBlocks = noDisks): Promise<CheckpointReader> {
     const { map, frames } = await this.pageMap();
+    await immediate();
     const { table, numberOf } = frames.inStorageOrder();
     map.renumberFrames(numberOf);
     const keys = { dataKey: this.secrets.dataKey, contentKey };

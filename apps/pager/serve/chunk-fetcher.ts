@@ -121,7 +121,10 @@ export class ChunkFetcher {
     const base = chunk < this.chunks.frames ? 0 : this.chunks.frames;
     const first = chunk - ((chunk - base) % runChunks);
     const known = this.runs.get(first);
-    const count = this.chunks.runLength(this.checkpoint, first, runChunks);
+    const count =
+      first < this.chunks.frames
+        ? this.checkpoint.runLength(first, runChunks)
+        : this.chunks.windowsFrom(first, runChunks);
     // A run ends where the next chunk lies elsewhere; one behind that end is read from itself on.
     if (first + count <= chunk) return this.untilRead(() => this.read(chunk, 1));
     if (known !== undefined) return known;
