@@ -43,11 +43,15 @@ export class WakePages {
   private readonly flags: Uint8Array;
   private readonly contents = new Map<number, Buffer>();
   private readonly hashes = new Map<number, Buffer>();
-  private readonly rewritten: number[] = [];
+  private rewritten: number[] = [];
+  /** QEMU goes through the memory from lower pages to higher ones, again and again. */
+  private lastRewritten = -1;
+  private tooMany = false;
 
   /**
    * @param pages of the guest's memory
-   * @param mostRewritten rewritten pages that are kept besides the candidates
+   * @param mostRewritten rewritten pages that are kept besides the candidates. A guest that writes more at a time writes data,
+   * which it will not want first: all of them are forgotten, and what it still writes to when QEMU comes by again is kept
    */
   constructor(
     pages: number,
@@ -91,8 +95,25 @@ export class WakePages {
   }
 
   private noteRewritten(page: number): void {
-    if ((this.flags[page]! & flag.rewritten) !== 0 || this.rewritten.length === this.mostRewritten) return;
+    if (page <= this.lastRewritten) this.tooMany = false;
+    this.lastRewritten = page;
+    if (this.tooMany || (this.flags[page]! & flag.rewritten) !== 0) return;
+    if (this.rewritten.length === this.mostRewritten) {
+      this.forgetRewritten();
+      this.tooMany = true;
+      return;
+    }
     this.flags[page]! |= flag.rewritten;
     this.rewritten.push(page);
+  }
+
+  private forgetRewritten(): void {
+    for (const page of this.rewritten) {
+      this.flags[page]! &= ~flag.rewritten;
+      if (this.flags[page] !== 0) continue;
+      this.contents.delete(page);
+      this.hashes.delete(page);
+    }
+    this.rewritten = [];
   }
 }

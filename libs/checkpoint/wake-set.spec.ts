@@ -82,15 +82,15 @@ test('whoever chooses learns what was written since the last checkpoint, and wha
     hasher: fixture.hasher,
     previous,
     wakeSet: chooser,
-    mostRewritten: 1,
+    mostRewritten: 2,
   });
   const now = memory((page) => (page === 1 || page === 20 ? wild(5000 + page) : page === 3 ? null : undefined));
   for (const [page, content] of now.entries()) {
     if (content === null) writer.addZeroPage(page);
     else writer.addPage(page, content, 0);
   }
-  writer.addPage(7, wild(7000), 0);
-  writer.addPage(9, wild(9000), 0); // one more than are kept
+  for (const page of [2, 8, 9, 11, 12]) writer.addPage(page, now[page]!, 0); // more than are kept: all of them are forgotten
+  writer.addPage(7, wild(7000), 0); // QEMU comes by again
   await writer.commit(await writer.seal(fixture.wakePack, fixture.machine));
 
   const { rewritten, has, written } = chooser.seen!;

@@ -28,8 +28,8 @@ import { StreamMemory } from './stream-memory';
 import { thawAlone } from './thaw-alone';
 import { WakeLearning } from './wake-learning';
 
-/** What a guest is writing to while it is saved may be much; of that 16 MiB are kept for the wake set. */
-const mostRewritten = 4_096;
+/** Of what a guest is writing to while it is saved so much is of interest for the wake set: 4 MiB. */
+const mostRewritten = 1_024;
 const progressEveryBytes = 16 * 1024 * 1024;
 /** A worker that started us and never called has died. */
 const workerPatienceMs = 15_000;
