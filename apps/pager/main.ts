@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { DormouseError } from '@dormouse/errors';
 import { longestAssignment, parseAssignment, parseSetUp } from '@dormouse/pager-control';
 import { Lines } from '@dormouse/process';
-import { openBlobStore, type BlobStore } from '@dormouse/storage';
+import { openBlobStoreAgain, type BlobStore } from '@dormouse/storage';
 import { capture } from './capture/capture';
 import { logToRunDirectory } from './log';
 import { startPageThreads, type PageThreads } from './page-threads';
@@ -24,7 +24,7 @@ async function main(): Promise<void> {
   const first = await said.next();
   if (first.done === true) return;
   const { storageUrl } = parseSetUp(first.value);
-  const opened = openBlobStore(storageUrl);
+  const opened = openBlobStoreAgain(storageUrl);
   opened.catch(() => undefined); // it may have come back by the time there is work
   const assigned = new AbortController();
   const warm = warmUpUnlessHurried(threads, opened, assigned.signal);
@@ -35,7 +35,7 @@ async function main(): Promise<void> {
   await warm;
   process.chdir(directory); // sockets are named without a path, however long that is
   logToRunDirectory();
-  const openStore = (): Promise<BlobStore> => opened.catch(() => openBlobStore(storageUrl));
+  const openStore = (): Promise<BlobStore> => opened.catch(() => openBlobStoreAgain(storageUrl));
   await (job.mode === 'capture' ? capture(job, openStore, threads) : serve(job, openStore, threads));
 }
 

@@ -41,6 +41,13 @@ export class FileStore implements BlobStore {
     }
   }
 
+  /** One that was opened before. @throws STORAGE_FAILED also when there is none, and none is made */
+  static async openAgain(directory: string): Promise<FileStore> {
+    const root = resolve(directory);
+    if (!(await new Incoming(root).isThere())) throw storeAway(root);
+    return FileStore.open(root);
+  }
+
   async create(key: string): Promise<BlobWriter> {
     checkKey(key);
     const target = join(this.root, key);

@@ -4,4 +4,4 @@
  */
 export { putBlob, type BlobInfo, type BlobRange, type BlobStore, type BlobWriter } from './blob-store';
 export { directoryIdentity, storageIdentity } from './identity';
-export { openBlobStore } from './open-store';
+export { openBlobStore, openBlobStoreAgain } from './open-store';

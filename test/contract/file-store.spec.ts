@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { mkdir, mkdtemp, readdir, rename, rm, rmdir, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { openBlobStore, putBlob, type BlobStore } from '@dormouse/storage';
+import { openBlobStore, openBlobStoreAgain, putBlob, type BlobStore } from '@dormouse/storage';
 
 jest.setTimeout(60_000);
 
@@ -145,6 +145,18 @@ test('reading from more packs than are kept open leaves none open after close', 
 test('a directory that cannot be is refused when the store is opened', async () => {
   await writeFile(join(root, 'file'), '');
   await expect(openBlobStore(`file://${root}/file/store`)).rejects.toMatchObject({ code: 'STORAGE_FAILED' });
+});
+
+test('one that was there before is not made anew where its directory is away, or empty since it is not mounted', async () => {
+  const away = { code: 'STORAGE_FAILED', message: expect.stringContaining('is not in') };
+  await expect(openBlobStoreAgain(`file://${root}/away`)).rejects.toMatchObject(away);
+  await mkdir(join(root, 'empty'));
+  await expect(openBlobStoreAgain(`file://${root}/empty`)).rejects.toMatchObject(away);
+  expect((await readdir(root)).filter((name) => name === 'away')).toEqual([]);
+  expect(await readdir(join(root, 'empty'))).toEqual([]);
+  await (await openBlobStore(`file://${root}/store`)).close();
+  const again = await openBlobStoreAgain(`file://${root}/store`);
+  await again.close();
 });
 
 test('a store of files does without the AWS SDK', () => {

@@ -11,6 +11,7 @@ import {
 } from '@dormouse/hypervisor';
 import { parseLaunchSpec } from '@dormouse/qemu';
 import { SimulatedHypervisor } from '@dormouse/simulation';
+import { openBlobStore } from '@dormouse/storage';
 import { defaultGuestCache, ensureGuestImage } from '../guest';
 import { guestLaunchSpec } from '../scenario/desk';
 
@@ -22,6 +23,7 @@ const opened: Hypervisor[] = [];
 
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), 'dormouse-hypervisor-'));
+  await (await openBlobStore(`file://${directory}/storage`)).close(); // as a worker does at its start
   launchSpec = parseLaunchSpec(guestLaunchSpec(await ensureGuestImage(defaultGuestCache()), 128));
 });
 afterAll(async () => {

@@ -96,7 +96,7 @@ function writerOf(
   previous: PreviousCheckpoint | null,
 ): CheckpointWriter {
   const { keys, hasher } = fixture;
-  const options = { keys, hasher, disks, previous, mostRewritten: 20 };
+  const options = { keys, hasher, disks, previous, mostRewritten: 40 };
   return new CheckpointWriter(on, { desktopId, checkpointId }, fixture.blocksOf(count), options);
 }
 

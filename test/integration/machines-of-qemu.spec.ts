@@ -59,6 +59,7 @@ describe.each(qemuBinaries())('with %s', (qemu) => {
       storageUrl: storageUrl(),
       pagerProgram: join(process.cwd(), 'dist', 'apps', 'pager', 'main.js'),
     };
+    await (await openBlobStore(storageUrl())).close(); // as a worker does at its start
     hypervisor = new QemuHypervisor({ ...options, qemu });
     version = /^\d+\.\d+/.exec((await hypervisor.probe()).qemuVersion)![0];
   });
