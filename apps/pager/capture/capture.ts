@@ -23,6 +23,7 @@ import type { BlobStore } from '@dormouse/storage';
 import { decodeKeys } from '../keys';
 import type { PageThreads } from '../page-threads';
 import { DiskContents } from './disk-contents';
+import { GarbageWatch } from './garbage-watch';
 import { readThrough } from './read-through';
 import { StreamMemory } from './stream-memory';
 import { thawAlone } from './thaw-alone';
@@ -135,11 +136,13 @@ class Capture {
       }));
     });
     const { stream } = memory;
+    const garbage = new GarbageWatch();
     let reported = 0;
     let caughtUp = false;
     await readThrough(socket, memory, () => {
       if (stream.bytesRead - reported >= progressEveryBytes) {
         reported = stream.bytesRead;
+        garbage.look();
         this.update(this.progress(stream));
       }
       if (this.writer === null) return null;
