@@ -1,6 +1,6 @@
 import { getHeapStatistics } from 'node:v8';
 
-/** Allocated outside of the heap since the collector last ran. */
+/** More outside of the heap than when the least was there. */
 const worthCollectingBytes = 24 * 1024 * 1024;
 
 const externalBytes = (): number => getHeapStatistics().external_memory;
@@ -10,11 +10,14 @@ const externalBytes = (): number => getHeapStatistics().external_memory;
  * old space begins large (`libs/hypervisor/pager-process.ts`), and a save has all the more to keep.
  */
 export class GarbageWatch {
-  private afterBytes = externalBytes();
+  /** What was there when the least was, since the engine last looked: it frees a moment after it has. */
+  private leastBytes = externalBytes();
 
   look(): void {
-    if (externalBytes() - this.afterBytes < worthCollectingBytes) return;
+    const bytes = externalBytes();
+    this.leastBytes = Math.min(this.leastBytes, bytes);
+    if (bytes - this.leastBytes < worthCollectingBytes) return;
     globalThis.gc?.();
-    this.afterBytes = externalBytes();
+    this.leastBytes = bytes;
   }
 }
