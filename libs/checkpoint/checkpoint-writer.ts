@@ -22,9 +22,10 @@ import { rewrittenPages, WakePages, type WakeChooser } from './wake-pages';
 const slabPages = 512;
 /**
  * Pages on their way at most, being hashed or sealed. Their sum bounds the writer's memory and how much of the guest is
- * not yet stored when it freezes: 8 MiB are a sixteenth of a second of a 125 MB/s link. Twice as many make no save faster.
+ * not yet stored when it freezes: 16 MiB are an eighth of a second of a 125 MB/s link. With half as many a save of 4 GiB takes a third
+ * longer (docs/benchmarks.md).
  */
-const pagesInFlight = 2_048;
+const pagesInFlight = 4_096;
 
 /** Less than this is not worth a pack of its own: a thirtieth of a second on a link of 125 MB/s. */
 const worthAPackBytes = 4 * 1024 * 1024;
