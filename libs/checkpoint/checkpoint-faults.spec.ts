@@ -184,7 +184,7 @@ describe('giving up', () => {
   });
 });
 
-test('a store that is slow makes the writer saturated after 8 MiB, until it has caught up', async () => {
+test('a store that is slow makes the writer saturated after 16 MiB, until it has caught up', async () => {
   const stuck = gate();
   const slow = fixture.bendWriters(store, (real) => ({ write: (chunk) => stuck.opened.then(() => real.write(chunk)) }));
   const pages = (64 * MiB) / pageBytes;
@@ -192,7 +192,7 @@ test('a store that is slow makes the writer saturated after 8 MiB, until it has 
   let given = 0;
   const memory = Buffer.concat(Array.from({ length: (17 * MiB) / pageBytes }, (_, page) => wild(page)));
   for (; !writer.saturated && given < pages; given++) writer.addPage(given, memory, given * pageBytes);
-  expect(given * pageBytes).toBe(8 * MiB);
+  expect(given * pageBytes).toBe(16 * MiB);
   await sleep(50);
   expect(writer.saturated).toBe(true);
   stuck.open();
