@@ -22,8 +22,7 @@ import { rewrittenPages, WakePages, type WakeChooser } from './wake-pages';
 const slabPages = 512;
 /**
  * Pages on their way at most, being hashed or sealed. Their sum bounds the writer's memory and how much of the guest is
- * not yet stored when it freezes: 16 MiB are an eighth of a second of a 125 MB/s link. With half as many a save of 4 GiB takes a third
- * longer (docs/benchmarks.md).
+ * not yet stored when it freezes: 16 MiB are an eighth of a second of a 125 MB/s link.
  */
 const pagesInFlight = 4_096;
 
