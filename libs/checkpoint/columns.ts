@@ -81,21 +81,6 @@ export async function decodeColumns(
   return at;
 }
 
-/** A column of u32, or of u16. Node runs nowhere but where words are little-endian, like the format's. */
-export function words(column: Buffer): Uint32Array {
-  const { buffer, byteOffset, length } = aligned(column, 4);
-  return new Uint32Array(buffer, byteOffset, length / 4);
-}
-
-export function halfWords(column: Buffer): Uint16Array {
-  const { buffer, byteOffset, length } = aligned(column, 2);
-  return new Uint16Array(buffer, byteOffset, length / 2);
-}
-
-function aligned(column: Buffer, bytes: number): Buffer {
-  return column.byteOffset % bytes === 0 ? column : Buffer.from(new Uint8Array(column).buffer);
-}
-
 /** What is compressed was authenticated before: its length is checked for soundness, not against an author. */
 async function decompress(compressed: Buffer, bytes: number, object: string): Promise<Buffer> {
   const plain = await decoder.decode(compressed).catch((cause: unknown) => {

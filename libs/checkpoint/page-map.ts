@@ -1,9 +1,10 @@
 import { setImmediate as immediate } from 'node:timers/promises';
-import { decodeColumns, encodeColumns, halfWords, words, type Columns } from './columns';
+import { decodeColumns, encodeColumns, type Columns } from './columns';
 import { corrupt, unsupported } from './corruption';
 import { FrameTable } from './frame-table';
 import { framePages, pageBytes, pageKind, pageTagBytes } from './layout';
 import type { DiskSource, MemoryBlock } from './manifest';
+import { halfWords, words } from './word-list';
 
 /** u32 pages · u32 frames · u32 pages of kind disk · u32 zero */
 const headBytes = 16;

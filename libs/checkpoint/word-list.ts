@@ -5,6 +5,23 @@ export function encodeWords(values: Uint32Array): Buffer {
   return encoded;
 }
 
+/** A copy. */
 export function decodeWords(encoded: Buffer): Uint32Array {
-  return Uint32Array.from({ length: encoded.length / 4 }, (_, n) => encoded.readUInt32LE(n * 4));
+  return words(encoded).slice();
+}
+
+/** The u32 of a list, where they stand if they are aligned. Node runs nowhere but where words are little-endian, like the format's. */
+export function words(encoded: Buffer): Uint32Array {
+  const { buffer, byteOffset, length } = aligned(encoded, 4);
+  return new Uint32Array(buffer, byteOffset, length / 4);
+}
+
+/** The same of u16. */
+export function halfWords(encoded: Buffer): Uint16Array {
+  const { buffer, byteOffset, length } = aligned(encoded, 2);
+  return new Uint16Array(buffer, byteOffset, length / 2);
+}
+
+function aligned(encoded: Buffer, bytes: number): Buffer {
+  return encoded.byteOffset % bytes === 0 ? encoded : Buffer.from(new Uint8Array(encoded).buffer);
 }
