@@ -13,7 +13,7 @@ import {
   type ServeStatus,
   type WakeManner,
 } from '@dormouse/pager-control';
-import { processEnded, stopProcess, type ProcessIdentity } from '@dormouse/process';
+import { isProcessAlive, processEnded, stopProcess, type ProcessIdentity } from '@dormouse/process';
 import {
   GuestAgent,
   hasWritten,
@@ -75,6 +75,8 @@ const lazily = ['events', 'postcopy-ram', 'postcopy-blocktime'].map((capability)
 const loadPatienceMs = 30_000;
 const quitPatienceMs = 5_000;
 const rejoinPatienceMs = 1_000;
+/** From the closing of a pager's socket to its end. */
+const endingPatienceMs = 250;
 /** Its user has the guest already; only the end of the save waits. */
 const clockPatienceMs = 1_000;
 const deafAfterMs = 5_000;
@@ -195,14 +197,8 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   async rejoinWake(machine: Machine, target: CheckpointTarget): Promise<Wake | null> {
-    const directory = this.directory(machine.desktopId);
-    if ((await directory.liveProcess('pager')) === null) {
-      const another = await this.replacePager(machine, target);
-      return another && this.served(machine, target, another);
-    }
-    const pager = await connectPager<ServeStatus>(directory, rejoinPatienceMs);
-    await pager.reached('running', 'hydrated');
-    return this.served(machine, target, pager);
+    const pager = (await this.servingPager(machine.desktopId)) ?? (await this.replacePager(machine, target));
+    return pager && this.served(machine, target, pager);
   }
 
   async prepareWake(machine: Machine, sealedGeneration: string | null): Promise<void> {
@@ -306,6 +302,21 @@ export class QemuHypervisor implements Hypervisor {
   private served(machine: Machine, target: CheckpointTarget, pager: PagerClient<ServeStatus>): Wake {
     const directory = this.directory(machine.desktopId);
     return new QemuWake(directory, machine.launchSpec, pager, () => this.replacePager(machine, target));
+  }
+
+  /** @returns null when there is none, also when it ended before it could be spoken to */
+  private async servingPager(desktopId: string): Promise<PagerClient<ServeStatus> | null> {
+    const directory = this.directory(desktopId);
+    const identity = await directory.liveProcess('pager');
+    if (identity === null) return null;
+    try {
+      const pager = await connectPager<ServeStatus>(directory, rejoinPatienceMs, () => isProcessAlive(identity));
+      await pager.reached('running', 'hydrated');
+      return pager;
+    } catch (error) {
+      if (isDormouseError(error, 'PAGER_FAILED') && (await processEnded(identity, endingPatienceMs))) return null;
+      throw error;
+    }
   }
 
   /** The guest waits, with whatever it asked for, until another pager goes on. @returns null when it lacks no memory */

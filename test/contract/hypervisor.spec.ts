@@ -45,6 +45,7 @@ const drivers: Readonly<Record<string, () => Hypervisor>> = {
       diskRoot: join(directory, 'disks'),
       storageUrl: `file://${directory}/storage`,
       pagerProgram: join(__dirname, '../../dist/apps/pager/main.js'),
+      wakeManner: { restMs: 3_000 }, // so that a wake is not over before it can be joined
     }),
   'a simulation': () =>
     new SimulatedHypervisor({
