@@ -43,8 +43,8 @@ const hours = {
   afterLunch: [0.56, 0.66],
   evening: [0.7, 1],
 } as const;
-/** From asking for a desktop to being connected. */
-const connecting = 0.02;
+/** From asking for a desktop to being connected: however long the day is, that takes a person moments. */
+const connectingMs = 1_000;
 
 /** How long a day is on whose morning so many users come a second. */
 export function lengthOfDayMs(users: number, perSecond: number): number {
@@ -106,6 +106,7 @@ function dayOf(
   const deliveries: Delivery[] = [];
   let sequence = 0;
   let epoch = `${date}, before noon`;
+  const connecting = connectingMs / lengthMs;
 
   function tell(type: BrokerEventType, part: number, data: JsonObject): void {
     sequence += 1;
