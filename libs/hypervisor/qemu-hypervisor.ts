@@ -13,7 +13,14 @@ import {
   type ServeStatus,
   type WakeManner,
 } from '@dormouse/pager-control';
-import { isProcessAlive, processEnded, stopProcess, type ProcessIdentity } from '@dormouse/process';
+import {
+  hugePageHeap,
+  isProcessAlive,
+  Launcher,
+  processEnded,
+  stopProcess,
+  type ProcessIdentity,
+} from '@dormouse/process';
 import {
   GuestAgent,
   hasWritten,
@@ -48,7 +55,7 @@ import { connectPager, PagerStarter } from './pager-process';
 import { QemuCapture } from './qemu-capture';
 import { connectQemu, startQemu, withQemu } from './qemu-process';
 import { QemuWake, setGuestClock } from './qemu-wake';
-import { rescuePipes, RescueChannel } from './rescue-channel';
+import { rescuePipeFiles, rescuePipes, RescueChannel } from './rescue-channel';
 import { ResidentQemu } from './resident-qemu';
 import { RunDirectory } from './run-directory';
 
@@ -86,6 +93,7 @@ export class QemuHypervisor implements Hypervisor {
   private readonly layers: DiskLayers;
   private readonly pagers: PagerStarter;
   private readonly resident = new ResidentQemu();
+  private readonly launcher = new Launcher({ ...process.env, ...hugePageHeap });
   private capabilities: Promise<HostCapabilities> | null = null;
 
   constructor(private readonly options: QemuHypervisorOptions) {
@@ -275,12 +283,14 @@ export class QemuHypervisor implements Hypervisor {
   close(): void {
     this.pagers.close();
     this.resident.stop();
+    this.launcher.close();
   }
 
   private async probeOnce(): Promise<HostCapabilities> {
     await mkdir(this.options.runRoot, { recursive: true, mode: 0o700 });
     const found = await probeHost(this.options.qemu, this.options.accelerator, this.options.runRoot);
     this.resident.start(this.options.qemu);
+    this.launcher.prepare();
     this.pagers.prepare(); // once: each wake asks again what the host can do, and must not share its processors with another pager's start
     return found;
   }
@@ -361,15 +371,15 @@ export class QemuHypervisor implements Hypervisor {
     if (how.incoming === undefined) await directory.create();
     const overlays = this.layers.files(machine.desktopId, machine.launchSpec, machine.diskGeneration);
     const args = launchArguments(machine.launchSpec, { name: machine.desktopId, accelerator, overlays, ...how });
-    return startQemu(directory, this.options.qemu, args);
+    const pipes = how.rescue === undefined ? [] : rescuePipeFiles;
+    return startQemu(this.launcher, directory, { program: this.options.qemu, args, pipes });
   }
 
   /** Starts QEMU so far that its memory can come. */
   private async listenForMemory(machine: Machine, sealedGeneration: string | null, how: WakeHow): Promise<void> {
     const { desktopId, launchSpec, diskGeneration } = machine;
     const rescue = new RescueChannel(this.directory(desktopId));
-    const layer = diskGeneration && this.layers.create(desktopId, launchSpec, diskGeneration, sealedGeneration);
-    await Promise.all([layer, rescue.create()]);
+    if (diskGeneration !== null) await this.layers.create(desktopId, launchSpec, diskGeneration, sealedGeneration);
     const qmp = await this.start(machine, { incoming: 'defer', rescue: rescuePipes });
     try {
       await rescue.open();

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DormouseError, isDormouseError } from '@dormouse/errors';
-import { hugePageHeap, isProcessAlive, spawnDetached } from '@dormouse/process';
+import { isProcessAlive, type DetachedCommand, type Launcher } from '@dormouse/process';
 import { QmpClient, socketNames } from '@dormouse/qemu';
 import type { RunDirectory } from './run-directory';
 
@@ -9,12 +9,14 @@ const startPatienceMs = 30_000;
 
 /**
  * Starts QEMU detached in its run directory and connects to it.
- * @throws MACHINE_START_FAILED with what QEMU said
+ * @throws MACHINE_START_FAILED with what QEMU said, DEPENDENCY_MISSING
  */
-export async function startQemu(directory: RunDirectory, program: string, args: readonly string[]): Promise<QmpClient> {
-  const env = { ...process.env, ...hugePageHeap };
-  const logFile = directory.file('qemu.log');
-  const identity = await spawnDetached({ program, args, cwd: directory.path, logFile, env });
+export async function startQemu(
+  launcher: Launcher,
+  directory: RunDirectory,
+  command: Pick<DetachedCommand, 'program' | 'args' | 'pipes'>,
+): Promise<QmpClient> {
+  const identity = await launcher.launch({ ...command, cwd: directory.path, logFile: directory.file('qemu.log') });
   await directory.recordProcess('qemu', identity);
   const deadline = Date.now() + startPatienceMs;
   for (;;) {

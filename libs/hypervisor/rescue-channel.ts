@@ -1,17 +1,15 @@
-import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { promisify } from 'node:util';
 import { DormouseError, isDormouseError } from '@dormouse/errors';
 import { Lines } from '@dormouse/process';
 import type { RunDirectory } from './run-directory';
 
-const run = promisify(execFile);
-
-/** Name of the pair of pipes in the run directory: QEMU reads `.in` and writes `.out`. */
+/** Name of the pair of pipes in the run directory, as QEMU wants it: it reads `.in` and writes `.out`. */
 export const rescuePipes = 'rescue';
+/** Their files, which must be there when QEMU starts. */
+export const rescuePipeFiles = [`${rescuePipes}.in`, `${rescuePipes}.out`];
 const answerPatienceMs = 5_000;
 const lookEveryMs = 2;
 /** QEMU notices that its pager is gone within a few milliseconds. */
@@ -27,11 +25,6 @@ const longestLine = 1024 * 1024;
  */
 export class RescueChannel {
   constructor(private readonly directory: RunDirectory) {}
-
-  /** Before QEMU starts. */
-  async create(): Promise<void> {
-    await run('mkfifo', ['-m', '600', this.file('in'), this.file('out')]);
-  }
 
   /** Once QEMU has opened its ends. Its answers stay in the pipe until somebody wants to know more. */
   async open(): Promise<void> {

@@ -8,12 +8,12 @@ import {
   paginateListObjectsV2,
   type GetObjectCommandOutput,
 } from '@aws-sdk/client-s3';
-import { DormouseError, isDormouseError } from '@dormouse/errors';
+import { DormouseError } from '@dormouse/errors';
 import { checkKey, checkPrefix, checkRange, isBlobKey } from './blob-key';
 import type { BlobInfo, BlobRange, BlobStore, BlobWriter } from './blob-store';
 import { fromS3 } from './s3-errors';
 import { PartBuffers, S3Writer, type S3ObjectName } from './s3-writer';
-import { objectExists, rangeBeyondEnd } from './storage-errors';
+import { rangeBeyondEnd } from './storage-errors';
 import type { S3Location } from './storage-url';
 
 const limits = {
@@ -50,7 +50,6 @@ export class S3Store implements BlobStore {
 
   async create(key: string): Promise<BlobWriter> {
     checkKey(key);
-    if (await this.exists(key)) throw objectExists(key);
     return new S3Writer(this.client, key, this.name(key), this.buffers);
   }
 
@@ -116,16 +115,6 @@ export class S3Store implements BlobStore {
 
   private name(key: string): S3ObjectName {
     return { Bucket: this.location.bucket, Key: this.location.prefix + key };
-  }
-
-  private async exists(key: string): Promise<boolean> {
-    try {
-      await this.stat(key);
-      return true;
-    } catch (error) {
-      if (isDormouseError(error, 'STORAGE_OBJECT_MISSING')) return false;
-      throw error;
-    }
   }
 
   private async readNothing(key: string, range: BlobRange): Promise<Buffer> {

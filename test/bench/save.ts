@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process';
 import { mkdir, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { bucket, s3Url, startS3Server } from '../contract/s3-server';
 import type { CheckpointView } from '@dormouse/ledger';
 import type { GuestImage } from '../guest';
@@ -105,6 +107,11 @@ async function overLink(options: SaveOptions): Promise<Save[]> {
   }
 }
 
+/** Neither side is to wait for what was written before it. */
+async function nothingToWrite(): Promise<void> {
+  await promisify(execFile)('sync');
+}
+
 /** @param migrate has QEMU write its own stream, and resolves with its file when that is durable */
 async function firstSaves(
   dormouse: RunningDormouse,
@@ -138,10 +145,11 @@ async function firstSave(
   desk: Desk,
   migrate: (desk: Desk) => Promise<string>,
 ): Promise<Save> {
+  await nothingToWrite();
   const migratedFromMs = performance.now();
   const streamFile = await migrate(desk);
   const qemuMs = performance.now() - migratedFromMs;
-  await rm(streamFile);
+  await nothingToWrite();
   const leftAtMs = Date.now();
   await desk.broker('disconnected');
   while ((await desk.view()).state !== 'saved') await sleep(lookEveryMs);
@@ -150,6 +158,7 @@ async function firstSave(
     undefined
   >;
   const durableMs = Date.parse(checkpoint!.durableAt!) - leftAtMs;
+  await rm(streamFile); // before, the disk would still be freeing its blocks
   const { frozenMs, captureMs, pagerPeakRssBytes } = (await desk.latest('save')).result as Record<string, number>;
   return {
     durableMs,

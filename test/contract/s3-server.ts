@@ -10,7 +10,7 @@ import { createInterface } from 'node:readline';
  *
  * What it does not do as S3 does, so no test that runs on it proves it:
  *  - credentials: it knows the key's id, but does not check the signature of a request;
- *  - conditional writes: it ignores If-None-Match, so the second of two racing writers overwrites the first;
+ *  - conditional writes: it ignores If-None-Match (the gate below does not, except between two writers in the same moment);
  *  - checksums: it ignores x-amz-checksum-*, and the ETags of parts when an upload is completed;
  *  - parts: any size will do, where S3 wants 5 MiB of all but the last one;
  *  - AbortMultipartUpload and ListMultipartUploads: it refuses both, and the parts stay on its disk;
@@ -54,10 +54,15 @@ export function s3Url(port: number, prefix = ''): string {
   return `s3://S3RVER:S3RVER@${bucket}/${prefix}?endpoint=http://127.0.0.1:${port}`;
 }
 
-/** What the gate does with a request: let it pass, answer it itself, or let it pass and cut the answer off. */
-export type Verdict = 'pass' | 'cut' | { readonly status: number; readonly code: string };
+interface Refusal {
+  readonly status: number;
+  readonly code: string;
+}
 
-/** Stands before an S3 server, sees every request, and misbehaves on demand. */
+/** What the gate does with a request: let it pass, answer it itself, or let it pass and cut the answer off. */
+export type Verdict = 'pass' | 'cut' | Refusal;
+
+/** Stands before an S3 server, sees every request, refuses to write an object again (If-None-Match), and misbehaves on demand. */
 export class S3Gate {
   /** `PUT partNumber uploadId`: the method and the names of the parameters that tell S3's operations apart. */
   readonly seen: string[] = [];
@@ -67,7 +72,9 @@ export class S3Gate {
     private readonly server: Server,
     private readonly target: number,
   ) {
-    server.on('request', (incoming, outgoing) => this.handle(incoming, outgoing));
+    server.on('request', (incoming, outgoing) => {
+      this.handle(incoming, outgoing).catch(() => outgoing.destroy()); // the client sees a connection that broke
+    });
   }
 
   static async open(target: number): Promise<S3Gate> {
@@ -87,17 +94,14 @@ export class S3Gate {
     await once(this.server, 'close');
   }
 
-  private handle(incoming: IncomingMessage, outgoing: ServerResponse): void {
+  private async handle(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
     const parameters = [...new URL(incoming.url!, 'http://gate').searchParams.keys()].filter((name) => name !== 'x-id');
     const operation = [incoming.method, ...parameters.sort()].join(' ');
     this.seen.push(operation);
     const verdict = this.decide(operation);
-    if (typeof verdict === 'object') {
-      incoming.resume().once('end', () => {
-        outgoing.writeHead(verdict.status, { 'content-type': 'application/xml' });
-        outgoing.end(`<Error><Code>${verdict.code}</Code><Message>said the gate</Message></Error>`);
-      });
-      return;
+    if (typeof verdict === 'object') return refuse(incoming, outgoing, verdict);
+    if (incoming.headers['if-none-match'] === '*' && (await this.isThere(incoming))) {
+      return refuse(incoming, outgoing, { status: 412, code: 'PreconditionFailed' });
     }
     const { method, url: path, headers } = incoming;
     const onward = request({ host: '127.0.0.1', port: this.target, method, path, headers }, (answer) => {
@@ -111,4 +115,21 @@ export class S3Gate {
     onward.once('error', () => outgoing.destroy());
     incoming.pipe(onward);
   }
+
+  private async isThere({ url, headers: given }: IncomingMessage): Promise<boolean> {
+    const path = new URL(url!, 'http://gate').pathname;
+    const aboutBody = ['content-length', 'transfer-encoding', 'expect'];
+    const headers = Object.fromEntries(Object.entries(given).filter(([name]) => !aboutBody.includes(name)));
+    const asking = request({ host: '127.0.0.1', port: this.target, method: 'HEAD', path, headers }).end();
+    const [answer] = (await once(asking, 'response')) as [IncomingMessage];
+    answer.resume();
+    return answer.statusCode !== 404; // it may answer 304: If-None-Match holds for reading too
+  }
+}
+
+function refuse(incoming: IncomingMessage, outgoing: ServerResponse, { status, code }: Refusal): void {
+  incoming.resume().once('end', () => {
+    outgoing.writeHead(status, { 'content-type': 'application/xml' });
+    outgoing.end(`<Error><Code>${code}</Code><Message>said the gate</Message></Error>`);
+  });
 }

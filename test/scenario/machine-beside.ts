@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { loadConfig } from '@dormouse/config';
 import { RunDirectory } from '@dormouse/hypervisor';
-import { spawnDetached, stopProcess } from '@dormouse/process';
+import { Launcher, stopProcess } from '@dormouse/process';
 import { launchArguments, parseLaunchSpec, socketNames, type Accelerator } from '@dormouse/qemu';
 import type { JsonObject } from '@dormouse/session';
 import { GuestClient } from '../guest';
@@ -60,7 +60,8 @@ export async function besideDormouse<T>(
   await beforeStart?.();
   const startedMs = performance.now();
   const logFile = directory.file('qemu.log');
-  const qemu = await spawnDetached({
+  const launcher = new Launcher();
+  const qemu = await launcher.launch({
     program: program ?? loadConfig(process.env).qemuBinary,
     args,
     cwd: directory.path,
@@ -73,6 +74,7 @@ export async function besideDormouse<T>(
       sinceMs: () => performance.now() - startedMs,
     });
   } finally {
+    launcher.close();
     await stopProcess(qemu, { signal: 'SIGKILL' });
     await rm(directory.path, { recursive: true, force: true });
   }

@@ -6,6 +6,12 @@ import type { PageStream } from './page-stream';
 import type { PageContent } from './wake-feed';
 import type { WakeRecord } from './wake-record';
 
+/**
+ * A guest that takes a page of memory that nothing is in takes those beside it next, one by one: this many pages, aligned, come along.
+ * They are eighteen bytes each, and QEMU is done with them before it would have asked for the second.
+ */
+const zeroPagesTogether = 64;
+
 /** The pages of a checkpoint and how they are fetched; known only once the page map was read. */
 export interface StoredMemory {
   readonly checkpoint: CheckpointReader;
@@ -17,7 +23,8 @@ export interface StoredMemory {
 
 /**
  * Answers what the guest asks for. What else was read for it is sent with it once the guest has woken; until then the guest is
- * to show what of it it wants: it has to ask, which costs next to nothing, since it has been read.
+ * to show what of it it wants: it has to ask, which costs next to nothing, since it has been read. Zero pages show nothing: they
+ * need no place in a wake set.
  */
 export class PageAnswers {
   private count = 0;
@@ -54,8 +61,10 @@ export class PageAnswers {
     const { checkpoint, chunks, fetcher } = await this.memory;
     for (let page = first; page < end; page++) {
       if (this.stream.isSent(page)) continue; // on its way
-      if (checkpoint.map.kindOf(page) === pageKind.zero) this.send(page, askedMs, null, 0);
-      else {
+      if (checkpoint.map.kindOf(page) === pageKind.zero) {
+        this.send(page, askedMs, null, 0);
+        this.sendZeroesAround(page, checkpoint);
+      } else {
         const chunk = chunks.chunkOf(page);
         const fetched = await fetcher.fetch(chunk);
         if (this.stream.isSent(page)) continue;
@@ -70,6 +79,16 @@ export class PageAnswers {
   withCompanions(): number[] {
     this.companionsToo = true;
     return [...this.touched].sort((one, other) => one - other);
+  }
+
+  private sendZeroesAround(page: number, { map }: CheckpointReader): void {
+    const first = page - (page % zeroPagesTogether);
+    const end = Math.min(first + zeroPagesTogether, map.pages);
+    const part = this.stream.begin(1);
+    for (let beside = first; beside < end; beside++) {
+      if (map.kindOf(beside) === pageKind.zero && !this.stream.isSent(beside)) this.stream.add(part, beside, null, 0);
+    }
+    this.stream.send(part);
   }
 
   private send(page: number, askedMs: number, content: Buffer | null, at: number): void {
