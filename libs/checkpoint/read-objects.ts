@@ -61,14 +61,22 @@ export async function readRange(store: BlobStore, key: string, bytes: number, ra
   try {
     return await present(store.read(key, range), key);
   } catch (error) {
-    if (isDormouseError(error, 'STORAGE_FAILED')) await checkSize(store, key, bytes);
+    if (isDormouseError(error, 'STORAGE_FAILED')) checkBytes(key, (await present(store.stat(key), key)).bytes, bytes);
     throw error;
   }
 }
 
-/** @throws CHECKPOINT_INCOMPLETE, CHECKPOINT_CORRUPT naming the object */
-export async function checkSize(store: BlobStore, key: string, expected: number): Promise<void> {
-  const { bytes } = await present(store.stat(key), key);
+/**
+ * @param sizes of the objects that there are
+ * @throws CHECKPOINT_INCOMPLETE, CHECKPOINT_CORRUPT naming the object
+ */
+export function checkFound(key: string, sizes: ReadonlyMap<string, number>, expected: number): void {
+  const bytes = sizes.get(key);
+  if (bytes === undefined) throw incomplete(key);
+  checkBytes(key, bytes, expected);
+}
+
+function checkBytes(key: string, bytes: number, expected: number): void {
   if (bytes !== expected) throw corrupt(key, `it has ${bytes} bytes instead of ${expected}`);
 }
 
@@ -77,6 +85,10 @@ async function present<T>(read: Promise<T>, object: string): Promise<T> {
     return await read;
   } catch (cause) {
     if (!isDormouseError(cause, 'STORAGE_OBJECT_MISSING')) throw cause;
-    throw new DormouseError('CHECKPOINT_INCOMPLETE', `${object} is missing`, { object }, { cause });
+    throw incomplete(object, cause);
   }
+}
+
+function incomplete(object: string, cause?: unknown): DormouseError {
+  return new DormouseError('CHECKPOINT_INCOMPLETE', `${object} is missing`, { object }, { cause });
 }

@@ -5,9 +5,9 @@ import { noDisks, type DiskBlocks } from './disk-catalog';
 import { CheckpointSecrets, type DataKey } from './encryption';
 import type { FrameTable } from './frame-table';
 import type { Manifest } from './manifest';
-import { objectKeys, type CheckpointKeys } from './object-keys';
+import { desktopPrefix, objectKeys, type CheckpointKeys } from './object-keys';
 import { countPages, PageMap } from './page-map';
-import { checkSize, readManifest, readObject, type CheckpointIdentity } from './read-objects';
+import { checkFound, readManifest, readObject, type CheckpointIdentity } from './read-objects';
 import { WakePackReader } from './wake-pack';
 
 /** What it takes to read pages that are stored, and pages that stand on disk. */
@@ -48,17 +48,18 @@ export class StoredCheckpoint {
   }
 
   /**
-   * Looks that what is read piece by piece is there in its full size: the packs and the wake pack.
+   * Looks that what is read piece by piece is there in its full size: the packs and the wake pack. They are listed with what else
+   * the desktop has, which is one request where each of them would take one.
    * @throws CHECKPOINT_CORRUPT, CHECKPOINT_INCOMPLETE naming the object
    */
   async checkSizes(): Promise<void> {
     const { desktopId, packs, wakePack } = this.manifest;
-    const sizes = packs.map(({ checkpointId, number, bytes }) => ({
-      key: objectKeys(desktopId, checkpointId).pack(number),
-      bytes,
-    }));
-    sizes.push({ key: this.keys.wakePack, bytes: wakePack.bytes });
-    await Promise.all(sizes.map(({ key, bytes }) => checkSize(this.store, key, bytes)));
+    const sizes = new Map<string, number>();
+    for await (const { key, bytes } of this.store.list(desktopPrefix(desktopId))) sizes.set(key, bytes);
+    for (const { checkpointId, number, bytes } of packs) {
+      checkFound(objectKeys(desktopId, checkpointId).pack(number), sizes, bytes);
+    }
+    checkFound(this.keys.wakePack, sizes, wakePack.bytes);
   }
 
   /**

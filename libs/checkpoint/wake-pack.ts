@@ -24,9 +24,9 @@ export interface WakeOrder {
 
 /** u32 configuration bytes · u32 device state bytes · u32 pages of the wake set · u32 zero */
 const headBytes = 16;
-/** Bytes that are read together, and how many such reads are under way at once. */
-const pieceBytes = 1024 * 1024;
-const piecesAhead = 4;
+/** Bytes that are read together, and how many such reads are under way at once: each costs processor time that QEMU could use. */
+const pieceBytes = 2 * 1024 * 1024;
+const piecesAhead = 3;
 /** Segments that are being compressed at once. */
 const segmentsAtOnce = 4;
 /** Segments that are being decompressed while the one before them is looked at. */

@@ -11,18 +11,39 @@ export interface WakeChoice {
   readonly withheld: Uint32Array;
 }
 
+/** Of a working set so much is put on trial in one wake, and at least so many pages: a guest that has to ask for all of it wakes as the first time. */
+const trialShare = 1 / 16;
+const fewestOnTrial = 16;
+
+const isDoubtful = ({ trust, doubt }: Member): boolean => doubt > trust;
+
+/** Never asked for, or only late: left out until it is, or forgotten. */
+function isOnProbation(member: Member): boolean {
+  return isDoubtful(member) && member.trust === 1;
+}
+
+/**
+ * Of those that the guest once asked for some are left out to see whether it still does, first those that it would want last. The others go on
+ * being sent, and have their turn.
+ */
+function onTrial(members: readonly Member[]): Member[] {
+  const doubtful = members.filter((member) => isDoubtful(member) && !isOnProbation(member));
+  const most = Math.max(fewestOnTrial, Math.floor(members.length * trialShare));
+  return doubtful.sort((one, other) => other.rankMs - one.rankMs || one.page - other.page).slice(0, most);
+}
+
 /**
  * The wake set of the next wake.
  * @param mostPages of the wake set; those with the best evidence are in it
  */
 export function choose({ members }: WorkingSet, mostPages: number): WakeChoice {
-  const isDoubtful = ({ trust, doubt }: Member): boolean => doubt > trust;
-  const ahead = members.filter((member) => !isDoubtful(member)).sort(byEvidence);
+  const left = new Set([...members.filter(isOnProbation), ...onTrial(members)]);
+  const ahead = members.filter((member) => !left.has(member)).sort(byEvidence);
   const chosen = ahead.slice(0, mostPages).sort((one, other) => one.rankMs - other.rankMs || one.page - other.page);
   return {
     ahead: pagesOf(chosen),
     ranksMs: Uint32Array.from(chosen, ({ rankMs }) => rankMs),
-    withheld: pagesOf(members.filter(isDoubtful)),
+    withheld: pagesOf([...left]),
   };
 }
 

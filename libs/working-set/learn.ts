@@ -36,7 +36,7 @@ const earlyMs = 1_000;
 /**
  * The working set after a wake and the use that followed. Evidence that a page is wanted is a request for it, or that it was
  * written to. A page that was sent ahead shows no reads; so without evidence doubt grows by one with each wake, and when it
- * outgrows the page's trust the page is left out once. Asked for then, it is trusted twice as long; otherwise it is
+ * outgrows the page's trust the page is left out once, when it is its turn (`choose`). Asked for then, it is trusted twice as long; otherwise it is
  * forgotten, whether it was written to later or not. So a wrong guess leaves after a wake or two, a page that is wanted every time is
  * asked for ever more rarely, and a page that was missed joins: at once when it was asked for early, else when it is asked for
  * a second time.
@@ -69,7 +69,7 @@ export function learn(known: WorkingSet, trace: WakeTrace | null, writes: Writes
 
 /** A page that was asked for and is no member yet. */
 function missed(page: number, atMs: number): Member {
-  return { page, rankMs: Math.round(atMs), trust: 1, doubt: atMs < earlyMs ? 0 : 2 };
+  return { page, rankMs: Math.round(atMs), ...(atMs < earlyMs ? { trust: 2, doubt: 0 } : { trust: 1, doubt: 2 }) };
 }
 
 /** Page → when it was asked for first, in the order of that. */
@@ -95,7 +95,7 @@ function judge(member: Member, { requestedMs, ahead, withheld, written }: Eviden
   if (withheld) return null;
   if (written) return { page, rankMs, trust, doubt: 0 };
   // One that was in no wake set, since that was full, has shown nothing.
-  return ahead ? { page, rankMs, trust, doubt: doubt + 1 } : member;
+  return ahead ? { page, rankMs, trust, doubt: Math.min(doubt, trust) + 1 } : member;
 }
 
 /** At most `most` members, those with the best evidence. */

@@ -78,6 +78,34 @@ test('a page that is wanted every time is asked for ever more rarely', () => {
   expect(pauses.at(-1)).toBe(strongestTrust + 2);
 });
 
+test('what was learned together is not put to the test together', () => {
+  const wanted = Array.from({ length: 3_200 }, (_, n) => n);
+  let set = learn(nothingKnown, wake(nothingKnown, [0], 10_000).trace, untouched);
+  const asked: number[] = [];
+  for (let n = 0; n < 60; n++) {
+    const { trace, missed } = wake(set, wanted, 10_000);
+    asked.push(missed.length);
+    const requests = missed.map((page, k) => ({ page, atMs: k / 10 }));
+    set = learn(set, { ...trace, requests }, untouched);
+  }
+  expect(asked[0]).toBe(3_199);
+  expect(Math.max(...asked.slice(1))).toBe(200);
+});
+
+test('of the pages that are doubtful those that were wanted last are put to the test first', () => {
+  const members = Array.from({ length: 40 }, (_, n) => ({ page: n, rankMs: n * 5, trust: 2, doubt: 3 }));
+  const { ahead, withheld } = choose({ members }, 100);
+  expect([...withheld]).toEqual(Array.from({ length: 16 }, (_, n) => 39 - n));
+  expect(ahead).toHaveLength(24);
+});
+
+test('a page that is wanted no more leaves in the end, whoever else is doubtful', () => {
+  const wanted = Array.from({ length: 300 }, (_, n) => n);
+  let set = learn(nothingKnown, wake(nothingKnown, wanted).trace, untouched);
+  for (let n = 0; n < 40; n++) set = learn(set, wake(set, []).trace, untouched);
+  expect(set.members).toEqual([]);
+});
+
 test('a full wake set holds those with the best evidence, and the others are not judged by it', () => {
   const known: WorkingSet = {
     members: [

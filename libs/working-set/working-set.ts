@@ -3,9 +3,9 @@ export interface Member {
   readonly page: number;
   /** When it was last asked for, in milliseconds after the guest ran; 0 when it never was. Tells who is wanted first. */
   readonly rankMs: number;
-  /** Wakes it is sent ahead without further evidence: 1 to `strongestTrust`. */
+  /** Wakes it is sent ahead without further evidence: 1, for what was guessed, to `strongestTrust`. */
   readonly trust: number;
-  /** Wakes since the last evidence. Above `trust` it is left out once, to see. */
+  /** Wakes since the last evidence, `trust` + 1 at most. Above `trust` it is left out once, to see. */
   readonly doubt: number;
 }
 

@@ -1,10 +1,9 @@
 import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
 import { open } from 'node:fs/promises';
-import { createServer as createHttpServer, request, type IncomingMessage, type ServerResponse } from 'node:http';
-import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Transform } from 'node:stream';
+import { Transform, type TransformCallback } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 
 /** A storage that is reached over a network: so many bytes a second, and so long until a request is begun with. */
@@ -18,6 +17,8 @@ export const net: Link = { bytesPerSecond: 125_000_000, requestMs: 5 };
 
 /** Timers fire late, most of all where there is much to do; what a link has not carried meanwhile is made good, this much at most. */
 const lateMs = 10;
+/** With this a server asks for the body of a request: it is no answer yet. */
+const goOn = Buffer.from('HTTP/1.1 100 ');
 
 /** Lets the bytes of all that goes through it pass at one rate. */
 class Bottleneck {
@@ -25,17 +26,24 @@ class Bottleneck {
 
   constructor(private readonly bytesPerMs: number) {}
 
-  through(): Transform {
+  /** @param delayMsOf what comes, before it is on the link */
+  through(delayMsOf = (_chunk: Buffer): number => 0): Transform {
     return new Transform({
       transform: (chunk: Buffer, _encoding, done) => {
-        const nowMs = performance.now();
-        this.freeAtMs = Math.max(this.freeAtMs, nowMs - lateMs) + chunk.length / this.bytesPerMs;
-        // Timers are good to a millisecond: what is less is owed, and paid with the next ones.
-        const waitMs = this.freeAtMs - nowMs;
-        if (waitMs < 2) done(null, chunk);
-        else void sleep(waitMs).then(() => done(null, chunk));
+        const delayMs = delayMsOf(chunk);
+        if (delayMs === 0) this.pass(chunk, done);
+        else void sleep(delayMs).then(() => this.pass(chunk, done));
       },
     });
+  }
+
+  private pass(chunk: Buffer, done: TransformCallback): void {
+    const nowMs = performance.now();
+    this.freeAtMs = Math.max(this.freeAtMs, nowMs - lateMs) + chunk.length / this.bytesPerMs;
+    // Timers are good to a millisecond: what is less is owed, and paid with the next ones.
+    const waitMs = this.freeAtMs - nowMs;
+    if (waitMs < 2) done(null, chunk);
+    else void sleep(waitMs).then(() => done(null, chunk));
   }
 }
 
@@ -49,24 +57,33 @@ export function through({ bytesPerSecond }: Link): Transform {
   return new Bottleneck(bytesPerSecond / 1_000).through();
 }
 
-/** The HTTP server at a port, behind a link. Requests share the link; each waits for `requestMs` before it begins. */
+/**
+ * The HTTP server at a port, behind a link. Requests share the link; each waits for `requestMs` before it begins. What passes is
+ * looked at no closer than that takes: a request is what comes after an answer. The processors are those that are measured.
+ */
 export async function throttleHttp(target: number, { bytesPerSecond, requestMs }: Link): Promise<Throttled> {
   const link = new Bottleneck(bytesPerSecond / 1_000);
-  const pass = async (incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> => {
-    await sleep(requestMs);
-    const { method, url: path, headers } = incoming;
-    const onward = request({ host: '127.0.0.1', port: target, method, path, headers });
-    const answered = once(onward, 'response') as Promise<[IncomingMessage]>;
-    const sent = pipeline(incoming, link.through(), onward);
-    sent.catch(() => undefined); // met below, unless there is no answer
-    const [answer] = await answered;
-    outgoing.writeHead(answer.statusCode!, answer.headers);
-    await Promise.all([sent, pipeline(answer, link.through(), outgoing)]);
-  };
-  const server = createHttpServer((incoming, outgoing) => {
-    pass(incoming, outgoing).catch(() => outgoing.destroy()); // the client sees a connection that broke, as it would
+  const open = new Set<Socket>();
+  const server = createServer({ noDelay: true }, (client) => {
+    const onward = connect({ host: '127.0.0.1', port: target, noDelay: true });
+    let answered = true;
+    const requests = link.through(() => {
+      const delayMs = answered ? requestMs : 0;
+      answered = false;
+      return delayMs;
+    });
+    const answers = link.through((chunk) => {
+      answered ||= !chunk.subarray(0, goOn.length).equals(goOn);
+      return 0;
+    });
+    open.add(client);
+    client.once('close', () => open.delete(client));
+    // Whoever is at the other end sees a connection that broke, as over a network.
+    for (const way of [pipeline(client, requests, onward), pipeline(onward, answers, client)]) {
+      way.catch(() => [client, onward].forEach((socket) => socket.destroy()));
+    }
   });
-  return listening(server, () => server.closeAllConnections());
+  return listening(server, () => open.forEach((socket) => socket.destroy()));
 }
 
 /** A port whose one connection is written to a file behind a link, and to the disk at its end. */

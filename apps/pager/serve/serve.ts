@@ -60,7 +60,10 @@ export async function serve(job: ServeJob, openStore: () => Promise<BlobStore>, 
     const wakePack = connecting === null ? null : found.wakePack();
     const checked = found.checkSizes();
     checked.catch(() => undefined); // met before the guest runs
-    const memory = readMemory(found, { keys, hasher, disks }, (reason) => update({ waitingForStorage: reason }));
+    // QEMU, still starting, is what the user waits for: it gets the processors first.
+    const memory = (connecting ?? Promise.resolve()).then(() =>
+      readMemory(found, { keys, hasher, disks }, (reason) => update({ waitingForStorage: reason })),
+    );
     memory.catch(() => undefined); // met by the first who needs a page of it
     update({ state: 'connecting', totalPages: countPages(found.manifest.blocks) });
     const parts = { job, store, found, memory, manner: { ...usualManner, ...job.manner }, update };

@@ -61,7 +61,6 @@ export class Waking {
   async wake(feed: WakeFeed, head: WakeHead, checked: Promise<void>): Promise<void> {
     this.feed = feed;
     this.parts.update({ state: 'loading' });
-    void feed.read.then(() => this.readAhead()); // behind what will be wanted for certain
     await this.unlessFailed(
       (async () => {
         this.source.begin(head);
@@ -71,6 +70,7 @@ export class Waking {
         const fed = this.parts.manner.wakeSet ? feed.afterRunning(this.stream) : Promise.resolve();
         fed.catch(() => undefined); // met below
         await running;
+        void this.readAhead(); // not before: QEMU needs the processors, and what is wanted first is in the wake set
         this.runningMs = Math.round(performance.now() - this.beganMs);
         this.record.running();
         this.parts.update({ state: 'running' });
