@@ -12,7 +12,7 @@ export interface WakeChoice {
 }
 
 /** Of a working set so much is put on trial in one wake, and at least so many pages: a guest that has to ask for all of it wakes as the first time. */
-const trialShare = 1 / 16;
+const trialShare = 1 / 32;
 const fewestOnTrial = 16;
 
 const isDoubtful = ({ trust, doubt }: Member): boolean => doubt > trust;

@@ -89,7 +89,7 @@ test('what was learned together is not put to the test together', () => {
     set = learn(set, { ...trace, requests }, untouched);
   }
   expect(asked[0]).toBe(3_199);
-  expect(Math.max(...asked.slice(1))).toBe(200);
+  expect(Math.max(...asked.slice(1))).toBe(100);
 });
 
 test('of the pages that are doubtful those that were wanted last are put to the test first', () => {
