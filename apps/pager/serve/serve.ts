@@ -60,8 +60,8 @@ export async function serve(job: ServeJob, openStore: () => Promise<BlobStore>, 
     const wakePack = connecting === null ? null : found.wakePack();
     const checked = found.checkSizes();
     checked.catch(() => undefined); // met before the guest runs
-    // QEMU, still starting, is what the user waits for: it gets the processors first.
-    const memory = (connecting ?? Promise.resolve()).then(() =>
+    // Behind the beginning of what is wanted first: QEMU, still starting, needs the processors too.
+    const memory = (wakePack?.head() ?? Promise.resolve()).then(() =>
       readMemory(found, { keys, hasher, disks }, (reason) => update({ waitingForStorage: reason })),
     );
     memory.catch(() => undefined); // met by the first who needs a page of it
