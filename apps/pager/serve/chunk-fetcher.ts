@@ -68,6 +68,12 @@ export class ChunkFetcher {
     return run.open(chunk);
   }
 
+  /** The other chunks that are there, or can be, once this one is. */
+  readWith(chunk: number): number[] {
+    const { first, count } = this.runOf(chunk);
+    return Array.from({ length: count }, (_, n) => first + n).filter((other) => other !== chunk);
+  }
+
   /**
    * Reads frames before they are asked for, in the order of the store, as many as are worth keeping: a store that is far away takes as
    * long for a large piece as for a small one, and a guest that wakes asks for one page after the other.
@@ -117,16 +123,20 @@ export class ChunkFetcher {
     return runs;
   }
 
-  private runAround(chunk: number): Promise<Run> {
+  /** A run ends where the next chunk lies elsewhere; one behind that end is read alone. */
+  private runOf(chunk: number): { readonly first: number; readonly count: number } {
     const base = chunk < this.chunks.frames ? 0 : this.chunks.frames;
     const first = chunk - ((chunk - base) % runChunks);
-    const known = this.runs.get(first);
     const count =
       first < this.chunks.frames
         ? this.checkpoint.runLength(first, runChunks)
         : this.chunks.windowsFrom(first, runChunks);
-    // A run ends where the next chunk lies elsewhere; one behind that end is read from itself on.
-    if (first + count <= chunk) return this.untilRead(() => this.read(chunk, 1));
+    return first + count <= chunk ? { first: chunk, count: 1 } : { first, count };
+  }
+
+  private runAround(chunk: number): Promise<Run> {
+    const { first, count } = this.runOf(chunk);
+    const known = this.runs.get(first);
     if (known !== undefined) return known;
     const run = this.untilRead(() => this.read(first, count));
     this.runs.set(first, run);

@@ -54,6 +54,15 @@ export class Chunks {
     return pages.subarray(starts[chunk], starts[chunk + 1]);
   }
 
+  /** Pages of a chunk that lie near one of them in memory; does not need the lists that `pagesOf` has made. */
+  *neighboursOf(page: number, chunk: number): Generator<number> {
+    const { map } = this;
+    const end = Math.min(page + framePages, map.pages);
+    for (let near = Math.max(page - framePages + 1, 0); near < end; near++) {
+      if (map.kindOf(near) !== pageKind.zero && this.chunkOf(near) === chunk) yield near;
+    }
+  }
+
   /** What a chunk is that is no frame. */
   windowAt(chunk: number): DiskWindow {
     let source = 0;

@@ -2,6 +2,7 @@ import { framePages, pageKind, type CheckpointReader, type PageHasher } from '@d
 import type { ChunkFetcher, FetchedChunk } from './chunk-fetcher';
 import type { Chunks } from './chunks';
 import type { PageRange } from './guest-memory';
+import { MemoryTaking } from './memory-taking';
 import type { PageStream } from './page-stream';
 import type { PageContent } from './wake-feed';
 import type { WakeRecord } from './wake-record';
@@ -23,14 +24,15 @@ export interface StoredMemory {
 
 /**
  * Answers what the guest asks for. What else was read for it is sent with it once the guest has woken; until then the guest is
- * to show what of it it wants: it has to ask, which costs next to nothing, since it has been read. Zero pages show nothing: they
- * need no place in a wake set.
+ * to show what of it it wants: it has to ask, which costs next to nothing, since it has been read. Zero pages show nothing, they
+ * need no place in a wake set; nor does, once earlier wakes have shown what is wanted, memory that it takes.
  */
 export class PageAnswers {
   private count = 0;
   private lastMs = performance.now();
   private companionsToo = false;
   private readonly touched = new Set<number>();
+  private taking: MemoryTaking | null = null;
 
   constructor(
     private readonly memory: Promise<StoredMemory>,
@@ -69,10 +71,16 @@ export class PageAnswers {
         const fetched = await fetcher.fetch(chunk);
         if (this.stream.isSent(page)) continue;
         this.send(page, askedMs, fetched.content, fetched.placeOf(page));
-        if (this.companionsToo) sendChunk(this.stream, chunks.pagesOf(chunk), fetched);
+        if (this.companionsToo) await this.sendBeside(chunk, fetched);
+        else if (this.taking?.asked(page, chunk) === true) this.sendNeighbours(page, chunk, fetched, chunks);
         else this.touched.add(chunk);
       }
     }
+  }
+
+  /** Earlier wakes have shown what the guest wants, and the wake set has it. */
+  expectTaking(): void {
+    this.taking = new MemoryTaking();
   }
 
   /** The guest has woken. @returns the chunks of which it has asked for a part, in their order */
@@ -91,6 +99,26 @@ export class PageAnswers {
     this.stream.send(part);
   }
 
+  /** The chunk, and those that are read with it, behind what is asked for meanwhile. */
+  private async sendBeside(chunk: number, fetched: FetchedChunk): Promise<void> {
+    const { chunks, fetcher } = await this.memory;
+    for (const part of chunkParts(this.stream, chunks.pagesOf(chunk), fetched)) await this.stream.sendInTurn(part);
+    for (const other of fetcher.readWith(chunk)) {
+      const pages = chunks.pagesOf(other);
+      if (pages.every((page) => this.stream.isSent(page))) continue;
+      for (const part of chunkParts(this.stream, pages, await fetcher.fetch(other))) await this.stream.sendInTurn(part);
+    }
+  }
+
+  /** What is in the same chunk, near the page; found without the lists of all chunks, which take long to make. */
+  private sendNeighbours(page: number, chunk: number, { content, placeOf }: FetchedChunk, chunks: Chunks): void {
+    const part = this.stream.begin(framePages);
+    for (const near of chunks.neighboursOf(page, chunk)) {
+      if (!this.stream.isSent(near)) this.stream.add(part, near, content, placeOf(near));
+    }
+    this.stream.send(part);
+  }
+
   private send(page: number, askedMs: number, content: Buffer | null, at: number): void {
     const part = this.stream.begin(1);
     this.stream.add(part, page, content, at);
@@ -98,13 +126,8 @@ export class PageAnswers {
   }
 }
 
-/** Sends those pages of a chunk that were not sent yet. @throws as `FetchedChunk.placeOf` */
-function sendChunk(stream: PageStream, pages: Uint32Array, fetched: FetchedChunk): void {
-  for (const part of chunkParts(stream, pages, fetched)) stream.send(part);
-}
-
 /** Parts with those of a chunk's pages that were not sent yet. @throws as `FetchedChunk.placeOf` */
-export function* chunkParts(stream: PageStream, pages: Uint32Array, { content, placeOf }: FetchedChunk) {
+export function* chunkParts(stream: PageStream, pages: Iterable<number>, { content, placeOf }: FetchedChunk) {
   let part = stream.begin(framePages);
   let inPart = 0;
   for (const page of pages) {

@@ -60,6 +60,7 @@ export class Waking {
    */
   async wake(feed: WakeFeed, head: WakeHead, checked: Promise<void>): Promise<void> {
     this.feed = feed;
+    if (head.ranksMs.some((rankMs) => rankMs > 0)) this.answers.expectTaking();
     this.parts.update({ state: 'loading' });
     await this.unlessFailed(
       (async () => {
