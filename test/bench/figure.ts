@@ -5,6 +5,8 @@ export interface Figure {
   readonly median: number;
   readonly least: number;
   readonly most: number;
+  /** Of how many values. */
+  readonly count: number;
 }
 
 export function figure(name: string, unit: string, values: readonly number[], digits: number): Figure {
@@ -12,5 +14,6 @@ export function figure(name: string, unit: string, values: readonly number[], di
   const middle = sorted.length / 2;
   const median = sorted.length % 2 === 1 ? sorted[Math.floor(middle)]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
   const rounded = (value: number): number => Number(value.toFixed(digits));
-  return { name, unit, median: rounded(median), least: rounded(sorted[0]!), most: rounded(sorted.at(-1)!) };
+  const [least, most] = [sorted[0]!, sorted.at(-1)!].map(rounded) as [number, number];
+  return { name, unit, median: rounded(median), least, most, count: values.length };
 }

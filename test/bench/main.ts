@@ -173,8 +173,8 @@ async function main(): Promise<void> {
     process.once(signal, () => stop.abort(new Error(`stopped by ${signal}`)));
   const { figures, more = {} } = await benchmark.measure({ dataDir, memoryMiB, runs, signal: stop.signal, say });
   await rm(dataDir, { recursive: true, force: true });
-  for (const { name, median, least, most, unit } of figures) {
-    say(`${name.padEnd(24)} ${String(median).padStart(12)} ${unit.padEnd(5)} (${least} … ${most}, ${runs} runs)`);
+  for (const { name, median, least, most, count, unit } of figures) {
+    say(`${name.padEnd(24)} ${String(median).padStart(12)} ${unit.padEnd(5)} (${least} … ${most}, of ${count})`);
   }
   if (values.json) {
     const medians = Object.fromEntries(figures.map(({ name, median }) => [name, median]));

@@ -84,7 +84,7 @@ async function wakeInEveryWay(profile: Profile, environment: Environment, option
     const accelerator = (await dormouse.api.hosts())[0]!.capabilities['accelerator'] as Accelerator;
     const streamFile = join(dataDir, 'own-stream');
     const stream = await writeOwnStream(desk.runDirectory, streamFile);
-    const ramBytes = await leave(desk);
+    const ramBytes = await leave(desk, say);
     const sealedLayer = join(dataDir, 'disks', desk.id, `${(await desk.view()).diskGeneration}.0.qcow2`);
     const cold = (): Promise<void> => dropPageCache([dataDir, image.goldenImage]);
     const machine = { scratch: join(dataDir, 'other'), launchSpec, accelerator, beforeStart: cold };
@@ -107,7 +107,7 @@ async function wakeInEveryWay(profile: Profile, environment: Environment, option
       const wake = await wakeUp(desk, cold, checkpoints.at(-1)!);
       wakes.push(wake);
       say(`wake ${wakes.length} answers after ${wake.answeredMs} ms, ${wake.requests} requests`);
-      await leave(desk);
+      await leave(desk, say);
       if (wakes.length === wakesInRun) break;
     }
     // The state that was woken the third time, once more, by a Dormouse that knows nothing of it and sends nothing.
@@ -135,11 +135,13 @@ async function fromMappedRam(machine: MachineBeside, stream: OwnStream, profile:
 }
 
 /** @returns bytes of the guest's memory */
-async function leave(desk: Desk): Promise<number> {
+async function leave(desk: Desk, say: WakeOptions['say']): Promise<number> {
   await desk.broker('disconnected');
   await desk.until(({ state }) => state === 'saved', 10 * 60_000);
   await sleep(awayMs);
-  return Number((await desk.latest('save')).result!['ramBytes']);
+  const { ramBytes, frozenMs } = (await desk.latest('save')).result as Record<string, number>;
+  say(`it is saved; its guest was frozen for ${frozenMs} ms`);
+  return ramBytes!;
 }
 
 /** The user returns, looks at their windows, and stays until all of the memory is there. */
