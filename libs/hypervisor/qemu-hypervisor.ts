@@ -16,7 +16,7 @@ import {
 import {
   hugePageHeap,
   isProcessAlive,
-  Launcher,
+  ProgramStarter,
   processEnded,
   stopProcess,
   type ProcessIdentity,
@@ -93,7 +93,7 @@ export class QemuHypervisor implements Hypervisor {
   private readonly layers: DiskLayers;
   private readonly pagers: PagerStarter;
   private readonly resident = new ResidentQemu();
-  private readonly launcher = new Launcher({ ...process.env, ...hugePageHeap });
+  private readonly starter = new ProgramStarter({ ...process.env, ...hugePageHeap });
   private capabilities: Promise<HostCapabilities> | null = null;
 
   constructor(private readonly options: QemuHypervisorOptions) {
@@ -283,14 +283,14 @@ export class QemuHypervisor implements Hypervisor {
   close(): void {
     this.pagers.close();
     this.resident.stop();
-    this.launcher.close();
+    this.starter.close();
   }
 
   private async probeOnce(): Promise<HostCapabilities> {
     await mkdir(this.options.runRoot, { recursive: true, mode: 0o700 });
     const found = await probeHost(this.options.qemu, this.options.accelerator, this.options.runRoot);
     this.resident.start(this.options.qemu);
-    this.launcher.prepare();
+    this.starter.prepare();
     this.pagers.prepare(); // once: each wake asks again what the host can do, and must not share its processors with another pager's start
     return found;
   }
@@ -372,7 +372,7 @@ export class QemuHypervisor implements Hypervisor {
     const overlays = this.layers.files(machine.desktopId, machine.launchSpec, machine.diskGeneration);
     const args = launchArguments(machine.launchSpec, { name: machine.desktopId, accelerator, overlays, ...how });
     const pipes = how.rescue === undefined ? [] : rescuePipeFiles;
-    return startQemu(this.launcher, directory, { program: this.options.qemu, args, pipes });
+    return startQemu(this.starter, directory, { program: this.options.qemu, args, pipes });
   }
 
   /** Starts QEMU so far that its memory can come. */

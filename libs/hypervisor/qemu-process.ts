@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DormouseError, isDormouseError } from '@dormouse/errors';
-import { isProcessAlive, type DetachedCommand, type Launcher } from '@dormouse/process';
+import { isProcessAlive, type DetachedCommand, type ProgramStarter } from '@dormouse/process';
 import { QmpClient, socketNames } from '@dormouse/qemu';
 import type { RunDirectory } from './run-directory';
 
@@ -12,11 +12,11 @@ const startPatienceMs = 30_000;
  * @throws MACHINE_START_FAILED with what QEMU said, DEPENDENCY_MISSING
  */
 export async function startQemu(
-  launcher: Launcher,
+  starter: ProgramStarter,
   directory: RunDirectory,
   command: Pick<DetachedCommand, 'program' | 'args' | 'pipes'>,
 ): Promise<QmpClient> {
-  const identity = await launcher.launch({ ...command, cwd: directory.path, logFile: directory.file('qemu.log') });
+  const identity = await starter.start({ ...command, cwd: directory.path, logFile: directory.file('qemu.log') });
   await directory.recordProcess('qemu', identity);
   const deadline = Date.now() + startPatienceMs;
   for (;;) {

@@ -1,5 +1,5 @@
 /**
- * What Linux gives us around processes: identities that survive the reuse of ids, a launcher of detached children, unix sockets
+ * What Linux gives us around processes: identities that survive the reuse of ids, a starter of detached children, unix sockets
  * in directories with long names, children that end with us, and the lines that come out of one. Knows nothing of QEMU, databases or desktops.
  */
 export {
@@ -12,7 +12,7 @@ export {
 } from './process-identity';
 export { diesWithParent } from './dies-with-parent';
 export { hugePageHeap } from './huge-page-heap';
-export { Launcher, type DetachedCommand } from './launcher';
+export { ProgramStarter, type DetachedCommand } from './program-starter';
 export { Lines } from './lines';
 export { stopMessage, stopPatienceMs, untilStopped, type StopReason } from './lifetime';
 export { unixSocketPath } from './unix-socket-path';

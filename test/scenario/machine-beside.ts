@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { loadConfig } from '@dormouse/config';
 import { RunDirectory } from '@dormouse/hypervisor';
-import { Launcher, stopProcess } from '@dormouse/process';
+import { ProgramStarter, stopProcess } from '@dormouse/process';
 import { launchArguments, parseLaunchSpec, socketNames, type Accelerator } from '@dormouse/qemu';
 import type { JsonObject } from '@dormouse/session';
 import { GuestClient } from '../guest';
@@ -60,8 +60,8 @@ export async function besideDormouse<T>(
   await beforeStart?.();
   const startedMs = performance.now();
   const logFile = directory.file('qemu.log');
-  const launcher = new Launcher();
-  const qemu = await launcher.launch({
+  const starter = new ProgramStarter();
+  const qemu = await starter.start({
     program: program ?? loadConfig(process.env).qemuBinary,
     args,
     cwd: directory.path,
@@ -74,7 +74,7 @@ export async function besideDormouse<T>(
       sinceMs: () => performance.now() - startedMs,
     });
   } finally {
-    launcher.close();
+    starter.close();
     await stopProcess(qemu, { signal: 'SIGKILL' });
     await rm(directory.path, { recursive: true, force: true });
   }

@@ -4,19 +4,19 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isProcessAlive, parseProcessIdentity, processEnded, stopProcess } from './process-identity';
-import { Launcher, type DetachedCommand } from './launcher';
+import { ProgramStarter, type DetachedCommand } from './program-starter';
 
 let directory: string;
 let logFile: string;
-let launcher: Launcher;
+let starter: ProgramStarter;
 
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'dormouse-detached-'));
   logFile = join(directory, 'program.log');
-  launcher = new Launcher();
+  starter = new ProgramStarter();
 });
 afterEach(async () => {
-  launcher.close();
+  starter.close();
   await rm(directory, { recursive: true, force: true });
 });
 
@@ -29,7 +29,7 @@ const shell = (script: string): DetachedCommand => ({
 
 test('a program that is not there is named', async () => {
   const program = '/usr/bin/no-such-program';
-  await expect(launcher.launch({ program, args: [], cwd: directory, logFile })).rejects.toMatchObject({
+  await expect(starter.start({ program, args: [], cwd: directory, logFile })).rejects.toMatchObject({
     code: 'DEPENDENCY_MISSING',
     message: expect.stringContaining(program),
   });
@@ -37,7 +37,7 @@ test('a program that is not there is named', async () => {
 
 test('what it says is appended to its log, which is for its owner alone', async () => {
   for (const word of ['first', 'second']) {
-    const identity = await launcher.launch(shell(`echo ${word}; echo and ${word} >&2`));
+    const identity = await starter.start(shell(`echo ${word}; echo and ${word} >&2`));
     expect(await processEnded(identity, 5_000)).toBe(true);
   }
   expect(await readFile(logFile, 'utf8')).toBe('first\nand first\nsecond\nand second\n');
@@ -45,14 +45,14 @@ test('what it says is appended to its log, which is for its owner alone', async 
 });
 
 test('it runs in its directory with the environment it was given', async () => {
-  const other = new Launcher({ WORD: 'given', PATH: '/bin:/usr/bin' });
-  await processEnded(await other.launch(shell('pwd; echo $WORD')), 5_000);
+  const other = new ProgramStarter({ WORD: 'given', PATH: '/bin:/usr/bin' });
+  await processEnded(await other.start(shell('pwd; echo $WORD')), 5_000);
   other.close();
   expect(await readFile(logFile, 'utf8')).toBe(`${directory}\ngiven\n`);
 });
 
 test('it leads a session of its own, which no terminal of ours reaches', async () => {
-  const identity = await launcher.launch(shell('echo here; exec sleep 60'));
+  const identity = await starter.start(shell('echo here; exec sleep 60'));
   while (!(await readFile(logFile, 'utf8')).includes('here')) await sleep(5);
   const fields = (await readFile(`/proc/${identity.pid}/stat`, 'latin1')).split(') ')[1]!.split(' ');
   expect([fields[2], fields[3]]).toEqual([String(identity.pid), String(identity.pid)]); // group and session
@@ -62,24 +62,24 @@ test('it leads a session of its own, which no terminal of ours reaches', async (
 test('it lives on when the one who started it dies', async () => {
   const register = join(__dirname, '../../test/contract/typescript.cjs');
   const script = `
-    const { Launcher } = require(${JSON.stringify(join(__dirname, 'launcher.ts'))});
-    new Launcher().launch(${JSON.stringify(shell('exec sleep 60'))}).then((identity) => {
+    const { ProgramStarter } = require(${JSON.stringify(join(__dirname, 'program-starter.ts'))});
+    new ProgramStarter().start(${JSON.stringify(shell('exec sleep 60'))}).then((identity) => {
       process.stdout.write(JSON.stringify(identity), () => process.kill(process.pid, 'SIGKILL'));
     });`;
-  const starter = spawn(process.execPath, ['--require', register, '-e', script], {
+  const dying = spawn(process.execPath, ['--require', register, '-e', script], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   let said = '';
-  for await (const chunk of starter.stdout) said += String(chunk);
+  for await (const chunk of dying.stdout) said += String(chunk);
   const identity = parseProcessIdentity(JSON.parse(said))!;
   await sleep(50);
-  expect(starter.signalCode).toBe('SIGKILL');
+  expect(dying.signalCode).toBe('SIGKILL');
   expect(isProcessAlive(identity)).toBe(true);
   await stopProcess(identity);
 });
 
 test('one that ends at once has an identity that nobody else will ever have', async () => {
-  const identity = await launcher.launch(shell('exit 1'));
+  const identity = await starter.start(shell('exit 1'));
   expect(await processEnded(identity, 5_000)).toBe(true);
   expect(isProcessAlive(identity)).toBe(false);
 });
@@ -88,7 +88,7 @@ test('what is awkward for a shell arrives as it is', async () => {
   const words = ["it's", '$HOME `id` "quoted"', 'two\nlines', '*', ''];
   const odd = join(directory, "it's $HOME");
   await mkdir(odd);
-  const identity = await launcher.launch({
+  const identity = await starter.start({
     program: process.execPath,
     args: ['-p', 'JSON.stringify([process.cwd(), ...process.argv.slice(1)])', '--', ...words],
     cwd: odd,
@@ -99,7 +99,7 @@ test('what is awkward for a shell arrives as it is', async () => {
 });
 
 test('it finds its pipes, which are for its owner alone', async () => {
-  const identity = await launcher.launch({ ...shell('cat in & echo hello > in; wait'), pipes: ['in', 'out'] });
+  const identity = await starter.start({ ...shell('cat in & echo hello > in; wait'), pipes: ['in', 'out'] });
   await processEnded(identity, 5_000);
   expect(await readFile(logFile, 'utf8')).toBe('hello\n');
   const found = await Promise.all(['in', 'out'].map((pipe) => stat(join(directory, pipe))));
@@ -111,14 +111,14 @@ test('it finds its pipes, which are for its owner alone', async () => {
 
 test('one whose directory is missing does not run, and its log says so', async () => {
   const cwd = join(directory, 'gone');
-  const identity = await launcher.launch({ ...shell('echo ran'), cwd });
+  const identity = await starter.start({ ...shell('echo ran'), cwd });
   expect(await processEnded(identity, 5_000)).toBe(true);
   expect(await readFile(logFile, 'utf8')).toMatch(/gone/);
 });
 
 test('many at once are told apart', async () => {
   const identities = await Promise.all(
-    Array.from({ length: 20 }, (_, n) => launcher.launch({ ...shell(`echo $$ > ${n}`), pipes: [] })),
+    Array.from({ length: 20 }, (_, n) => starter.start({ ...shell(`echo $$ > ${n}`), pipes: [] })),
   );
   for (const [n, identity] of identities.entries()) {
     await processEnded(identity, 5_000);
@@ -127,11 +127,11 @@ test('many at once are told apart', async () => {
 });
 
 test('when its shell is killed the next one is started by another', async () => {
-  const first = await launcher.launch(shell('exec sleep 60'));
+  const first = await starter.start(shell('exec sleep 60'));
   process.kill(await parentOf(first.pid), 'SIGKILL');
   expect(await processEnded(first, 50)).toBe(false);
   await stopProcess(first);
-  const second = await launcher.launch(shell('echo second'));
+  const second = await starter.start(shell('echo second'));
   await processEnded(second, 5_000);
   expect(await readFile(logFile, 'utf8')).toBe('second\n');
 });

@@ -22,26 +22,26 @@ const longestAnswer = 1024;
  * They are started by a small shell that waits for what to start. A fork copies the page tables of whoever forks; of a process of
  * some hundred MiB that takes 10 to 20 ms, in which it does nothing else. The shell ends with us, when its input closes.
  */
-export class Launcher {
+export class ProgramStarter {
   private shell: ChildProcess | null = null;
-  private launches = 0;
+  private started = 0;
   private readonly waiting = new Map<number, (answer: string | null) => void>();
 
   /** @param env of all that is started */
   constructor(private readonly env: NodeJS.ProcessEnv = process.env) {}
 
-  /** Makes ready for `launch`. */
+  /** Makes ready for `start`. */
   prepare(): void {
-    if (this.shell === null) this.shell = this.start();
+    if (this.shell === null) this.shell = this.startShell();
   }
 
   /**
    * Resolves when the process is there; what becomes of it, its log and its identity tell.
    * @throws DEPENDENCY_MISSING when there is no such program
    */
-  async launch(command: DetachedCommand): Promise<ProcessIdentity> {
+  async start(command: DetachedCommand): Promise<ProcessIdentity> {
     this.prepare();
-    const number = ++this.launches;
+    const number = ++this.started;
     const answer = await this.ask(number, command);
     const pid = Number(answer);
     if (pid > 0) return identifyProcess(pid) ?? { pid, startTicks: -1 }; // ended already: an identity no process will ever have
@@ -68,7 +68,7 @@ export class Launcher {
     }
   }
 
-  private start(): ChildProcess {
+  private startShell(): ChildProcess {
     // In a group of its own: what ends us from a terminal is not to end it while we still have something to start.
     const shell = spawn('/bin/sh', [], { env: this.env, stdio: ['pipe', 'pipe', 'ignore'], detached: true });
     const lines = new Lines(longestAnswer);
@@ -91,7 +91,8 @@ export class Launcher {
   }
 
   private lost(shell: ChildProcess): void {
-    if (this.shell === shell) this.shell = null;
+    if (this.shell !== shell) return; // closed, and all was answered by then
+    this.shell = null;
     for (const answer of this.waiting.values()) answer(null);
     this.waiting.clear();
   }
