@@ -30,7 +30,7 @@ const size: Omit<CloudSize, 'desktops' | 'hosts' | 'workers' | 'apis'> = {
 const mostInUse = 500;
 const eventsOfARun = 3_000;
 const idleMs = 20_000;
-const restPatienceMs = 10 * 60_000;
+const restPatienceMs = 20 * 60_000;
 const dutyEveryMs = 10_000;
 
 /** Thousands of desktops: what those that sleep cost, whether a storm of disconnects is taken in full, and a working day. */

@@ -17,7 +17,7 @@ const { values } = parseArgs({
 });
 
 const say = (line: string): void => void process.stdout.write(`${new Date().toISOString().slice(11, 19)} ${line}\n`);
-const restPatienceMs = 5 * 60_000;
+const restPatienceMs = 20 * 60_000;
 
 async function main(): Promise<void> {
   const [minutes, desktops, hosts, daySeconds] = [values.minutes, values.desktops, values.hosts, values.day].map(
