@@ -61,6 +61,7 @@ export class PageAnswers {
       if (known !== null) this.send(page, askedMs, known.content, known.at);
     }
     const { checkpoint, chunks, fetcher } = await this.memory;
+    const fetchedNow: number[] = [];
     for (let page = first; page < end; page++) {
       if (this.stream.isSent(page)) continue; // on its way
       if (checkpoint.map.kindOf(page) === pageKind.zero) {
@@ -71,11 +72,14 @@ export class PageAnswers {
         const fetched = await fetcher.fetch(chunk);
         if (this.stream.isSent(page)) continue;
         this.send(page, askedMs, fetched.content, fetched.placeOf(page));
-        if (this.companionsToo) await this.sendBeside(chunk, fetched);
-        else if (this.taking?.asked(page, chunk) === true) this.sendNeighbours(page, chunk, fetched, chunks);
+        fetchedNow.push(chunk);
+        if (this.companionsToo) {
+          for (const part of chunkParts(this.stream, chunks.pagesOf(chunk), fetched)) this.stream.send(part);
+        } else if (this.taking?.asked(page, chunk) === true) this.sendNeighbours(page, chunk, fetched, chunks);
         else this.touched.add(chunk);
       }
     }
+    if (this.companionsToo) for (const chunk of fetchedNow) await this.sendReadWith(chunk);
   }
 
   /** Earlier wakes have shown what the guest wants, and the wake set has it. */
@@ -99,10 +103,9 @@ export class PageAnswers {
     this.stream.send(part);
   }
 
-  /** The chunk, and those that are read with it, behind what is asked for meanwhile. */
-  private async sendBeside(chunk: number, fetched: FetchedChunk): Promise<void> {
+  /** The other chunks that are read with one, behind what is asked for meanwhile. */
+  private async sendReadWith(chunk: number): Promise<void> {
     const { chunks, fetcher } = await this.memory;
-    for (const part of chunkParts(this.stream, chunks.pagesOf(chunk), fetched)) await this.stream.sendInTurn(part);
     for (const other of fetcher.readWith(chunk)) {
       const pages = chunks.pagesOf(other);
       if (pages.every((page) => this.stream.isSent(page))) continue;
@@ -127,7 +130,7 @@ export class PageAnswers {
 }
 
 /** Parts with those of a chunk's pages that were not sent yet. @throws as `FetchedChunk.placeOf` */
-export function* chunkParts(stream: PageStream, pages: Iterable<number>, { content, placeOf }: FetchedChunk) {
+export function* chunkParts(stream: PageStream, pages: Uint32Array, { content, placeOf }: FetchedChunk) {
   let part = stream.begin(framePages);
   let inPart = 0;
   for (const page of pages) {
