@@ -12,7 +12,7 @@ export {
 } from './process-identity';
 export { diesWithParent } from './dies-with-parent';
 export { hugePageHeap } from './huge-page-heap';
-export { ProgramStarter, type DetachedCommand } from './program-starter';
 export { Lines } from './lines';
 export { stopMessage, stopPatienceMs, untilStopped, type StopReason } from './lifetime';
+export { ProgramStarter, type DetachedCommand } from './program-starter';
 export { unixSocketPath } from './unix-socket-path';

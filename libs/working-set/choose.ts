@@ -17,17 +17,15 @@ const fewestOnTrial = 16;
 
 const isDoubtful = ({ trust, doubt }: Member): boolean => doubt > trust;
 
-/** Never asked for, or only late: left out until it is, or forgotten. */
-function isOnProbation(member: Member): boolean {
-  return isDoubtful(member) && member.trust === 1;
-}
+/** Never asked for, or only late: when in doubt, left out until it is, or forgotten. */
+const isGuess = ({ trust }: Member): boolean => trust === 1;
 
 /**
  * Of those that the guest once asked for some are left out to see whether it still does, first those that it would want last. The others go on
  * being sent, and have their turn.
  */
 function onTrial(members: readonly Member[]): Member[] {
-  const doubtful = members.filter((member) => isDoubtful(member) && !isOnProbation(member));
+  const doubtful = members.filter((member) => isDoubtful(member) && !isGuess(member));
   const most = Math.max(fewestOnTrial, Math.floor(members.length * trialShare));
   return doubtful.sort((one, other) => other.rankMs - one.rankMs || one.page - other.page).slice(0, most);
 }
@@ -37,7 +35,7 @@ function onTrial(members: readonly Member[]): Member[] {
  * @param mostPages of the wake set; those with the best evidence are in it
  */
 export function choose({ members }: WorkingSet, mostPages: number): WakeChoice {
-  const left = new Set([...members.filter(isOnProbation), ...onTrial(members)]);
+  const left = new Set([...members.filter((member) => isDoubtful(member) && isGuess(member)), ...onTrial(members)]);
   const ahead = members.filter((member) => !left.has(member)).sort(byEvidence);
   const chosen = ahead.slice(0, mostPages).sort((one, other) => one.rankMs - other.rankMs || one.page - other.page);
   return {

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SimulatedCloud, type CloudSize } from '../simulation/cloud';
 import { lengthOfDayMs, liveADay } from '../simulation/day';
-import { standingOf, untilAtRest, wakeStartsMs } from '../simulation/operator';
+import { restPatienceMs, standingOf, untilAtRest, wakeStartsMs } from '../simulation/operator';
 import { sessionShot } from './events';
 import { figure, type Figure } from './figure';
 import { hammer } from './hammer';
@@ -30,7 +30,6 @@ const size: Omit<CloudSize, 'desktops' | 'hosts' | 'workers' | 'apis'> = {
 const mostInUse = 500;
 const eventsOfARun = 3_000;
 const idleMs = 20_000;
-const restPatienceMs = 20 * 60_000;
 const dutyEveryMs = 10_000;
 
 /** Thousands of desktops: what those that sleep cost, whether a storm of disconnects is taken in full, and a working day. */

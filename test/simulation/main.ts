@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util';
 import { SimulatedCloud } from './cloud';
 import { liveADay } from './day';
 import { mishaps } from './mishaps';
-import { standingOf, wakeStartsMs, untilAtRest } from './operator';
+import { restPatienceMs, standingOf, wakeStartsMs, untilAtRest } from './operator';
 
 const { values } = parseArgs({
   options: {
@@ -17,7 +17,6 @@ const { values } = parseArgs({
 });
 
 const say = (line: string): void => void process.stdout.write(`${new Date().toISOString().slice(11, 19)} ${line}\n`);
-const restPatienceMs = 20 * 60_000;
 
 async function main(): Promise<void> {
   const [minutes, desktops, hosts, daySeconds] = [values.minutes, values.desktops, values.hosts, values.day].map(

@@ -57,6 +57,9 @@ export async function wakeStartsMs(
   return waits.sort((one, other) => one - other);
 }
 
+/** For how long a day of ten thousand desktops may take, on two processors, to come to rest. */
+export const restPatienceMs = 20 * 60_000;
+
 /** Does what a person on duty does all day: what an operator has to decide is decided, until everything rests. */
 export async function untilAtRest(cloud: SimulatedCloud, patienceMs: number): Promise<Standing> {
   const end = Date.now() + patienceMs;

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { frameBytes } from '@dormouse/checkpoint';
 import { BatchSize, type BatchLimits } from './batch-size';
 import type { FetchedChunk, Workshop } from './chunk-fetcher';
-import { chunkParts, type StoredMemory } from './page-answers';
+import { sendChunkInTurn, type StoredMemory } from './page-answers';
 import type { PageStream } from './page-stream';
 
 /** The guest faulted within this time: it is busy, let its requests have the processor and the disk. */
@@ -79,9 +79,7 @@ export class Hydration {
   private async send({ first, fetched }: Batch): Promise<void> {
     const { chunks } = this.memory;
     for (const [n, chunk] of fetched.entries()) {
-      for (const part of chunkParts(this.stream, chunks.pagesOf(first + n), chunk)) {
-        await this.stream.sendInTurn(part);
-      }
+      await sendChunkInTurn(this.stream, chunks.pagesOf(first + n), chunk);
     }
     this.onProgress();
   }

@@ -109,7 +109,7 @@ export class PageAnswers {
     for (const other of fetcher.readWith(chunk)) {
       const pages = chunks.pagesOf(other);
       if (pages.every((page) => this.stream.isSent(page))) continue;
-      for (const part of chunkParts(this.stream, pages, await fetcher.fetch(other))) await this.stream.sendInTurn(part);
+      await sendChunkInTurn(this.stream, pages, await fetcher.fetch(other));
     }
   }
 
@@ -129,8 +129,13 @@ export class PageAnswers {
   }
 }
 
+/** Sends those of a chunk's pages that were not sent yet, behind what is asked for meanwhile. @throws as `FetchedChunk.placeOf` */
+export async function sendChunkInTurn(stream: PageStream, pages: Uint32Array, fetched: FetchedChunk): Promise<void> {
+  for (const part of chunkParts(stream, pages, fetched)) await stream.sendInTurn(part);
+}
+
 /** Parts with those of a chunk's pages that were not sent yet. @throws as `FetchedChunk.placeOf` */
-export function* chunkParts(stream: PageStream, pages: Uint32Array, { content, placeOf }: FetchedChunk) {
+function* chunkParts(stream: PageStream, pages: Uint32Array, { content, placeOf }: FetchedChunk) {
   let part = stream.begin(framePages);
   let inPart = 0;
   for (const page of pages) {
