@@ -20,6 +20,13 @@ afterEach(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
+/** Empty as long as the program's process has not opened it. */
+const readLog = (): Promise<string> =>
+  readFile(logFile, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return '';
+    throw error;
+  });
+
 const shell = (script: string): DetachedCommand => ({
   program: '/bin/sh',
   args: ['-c', script],
@@ -53,7 +60,7 @@ test('it runs in its directory with the environment it was given', async () => {
 
 test('it leads a session of its own, which no terminal of ours reaches', async () => {
   const identity = await starter.start(shell('echo here; exec sleep 60'));
-  while (!(await readFile(logFile, 'utf8')).includes('here')) await sleep(5);
+  while (!(await readLog()).includes('here')) await sleep(5);
   const fields = (await readFile(`/proc/${identity.pid}/stat`, 'latin1')).split(') ')[1]!.split(' ');
   expect([fields[2], fields[3]]).toEqual([String(identity.pid), String(identity.pid)]); // group and session
   await stopProcess(identity);

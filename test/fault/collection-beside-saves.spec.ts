@@ -66,14 +66,17 @@ test.each([1, 2, 3, 4])(
     const merging = (async () => {
       while (saving) failures.push(...(await host.layers().collect([desktop.id], true)).failures);
     })();
-    for (let night = 0; night < 6; night++) {
-      if (chance() < 0.3) await desktop.sleepInVain();
-      await desktop.sleep(dawdling(host.store, chance));
-      await desktop.expectWhole();
-      await desktop.wake();
+    try {
+      for (let night = 0; night < 6; night++) {
+        if (chance() < 0.3) await desktop.sleepInVain();
+        await desktop.sleep(dawdling(host.store, chance));
+        await desktop.expectWhole();
+        await desktop.wake();
+      }
+    } finally {
+      saving = false;
+      await Promise.all([...collecting, merging]);
     }
-    saving = false;
-    await Promise.all([...collecting, merging]);
     expect(failures).toEqual([]);
     expect(removed).toBeGreaterThan(5);
     await desktop.expectWhole();

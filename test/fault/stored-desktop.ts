@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -247,8 +247,11 @@ export class StoredDesktop {
     ];
   }
 
+  /** It has its name when it is whole, as those of the hypervisor have; but whoever collects at a later time finds no unfinished file. */
   private async createLayer(generation: string, backing: string): Promise<void> {
-    const create = ['create', '-q', '-f', 'qcow2', '-b', backing, '-F', 'qcow2', this.layerFile(generation)];
-    await run('qemu-img', create);
+    const unfinished = join(this.host.directory, `${generation}.qcow2`);
+    const over = ['-u', '-b', backing, '-F', 'qcow2']; // the name is relative to where the layer will be
+    await run('qemu-img', ['create', '-q', '-f', 'qcow2', ...over, unfinished, String(virtualBytes)]);
+    await rename(unfinished, this.layerFile(generation));
   }
 }
