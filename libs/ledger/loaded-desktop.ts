@@ -55,12 +55,11 @@ export async function readDesktop(manager: EntityManager, desktopId: string): Pr
 /** In statements of their own: one that had to wait for a lock would see of the other tables what was before it waited. */
 async function withAllAbout(manager: EntityManager, rows: readonly DesktopEntity[]): Promise<LoadedDesktop[]> {
   if (rows.length === 0) return [];
-  const operations = await openOperations(
-    manager,
-    rows.map(({ id }) => id),
-  );
-  const pools = await selectRows(manager, PoolEntity, 'WHERE id = ANY ($1)', [
-    [...new Set(rows.map(({ poolId }) => poolId))],
+  const ids = rows.map(({ id }) => id);
+  const poolIds = [...new Set(rows.map(({ poolId }) => poolId))];
+  const [operations, pools] = await Promise.all([
+    openOperations(manager, ids),
+    selectRows(manager, PoolEntity, 'WHERE id = ANY ($1)', [poolIds]),
   ]);
   const operationOf = new Map(operations.map((operation) => [operation.desktopId, operation]));
   const poolOf = new Map(pools.map((pool) => [pool.id, pool]));

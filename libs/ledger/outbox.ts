@@ -114,7 +114,8 @@ export async function writeOutbox({ manager, now, outbox }: LedgerTransaction): 
     `WITH given AS (SELECT * FROM jsonb_populate_recordset(NULL::outbox, $1)),
      withdrawn AS (DELETE FROM outbox WHERE id IN (
          SELECT waiting.id FROM outbox AS waiting JOIN given USING (job_id)
-         WHERE given.action = 'remove' AND waiting.action <> 'remove' AND waiting.dispatched_at IS NULL
+         WHERE waiting.job_id = ANY ($2)
+           AND given.action = 'remove' AND waiting.action <> 'remove' AND waiting.dispatched_at IS NULL
          FOR UPDATE OF waiting SKIP LOCKED)
        RETURNING job_id, action)
      INSERT INTO outbox (action, queue, name, job_id, payload, run_at, priority, wait_until, created_at)
@@ -123,7 +124,7 @@ export async function writeOutbox({ manager, now, outbox }: LedgerTransaction): 
      ON CONFLICT (job_id, action) DO UPDATE SET queue = excluded.queue, payload = excluded.payload,
        run_at = excluded.run_at, priority = excluded.priority, wait_until = excluded.wait_until, dispatched_at = NULL
      RETURNING wait_until = '${atOnce}' AS urgent`,
-    [JSON.stringify(rows)],
+    [JSON.stringify(rows), latest.map(({ jobId }) => jobId)],
   );
   return written.some(({ urgent }) => urgent);
 }

@@ -34,11 +34,15 @@ export function receiveForDesktops(
   return transactions.run(async (transaction) => {
     const { manager } = transaction;
     const ids = [...new Set(deliveries.map(({ event }) => event.desktopId))];
-    const desktops = new Map((await lockDesktops(manager, ids, held)).map((loaded) => [loaded.row.id, loaded]));
+    // Statements of one connection run in their order: what was received before is looked at when the rows are locked, and nobody
+    // else stores a webhook of these desktops. An id that comes for two desktops at once breaks the insert of one of them, which
+    // then comes again and is a duplicate.
+    const [locked, received] = await Promise.all([
+      lockDesktops(manager, ids, held),
+      receivedBefore(transaction, deliveries),
+    ]);
+    const desktops = new Map(locked.map((loaded) => [loaded.row.id, loaded]));
     if (desktops.size === 0) return deliveries.map(() => null);
-    // After the lock: nobody else stores a webhook of these desktops now. An id that comes for two desktops at once breaks the
-    // insert of one of them, which then comes again and is a duplicate.
-    const received = await receivedBefore(transaction, deliveries);
     const decisions = new DecisionsTogether(transaction);
     const stored: InboxEventEntity[] = [];
     const receipts: (Receipt | null)[] = [];
@@ -57,8 +61,7 @@ export function receiveForDesktops(
         receipts.push(receiptOf(loaded, outcome, decision.explanation));
       }
     }
-    await insertRows(manager, InboxEventEntity, stored);
-    await decisions.writeRest();
+    await Promise.all([insertRows(manager, InboxEventEntity, stored), decisions.writeRest()]);
     return receipts;
   });
 }

@@ -13,6 +13,7 @@ import { InboxEventEntity } from './entities/inbox-event.entity';
 import { OperationEntity } from './entities/operation.entity';
 import { OutboxEntity } from './entities/outbox.entity';
 import { PoolEntity } from './entities/pool.entity';
+import { PreparingClient } from './preparing-client';
 
 export interface DataSourceOptions {
   /** Connections held at most; one transaction takes one. */
@@ -20,6 +21,12 @@ export interface DataSourceOptions {
   /** Shown in pg_stat_activity. */
   readonly applicationName?: string;
 }
+
+/**
+ * A plan that is kept may have been made while its table was empty, and reading all of it was best; it would go on doing so. All that
+ * comes often finds its rows by an index.
+ */
+const serverOptions = '-c enable_seqscan=off';
 
 /** Names the schema change among all who take advisory locks of this database. */
 const migrationLock = 0x646f726d;
@@ -36,7 +43,7 @@ export function createDataSource(url: string, options: DataSourceOptions = {}): 
   return new DataSource({
     type: 'postgres',
     // Not `url`: TypeORM would take it apart by itself and lose the unix socket. The driver reads it as libpq does.
-    extra: { connectionString: url },
+    extra: { connectionString: url, Client: PreparingClient, pipeline: true, options: serverOptions },
     poolSize: options.poolSize ?? 10,
     ...(options.applicationName === undefined ? {} : { applicationName: options.applicationName }),
     synchronize: false,
