@@ -10,6 +10,11 @@ import { WakeFeed } from '../serve/wake-feed';
 import { WakeRecord } from '../serve/wake-record';
 import type { MadeUpSave } from './warm-up-capture';
 
+/**
+ * The page map of a large desktop is read in few calls that take long, in which the engine would first have to notice that they are
+ * worth compiling.
+ */
+const mapReadings = 20;
 /** A guest wants some pages and not others. */
 const askedEvery = 6;
 
@@ -25,6 +30,7 @@ export async function warmUpWake(
   const found = await StoredCheckpoint.find(store, identity, keys.dataKey);
   const wakePack = found.wakePack();
   await found.checkSizes();
+  for (let before = 1; before < mapReadings && !signal.aborted; before++) await found.pages(keys);
   const checkpoint = await found.pages(keys);
   const chunks = new Chunks(checkpoint);
   const fetcher = new ChunkFetcher(checkpoint, chunks, () => undefined);
