@@ -20,9 +20,11 @@ export interface WakeOrder {
   readonly pages: Uint32Array;
   /** For each page, when it was wanted in earlier wakes, in milliseconds of the guest's running; never falling. */
   readonly ranksMs: Uint32Array;
+  /** So many at the end are only kept ready, and not sent before the guest asks: to see whether it still does. */
+  readonly onTrial: number;
 }
 
-/** u32 configuration bytes · u32 device state bytes · u32 pages of the wake set · u32 zero */
+/** u32 configuration bytes · u32 device state bytes · u32 pages of the wake set · u32 of them on trial */
 const headBytes = 16;
 /** Bytes that are read together, and how many such reads are under way at once: each costs processor time that QEMU could use. */
 const pieceBytes = 2 * 1024 * 1024;
@@ -42,7 +44,7 @@ const decoder = new Decoder();
  */
 export async function encodeWakePack(
   { configuration, deviceState }: MachineState,
-  { pages, ranksMs }: WakeOrder,
+  { pages, ranksMs, onTrial }: WakeOrder,
   contentOf: (page: number) => Buffer,
   secrets: CheckpointSecrets,
   object: string,
@@ -51,6 +53,7 @@ export async function encodeWakePack(
   head.writeUInt32LE(configuration.length, 0);
   head.writeUInt32LE(deviceState.length, 4);
   head.writeUInt32LE(pages.length, 8);
+  head.writeUInt32LE(onTrial, 12);
   const first = Buffer.concat([head, configuration, deviceState, encodeWords(pages), encodeWords(ranksMs)]);
   const compressed = await Promise.all([encoder.encode(first), compressContents(pages, contentOf)]);
   return secrets.encryptSegments('wakePack', compressed.flat(), object);
@@ -203,10 +206,12 @@ export function decodeHead(plain: Buffer, pages: number, object: string): WakeHe
     deviceState: plain.subarray(configurationEnd, deviceStateEnd),
     pages: decodeWords(plain.subarray(deviceStateEnd, pagesEnd)),
     ranksMs: decodeWords(plain.subarray(pagesEnd)),
+    onTrial: plain.readUInt32LE(12),
   };
   if (head.pages.some((page) => page >= pages) || new Set(head.pages).size !== count) {
     throw corrupt(object, 'its wake set names a page that is not there, or one twice');
   }
+  if (head.onTrial > count) throw corrupt(object, 'more of its wake set is on trial than there is');
   if (head.ranksMs.some((rank, n) => n > 0 && rank < head.ranksMs[n - 1]!)) {
     throw corrupt(object, 'its wake set is not in the order of its ranks');
   }

@@ -31,6 +31,7 @@ export const rewrittenPages: WakeChooser = {
   choose: ({ rewritten }) => ({
     pages: Uint32Array.from(rewritten),
     ranksMs: new Uint32Array(rewritten.length),
+    onTrial: 0,
     workingSet: Buffer.alloc(0),
   }),
 };

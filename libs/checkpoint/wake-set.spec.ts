@@ -33,6 +33,7 @@ class Chooser implements WakeChooser {
     return {
       pages: Uint32Array.from(chosen, ([page]) => page),
       ranksMs: Uint32Array.from(chosen, ([, rank]) => rank),
+      onTrial: Math.min(chosen.length, 3),
       workingSet: Buffer.from('what was learned'),
     };
   }
@@ -52,6 +53,7 @@ test('the wake pack holds what was chosen, in that order, in segments', async ()
   const { wakePack, manifest } = await fixture.open(await files.open());
   expect([...wakePack.pages]).toEqual(pages);
   expect([...wakePack.ranksMs]).toEqual(pages.map((_, n) => n * 2));
+  expect(wakePack.onTrial).toBe(3);
   const expected = pages.map((page) => memory()[page] ?? Buffer.alloc(pageBytes));
   expect(wakePack.content.equals(Buffer.concat(expected))).toBe(true);
   expect(manifest.pages.wakeSet).toBe(pages.length);

@@ -7,11 +7,13 @@ export interface WakeChoice {
   readonly ahead: Uint32Array;
   /** For each of these, when it was wanted, in milliseconds after the guest ran. */
   readonly ranksMs: Uint32Array;
-  /** Doubtful: left out to see whether they are wanted. */
+  /** Doubtful, and once asked for: kept ready and not sent, to see whether they still are. In the order of `ahead`. */
+  readonly onTrial: Uint32Array;
+  /** All that is doubtful and not sent ahead: those on trial, and guesses. */
   readonly withheld: Uint32Array;
 }
 
-/** Of a working set so much is put on trial in one wake, and at least so many pages: a guest that has to ask for all of it wakes as the first time. */
+/** Of a working set so much is put on trial in one wake, and at least so many pages: to ask takes a guest time, for all of it as much as the first time. */
 const trialShare = 1 / 32;
 const fewestOnTrial = 16;
 
@@ -21,28 +23,35 @@ const isDoubtful = ({ trust, doubt }: Member): boolean => doubt > trust;
 const isGuess = ({ trust }: Member): boolean => trust === 1;
 
 /**
- * Of those that the guest once asked for some are left out to see whether it still does, first those that it would want last. The others go on
+ * Of those that the guest once asked for some are not sent, to see whether it still does, first those that it would want last. The others go on
  * being sent, and have their turn.
  */
 function onTrial(members: readonly Member[]): Member[] {
   const doubtful = members.filter((member) => isDoubtful(member) && !isGuess(member));
   const most = Math.max(fewestOnTrial, Math.floor(members.length * trialShare));
-  return doubtful.sort((one, other) => other.rankMs - one.rankMs || one.page - other.page).slice(0, most);
+  return doubtful.sort((one, other) => byRank(other, one)).slice(0, most);
 }
 
 /**
  * The wake set of the next wake.
- * @param mostPages of the wake set; those with the best evidence are in it
+ * @param mostPages of the wake set, those on trial included; those with the best evidence are in it
  */
 export function choose({ members }: WorkingSet, mostPages: number): WakeChoice {
-  const left = new Set([...members.filter((member) => isDoubtful(member) && isGuess(member)), ...onTrial(members)]);
+  const trial = onTrial(members).slice(0, mostPages).reverse();
+  const left = new Set([...members.filter((member) => isDoubtful(member) && isGuess(member)), ...trial]);
   const ahead = members.filter((member) => !left.has(member)).sort(byEvidence);
-  const chosen = ahead.slice(0, mostPages).sort((one, other) => one.rankMs - other.rankMs || one.page - other.page);
+  const chosen = ahead.slice(0, mostPages - trial.length).sort(byRank);
   return {
     ahead: pagesOf(chosen),
     ranksMs: Uint32Array.from(chosen, ({ rankMs }) => rankMs),
+    onTrial: pagesOf(trial),
     withheld: pagesOf([...left]),
   };
+}
+
+/** Those that are wanted first, first. */
+function byRank(one: Member, other: Member): number {
+  return one.rankMs - other.rankMs || one.page - other.page;
 }
 
 function pagesOf(members: readonly Member[]): Uint32Array {

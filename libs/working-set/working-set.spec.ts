@@ -94,9 +94,12 @@ test('what was learned together is not put to the test together', () => {
 
 test('of the pages that are doubtful those that were wanted last are put to the test first', () => {
   const members = Array.from({ length: 40 }, (_, n) => ({ page: n, rankMs: n * 5, trust: 2, doubt: 3 }));
-  const { ahead, withheld } = choose({ members }, 100);
-  expect([...withheld]).toEqual(Array.from({ length: 16 }, (_, n) => 39 - n));
+  const { ahead, onTrial, withheld } = choose({ members }, 100);
+  expect([...onTrial]).toEqual(Array.from({ length: 16 }, (_, n) => 24 + n));
+  expect(withheld).toEqual(onTrial);
   expect(ahead).toHaveLength(24);
+  expect(choose({ members }, 20).ahead).toHaveLength(4);
+  expect(choose({ members }, 10)).toMatchObject({ ahead: new Uint32Array(0), onTrial: { length: 10 } });
 });
 
 test('a page that is wanted no more leaves in the end, whoever else is doubtful', () => {

@@ -78,7 +78,7 @@ beforeAll(async () => {
     whole: knownPages,
     decode: async (input) => decodeKnownPages(input, { frames, diskSources: about.diskSources }, 'known-pages'),
   });
-  const wakeSet = { pages: Uint32Array.of(3, 1, 2), ranksMs: Uint32Array.of(0, 5, 5) };
+  const wakeSet = { pages: Uint32Array.of(3, 1, 2), ranksMs: Uint32Array.of(0, 5, 5), onTrial: 1 };
   const wakePack = await encodeWakePack(fixture.wakePack, wakeSet, (page) => fixture.wild(page), secrets, 'wake-pack');
   decoders.set('wake pack', { whole: wakePack, decode: readWakePack });
   const headBytes = wakePack.readUInt32LE(16);

@@ -9,8 +9,8 @@ import { WakeFeed } from '../../apps/pager/serve/wake-feed';
 import { WakeRecord } from '../../apps/pager/serve/wake-record';
 
 const pages = Array.from({ length: 300 }, (_, page) => fixture.wild(page));
-/** From the last page to the first; more than two segments. */
-const wakeSet = Uint32Array.from({ length: 2 * segmentPages + 10 }, (_, n) => pages.length - 1 - n);
+/** From the last page to the first; more than two segments and a half. */
+const wakeSet = Uint32Array.from({ length: 2 * segmentPages + 40 }, (_, n) => pages.length - 1 - n);
 
 let files: fixture.TestStore;
 let head: WakeHead;
@@ -18,12 +18,19 @@ let feed: WakeFeed;
 let written: Buffer[];
 let stream: PageStream;
 
-beforeEach(async () => {
-  files = await fixture.TestStore.create();
+/** @param onTrial of the wake set's pages */
+async function begin(onTrial: number): Promise<void> {
   const store = await files.open();
-  const choice = { pages: wakeSet, ranksMs: new Uint32Array(wakeSet.length), workingSet: Buffer.alloc(0) };
   await fixture.write(store, pages, fixture.identity, fixture.wakePack, {
-    wakeSet: { candidates: wakeSet, choose: () => choice },
+    wakeSet: {
+      candidates: wakeSet,
+      choose: () => ({
+        pages: wakeSet,
+        ranksMs: new Uint32Array(wakeSet.length),
+        onTrial,
+        workingSet: Buffer.alloc(0),
+      }),
+    },
   });
   const found = await StoredCheckpoint.find(store, fixture.identity, fixture.dataKey);
   const wakePack = found.wakePack();
@@ -32,10 +39,15 @@ beforeEach(async () => {
   written = [];
   const socket = new Writable({ write: (part: Buffer, _, done) => done(void written.push(part)) });
   stream = new PageStream(new GuestMemory(found.manifest.blocks), socket);
+}
+
+beforeEach(async () => {
+  files = await fixture.TestStore.create();
 });
 afterEach(() => files.remove());
 
 test('what was read of the wake set is in hand until it has been sent', async () => {
+  await begin(0);
   await feed.read;
   for (const page of [wakeSet[0]!, wakeSet[segmentPages + 3]!, wakeSet.at(-1)!]) {
     const { content, at } = feed.inHand(page)!;
@@ -47,6 +59,7 @@ test('what was read of the wake set is in hand until it has been sent', async ()
 });
 
 test('a page that is in hand is answered from there, before anything else of the checkpoint was read, and not sent again', async () => {
+  await begin(0);
   await feed.read;
   const record = new WakeRecord();
   const answers = new PageAnswers(new Promise(() => undefined), stream, record, (page) => feed.inHand(page));
@@ -59,3 +72,21 @@ test('a page that is in hand is answered from there, before anything else of the
   expect(feed.sentAhead().ahead).toHaveLength(wakeSet.length - 1);
   expect([...record.requests().pages]).toEqual([asked]);
 });
+
+test.each([1, 15, 40, segmentPages + 40, 2 * segmentPages + 40])(
+  'of %i pages that are on trial each is in hand and stays there, unless the guest asks for it',
+  async (onTrial) => {
+    await begin(onTrial);
+    await feed.beforeRunning(stream);
+    await feed.afterRunning(stream);
+    await feed.read;
+    const [sure, trial] = [wakeSet.subarray(0, -onTrial), wakeSet.subarray(-onTrial)];
+    expect([...feed.sentAhead().ahead]).toEqual([...sure]);
+    for (const page of sure) expect(feed.inHand(page)).toBeNull();
+    for (const page of trial) {
+      expect(stream.isSent(page)).toBe(false);
+      const { content, at } = feed.inHand(page)!;
+      expect(content.subarray(at, at + 4096).equals(pages[page]!)).toBe(true);
+    }
+  },
+);

@@ -33,7 +33,8 @@ export class WakeLearning implements WakeChooser {
   ) {
     // What is known of writes by the end only takes doubt away: whoever is chosen then is, but for few, chosen now.
     const foreseen = learn(known, last, { written: () => false, rewritten: [] });
-    this.candidates = choose(foreseen, mostPages).ahead;
+    const { ahead, onTrial } = choose(foreseen, mostPages);
+    this.candidates = joined(ahead, onTrial);
   }
 
   /**
@@ -66,9 +67,21 @@ export class WakeLearning implements WakeChooser {
   choose({ rewritten, has, written }: SeenPages): WakeChoice {
     const learned = learn(this.known, this.last, { written: (page) => has(page) && written(page), rewritten });
     const kept = { members: learned.members.filter(({ page }) => has(page)) };
-    const { ahead, ranksMs } = choose(kept, this.mostPages);
-    return { pages: ahead, ranksMs, workingSet: encodeWorkingSet(learned) };
+    const { ahead, ranksMs, onTrial } = choose(kept, this.mostPages);
+    return {
+      pages: joined(ahead, onTrial),
+      ranksMs: joined(
+        ranksMs,
+        onTrial.map(() => ranksMs.at(-1) ?? 0),
+      ),
+      onTrial: onTrial.length,
+      workingSet: encodeWorkingSet(learned),
+    };
   }
+}
+
+function joined(one: Uint32Array, other: Uint32Array): Uint32Array {
+  return Uint32Array.from([...one, ...other]);
 }
 
 function lessonOf({ ahead, requests }: WakeTrace): Omit<Lesson, 'withheld'> {

@@ -15,13 +15,17 @@ export interface PageContent {
 
 /**
  * The wake set, read from its beginning to its end while QEMU is still starting, and sent in that order: a part of it before
- * the guest runs, the rest while it loads its devices and runs. How large a part, the pace at which it comes decides.
+ * the guest runs, the rest while it loads its devices and runs. How large a part, the pace at which it comes decides. What is on
+ * trial is kept in hand.
  */
 export class WakeFeed {
   private readonly beganMs = performance.now();
+  /** Segments that were read, without those that have been sent. */
   private readonly ready: Buffer[] = [];
   private opened = 0;
   private sent = 0;
+  /** Pages that are to be sent. */
+  private readonly toSend: number;
   /** Resolves when all of it has been read, or could not be. */
   readonly read: Promise<void>;
   private failure: Error | null = null;
@@ -35,6 +39,7 @@ export class WakeFeed {
     wakePack: WakePackReader,
     private readonly head: WakeHead,
   ) {
+    this.toSend = head.pages.length - head.onTrial;
     this.places = new Map(Array.from(head.pages, (page, place) => [page, place]));
     this.read = this.readAll(wakePack).catch((error: unknown) => {
       this.failure = error as Error; // met by whoever sends
@@ -45,7 +50,7 @@ export class WakeFeed {
   /** Until what is left will come before it is wanted. @throws as reading the wake pack does */
   async beforeRunning(stream: PageStream): Promise<void> {
     const sendingMs = performance.now();
-    const { ranksMs } = this.head;
+    const ranksMs = this.head.ranksMs.subarray(0, this.toSend);
     const paceSince = (count: number, sinceMs: number): number => count / (performance.now() - sinceMs);
     const pace = (): number => Math.min(paceSince(this.opened, this.beganMs), paceSince(this.sent, sendingMs));
     while (!mayRun(ranksMs, this.sent, pace())) await this.sendSegment(stream, bytesBeforeRunning);
@@ -54,14 +59,14 @@ export class WakeFeed {
 
   /** What is left, behind nothing but requests. */
   async afterRunning(stream: PageStream): Promise<void> {
-    while (this.sent < this.head.pages.length) await this.sendSegment(stream);
+    while (this.sent < this.toSend) await this.sendSegment(stream);
   }
 
   /** A page that has been read and not been sent; null for any other. */
   inHand(page: number): PageContent | null {
     const place = this.places.get(page);
     if (place === undefined || place < this.sent) return null;
-    const content = this.ready[Math.floor((place - this.sent) / segmentPages)];
+    const content = this.ready[segmentOf(place) - segmentOf(this.sent)];
     return content === undefined ? null : { content, at: (place % segmentPages) * pageBytes };
   }
 
@@ -72,7 +77,7 @@ export class WakeFeed {
 
   private async readAll(wakePack: WakePackReader): Promise<void> {
     for await (const content of wakePack.content()) {
-      while (this.ready.length === mostReady) await this.change();
+      while (this.ready.length >= mostReady && this.sent < this.toSend) await this.change();
       this.ready.push(content);
       this.opened += content.length / pageBytes;
       this.wake();
@@ -84,9 +89,8 @@ export class WakeFeed {
       if (this.failure !== null) throw this.failure;
       await this.change();
     }
-    const content = this.ready.shift()!;
-    this.wake();
-    const pages = this.head.pages.subarray(this.sent, this.sent + segmentPages);
+    const [content] = this.ready as [Buffer];
+    const pages = this.head.pages.subarray(this.sent, Math.min(this.sent + segmentPages, this.toSend));
     const part = stream.begin(pages.length);
     for (const [n, page] of pages.entries()) {
       if (stream.isSent(page)) continue;
@@ -94,11 +98,17 @@ export class WakeFeed {
       this.pagesAhead.push(page);
     }
     this.sent += pages.length;
+    if (this.sent % segmentPages === 0) this.ready.shift(); // else the rest of it is on trial
+    this.wake();
     await stream.sendInTurn(part, mostBytes);
   }
 
-  /** Resolves when a segment was read or taken. Reader and sender never wait at the same time. */
+  /** Resolves when a segment was read or sent. Reader and sender never wait at the same time. */
   private change(): Promise<void> {
     return new Promise((resolve) => (this.wake = resolve));
   }
+}
+
+function segmentOf(place: number): number {
+  return Math.floor(place / segmentPages);
 }

@@ -48,7 +48,12 @@ export async function warmUpCapture(
         sealer: (packKey) => (sealer = new SealThread(packKey, seal)),
         wakeSet: {
           candidates: wakeSet,
-          choose: () => ({ pages: wakeSet, ranksMs: new Uint32Array(wakeSet.length), workingSet: Buffer.alloc(0) }),
+          choose: () => ({
+            pages: wakeSet,
+            ranksMs: new Uint32Array(wakeSet.length),
+            onTrial: 0,
+            workingSet: Buffer.alloc(0),
+          }),
         },
       }),
   );

@@ -32,6 +32,8 @@ export function parseWakePack(segments: readonly Buffer[], memoryPages: number, 
   const pages = numbers(numbersAt);
   checkNumbers(pages, memoryPages, key);
   checkOrder(numbers(ranksAt), key);
+  const onTrial = head.readUInt32LE(12);
+  if (onTrial > count) throw corrupt(key, `it has ${onTrial} pages on trial, of ${count}`);
   return {
     configuration: head.subarray(headBytes, deviceStateAt),
     deviceState: head.subarray(deviceStateAt, numbersAt),
