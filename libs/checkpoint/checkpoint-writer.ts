@@ -1,3 +1,4 @@
+import { setImmediate as immediate } from 'node:timers/promises';
 import { DormouseError } from '@dormouse/errors';
 import { putBlob, type BlobStore } from '@dormouse/storage';
 import { deleteUnfinished } from './delete-unfinished';
@@ -207,16 +208,18 @@ export class CheckpointWriter {
     if (missing > 0) throw new DormouseError('STREAM_MALFORMED', `${missing} pages of the guest never came`);
     const { workingSet, ...wakeSet } = this.wakePages.choose(this.options.previous ?? null);
     const contentOf = (page: number): Buffer => this.wakePages.contentOf(page);
-    // The guest stands still: everything at once, as soon as it can be.
-    const [wakePack, pageMap, knownPages, own] = await Promise.all([
+    // The guest stands still: everything at once, as soon as it can be, and what has the longest way to go first. To encode the
+    // map keeps the loop busy, and would keep the others from beginning.
+    const [wakePack, knownPages, own, pageMap] = await Promise.all([
       encodeWakePack(machineState, wakeSet, contentOf, this.secrets, this.keys.wakePack).then((stored) =>
         this.put('wakePack', [stored]),
       ),
-      placed
-        .then(() => this.map.encode(this.frames.table))
-        .then((plain) => this.put('pageMap', this.secrets.encryptObject('pageMap', plain))),
       placed.then(() => this.finishKnownPages(workingSet)),
       placed.then(() => this.frames.finish()),
+      placed
+        .then(() => immediate())
+        .then(() => this.map.encode(this.frames.table))
+        .then((plain) => this.put('pageMap', this.secrets.encryptObject('pageMap', plain))),
     ]);
     const pages = { ...this.placing.counts(), wakeSet: wakeSet.pages.length };
     const written = own.reduce((sum, { bytes }) => sum + bytes, 0);
