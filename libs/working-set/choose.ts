@@ -13,7 +13,7 @@ export interface WakeChoice {
   readonly withheld: Uint32Array;
 }
 
-/** Of a working set so much is put on trial in one wake, and at least so many pages: to ask takes a guest time, for all of it as much as the first time. */
+/** Of a working set so much is put on trial in one wake, and at least so many pages: to ask for all of it would take as long as the first time. */
 const trialShare = 1 / 32;
 const fewestOnTrial = 16;
 
