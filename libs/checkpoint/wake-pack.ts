@@ -27,7 +27,7 @@ export interface WakeOrder {
 /** u32 configuration bytes · u32 device state bytes · u32 pages of the wake set · u32 of them on trial */
 const headBytes = 16;
 /** Bytes that are read together, and how many such reads are under way at once: each costs processor time that QEMU could use. */
-const pieceBytes = 2 * 1024 * 1024;
+const pieceBytes = 4 * 1024 * 1024;
 const piecesAhead = 3;
 /** Segments that are being compressed at once. */
 const segmentsAtOnce = 4;

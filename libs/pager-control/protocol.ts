@@ -70,7 +70,7 @@ export interface WakeManner {
    * shows what it wants.
    */
   readonly restMs: number;
-  /** One that never rests is taken to have woken after this long. */
+  /** One that never rests is taken to have woken when it has run for this long; while it waits for pages it does not run. */
   readonly longestMs: number;
   /** Chunks of 64 KiB that the rest is read in: while the guest faults, and while it rests. */
   readonly fill: { readonly least: number; readonly most: number };

@@ -16,7 +16,7 @@ const zeroPagesPerPart = 2048;
 export interface GuestActivity {
   /** Page requests so far. */
   readonly requests: number;
-  /** When the last one came, as of `performance.now()`. */
+  /** When one was last waited for, as of `performance.now()`. */
   readonly lastRequestMs: number;
 }
 

@@ -29,6 +29,8 @@ export interface StoredMemory {
  */
 export class PageAnswers {
   private count = 0;
+  /** Requests that are being answered, and when there was one last. */
+  private waiting = 0;
   private lastMs = performance.now();
   private companionsToo = false;
   private readonly touched = new Set<number>();
@@ -46,16 +48,25 @@ export class PageAnswers {
     return this.count;
   }
 
-  /** When the last request came, as of `performance.now()`. */
+  /** When the guest last waited for a page, as of `performance.now()`: now, if it does. */
   get lastRequestMs(): number {
-    return this.lastMs;
+    return this.waiting > 0 ? performance.now() : this.lastMs;
   }
 
   /** Of pages that QEMU asks for. */
-  async answer({ first, end }: PageRange): Promise<void> {
-    const askedMs = performance.now();
+  async answer(pages: PageRange): Promise<void> {
     this.count++;
-    this.lastMs = askedMs;
+    this.waiting++;
+    const fetchedNow = await this.sendAsked(pages).finally(() => {
+      this.waiting--;
+      this.lastMs = performance.now();
+    });
+    if (this.companionsToo) for (const chunk of fetchedNow) await this.sendReadWith(chunk);
+  }
+
+  /** @returns chunks that were fetched for them */
+  private async sendAsked({ first, end }: PageRange): Promise<readonly number[]> {
+    const askedMs = performance.now();
     for (let page = first; page < end; page++) {
       const known = this.stream.isSent(page) ? null : this.inHand(page);
       if (known !== null) this.send(page, askedMs, known.content, known.at);
@@ -79,7 +90,7 @@ export class PageAnswers {
         else this.touched.add(chunk);
       }
     }
-    if (this.companionsToo) for (const chunk of fetchedNow) await this.sendReadWith(chunk);
+    return fetchedNow;
   }
 
   /** Earlier wakes have shown what the guest wants, and the wake set has it. */

@@ -120,7 +120,7 @@ export class Waking {
   private async untilRested(): Promise<void> {
     const { restMs, longestMs } = this.parts.manner;
     const restsFor = (): number => Math.min(performance.now() - this.answers.lastRequestMs, this.record.elapsedMs);
-    while (restsFor() < restMs && this.record.elapsedMs < longestMs) await sleep(10);
+    while (restsFor() < restMs && this.record.ranMs < longestMs) await sleep(10);
   }
 
   /** What was learned is worth a line in the log, not a guest. */
