@@ -1,4 +1,4 @@
-import { Client, type ClientConfig, type QueryConfig } from 'pg';
+import { Client, type ClientConfig } from 'pg';
 
 /** So many statements of a connection stay planned. There are about a hundred that come often; each takes Postgres some ten KiB. */
 const mostPrepared = 200;
@@ -17,12 +17,12 @@ export class PreparingClient extends Client {
 type Query = (statement: unknown, values?: unknown, ...rest: unknown[]) => unknown;
 
 function preparing(query: Query): Client['query'] {
-  const names = new Map<unknown, string>();
+  const names = new Map<string, string>();
   const named: Query = (text, values, ...rest) => {
     if (typeof text !== 'string' || !Array.isArray(values) || values.length === 0) return query(text, values, ...rest);
     if (!names.has(text) && names.size < mostPrepared) names.set(text, `statement ${names.size + 1}`);
-    const config: QueryConfig = { text, ...(names.has(text) && { name: names.get(text)! }) };
-    return query(config, values, ...rest);
+    const name = names.get(text);
+    return query(name === undefined ? text : { name, text }, values, ...rest);
   };
   return named as Client['query'];
 }

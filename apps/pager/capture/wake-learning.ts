@@ -70,10 +70,7 @@ export class WakeLearning implements WakeChooser {
     const { ahead, ranksMs, onTrial } = choose(kept, this.mostPages);
     return {
       pages: joined(ahead, onTrial),
-      ranksMs: joined(
-        ranksMs,
-        onTrial.map(() => ranksMs.at(-1) ?? 0),
-      ),
+      ranksMs: joined(ranksMs, new Uint32Array(onTrial.length).fill(ranksMs.at(-1) ?? 0)),
       onTrial: onTrial.length,
       workingSet: encodeWorkingSet(learned),
     };
