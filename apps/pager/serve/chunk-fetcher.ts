@@ -20,7 +20,7 @@ const runsKept = 64;
 /** Of a read that nobody has asked for yet: a page that is asked for meanwhile waits behind two of them at most. */
 const readAheadBytes = 1024 * 1024;
 /** Of the checkpoint, kept as it is stored until it is wanted. */
-const mostReadAheadBytes = 64 * 1024 * 1024;
+const mostReadAheadBytes = 40 * 1024 * 1024;
 /** Waits between attempts to read from a store that does not answer. */
 const firstRetryMs = 100;
 const longestRetryMs = 5_000;

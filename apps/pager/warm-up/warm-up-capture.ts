@@ -13,8 +13,8 @@ import type { BlobStore } from '@dormouse/storage';
 import { StreamMemory } from '../capture/stream-memory';
 
 /** Enough for the engine to compile what a save does with each page. */
-const block = { name: 'pc.ram', bytes: 32 * 1024 * 1024 };
-const partPages = 256;
+const block = { name: 'pc.ram', bytes: 16 * 1024 * 1024 };
+const partPages = 64;
 /** What a socket gives at once. */
 const pieceBytes = 64 * 1024;
 /** Pages that the wake is to send ahead. */

@@ -17,7 +17,14 @@ export async function warmUp({ hash, seal }: PageThreads, signal: AbortSignal): 
   const hasher = new HashThreads(keys.contentKey, hash);
   const store = new MemoryStore();
   const madeUp = { identity, keys, hasher, seal };
-  if (await warmUpCapture(store, madeUp, signal)) await warmUpWake(store, madeUp, signal);
+  const isSaved = await warmUpCapture(store, madeUp, signal);
+  collectUnless(signal);
+  if (isSaved) await warmUpWake(store, madeUp, signal);
   hasher.release();
-  if (!signal.aborted) globalThis.gc?.(); // what comes now can use the memory again
+  collectUnless(signal);
+}
+
+/** What comes next can use the memory again, instead of more: a pager in waiting has all of it for as long as it waits. */
+function collectUnless({ aborted }: AbortSignal): void {
+  if (!aborted) globalThis.gc?.();
 }
