@@ -51,6 +51,10 @@ export class FrameTable {
     };
   }
 
+  packOf(frame: number): number {
+    return this.bytes.readUInt16LE(frame * entryBytes);
+  }
+
   /** The same frames in the order in which they are stored, and the number that each of them has there. */
   inStorageOrder(): { readonly table: FrameTable; readonly numberOf: Uint32Array } {
     const placeOf = new Float64Array(this.count); // exact: packs are far shorter than 4 GiB

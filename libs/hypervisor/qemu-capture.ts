@@ -6,9 +6,10 @@ import type { Capture, CaptureFacts, CaptureProgress } from './hypervisor';
 
 /**
  * QEMU stops the guest when it thinks the rest takes this long. Small, since the guest is frozen not only for QEMU's
- * rest but until the last of it is durable.
+ * rest but until the last of it is durable. While pages are missing that never came it is as small as can be: once they are
+ * there the store catches up with the guest still running, and what was left then would have to catch up with it frozen.
  */
-const downtimeLimitMs = 50;
+const downtimeLimitMs = { somePagesNeverCame: 1, allPagesCame: 50 } as const;
 /** The pager's pace is the limit; QEMU's own default would throttle to 128 MiB/s. */
 const maxBandwidthBytesPerSecond = 2 ** 40;
 
@@ -20,6 +21,7 @@ export class QemuCapture implements Capture {
   private committed = false;
   private failure: DormouseError | null = null;
   private migration = 'none';
+  private mayStop = false;
   private readonly waiting = new Set<() => void>();
   frozenAtMs = 0;
 
@@ -41,7 +43,9 @@ export class QemuCapture implements Capture {
     const cancel = (): void => capture.fail(new DormouseError('CANCELLED', 'the save was cancelled'));
     signal.addEventListener('abort', cancel);
     const stopProgress = pager.onChange(({ streamBytes, arrivedBytes, ramBytes }) => {
-      if (arrivedBytes > 0) onProgress({ streamBytes, arrivedBytes, ramBytes });
+      if (arrivedBytes === 0) return;
+      onProgress({ streamBytes, arrivedBytes, ramBytes });
+      if (arrivedBytes === ramBytes) capture.allPagesCame();
     });
     try {
       if (signal.aborted) cancel();
@@ -56,7 +60,7 @@ export class QemuCapture implements Capture {
       });
       await qmp.execute('migrate-set-parameters', {
         'max-bandwidth': maxBandwidthBytesPerSecond,
-        'downtime-limit': downtimeLimitMs,
+        'downtime-limit': downtimeLimitMs.somePagesNeverCame,
       });
       await qmp.execute('migrate', { uri: `unix:${pagerSockets.capture}` });
       await capture.until('pre-switchover');
@@ -109,6 +113,13 @@ export class QemuCapture implements Capture {
     this.pager.send('leave');
     this.pager.close();
     this.qmp.close();
+  }
+
+  private allPagesCame(): void {
+    if (this.mayStop) return;
+    this.mayStop = true;
+    const parameters = { 'downtime-limit': downtimeLimitMs.allPagesCame };
+    this.qmp.execute('migrate-set-parameters', parameters).catch((error: DormouseError) => this.fail(error));
   }
 
   private hear({ event, data, atMs }: QmpEvent): void {

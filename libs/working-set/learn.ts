@@ -28,10 +28,11 @@ export interface Writes {
 const mostMembers = 131_072;
 
 /**
- * What a guest asks for in its first second of running it asks for again in its next wake; of what comes later, which is what
- * programs take that it starts, only a quarter (docs/benchmarks.md).
+ * What a guest asks for while it wakes it asks for again in its next wake; of what comes later, which is what programs take that it
+ * starts, only a quarter (docs/benchmarks.md). It wakes for as long as it never stops asking, within these bounds.
  */
-const earlyMs = 1_000;
+const wakingMs = { least: 1_000, most: 4_000 } as const;
+const restMs = 250;
 
 /**
  * The working set after a wake and the use that followed. Evidence that a page is wanted is a request for it, or that it was
@@ -44,6 +45,7 @@ const earlyMs = 1_000;
  */
 export function learn(known: WorkingSet, trace: WakeTrace | null, writes: Writes): WorkingSet {
   const requests = firstRequests(trace?.requests ?? []);
+  const wokenMs = whenWoken(trace?.requests ?? []);
   const ahead = new Set(trace?.ahead);
   const withheld = new Set(trace?.withheld);
   const members = new Map<number, Member>();
@@ -58,7 +60,7 @@ export function learn(known: WorkingSet, trace: WakeTrace | null, writes: Writes
     if (next !== null) members.set(member.page, next);
   }
   for (const [page, atMs] of requests) {
-    if (!members.has(page)) members.set(page, missed(page, atMs));
+    if (!members.has(page)) members.set(page, missed(page, atMs, wokenMs));
   }
   for (const page of writes.rewritten) {
     const member = members.get(page);
@@ -68,8 +70,18 @@ export function learn(known: WorkingSet, trace: WakeTrace | null, writes: Writes
 }
 
 /** A page that was asked for and is no member yet. */
-function missed(page: number, atMs: number): Member {
-  return { page, rankMs: Math.round(atMs), ...(atMs < earlyMs ? { trust: 2, doubt: 0 } : { trust: 1, doubt: 2 }) };
+function missed(page: number, atMs: number, wokenMs: number): Member {
+  return { page, rankMs: Math.round(atMs), ...(atMs < wokenMs ? { trust: 2, doubt: 0 } : { trust: 1, doubt: 2 }) };
+}
+
+/** In milliseconds of the guest's running. */
+function whenWoken(requests: readonly PageRequest[]): number {
+  let askedMs = 0;
+  for (const { atMs } of requests) {
+    if (atMs >= askedMs + restMs) break;
+    askedMs = atMs;
+  }
+  return Math.min(Math.max(askedMs + 1, wakingMs.least), wakingMs.most);
 }
 
 /** Page → when it was asked for first, in the order of that. */

@@ -40,6 +40,17 @@ test('a page that was asked for late is sent ahead once it has been asked for tw
   expect([[...next.ahead], [...next.withheld]]).toEqual([[4], []]);
 });
 
+test('a guest that never stops asking is still waking, but not for ever', () => {
+  const asked = (atMs: number): number[] => {
+    const times = Array.from({ length: Math.ceil(atMs / 200) + 1 }, (_, n) => Math.min(n * 200, atMs));
+    const requests = times.map((at, n) => ({ page: 100 + n, atMs: at }));
+    const trace = { ahead: Uint32Array.of(), withheld: Uint32Array.of(), requests };
+    return [...choose(learn(nothingKnown, trace, untouched), 100).ahead];
+  };
+  expect(asked(1_700)).toContain(100 + 9);
+  expect(asked(6_000)).toEqual(Array.from({ length: 20 }, (_, n) => 100 + n));
+});
+
 test('of the pages the guest was writing to when it froze the first wake set is made', () => {
   const set = learn(nothingKnown, null, { written: () => true, rewritten: [9, 4] });
   expect(new Set(choose(set, 10).ahead)).toEqual(new Set([9, 4]));

@@ -148,6 +148,7 @@ class Capture {
       if (this.writer === null) return null;
       if (!caughtUp && this.writer.complete) {
         caughtUp = true;
+        this.update(this.progress(stream));
         // QEMU waits for us, and its guest runs on, until the store has caught up: from here on it waits frozen.
         return this.writer.catchUp();
       }

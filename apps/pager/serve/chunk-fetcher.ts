@@ -75,22 +75,20 @@ export class ChunkFetcher {
   }
 
   /**
-   * Reads frames before they are asked for, in the order of the store, as many as are worth keeping: a store that is far away takes as
-   * long for a large piece as for a small one, and a guest that wakes asks for one page after the other.
+   * Reads frames before they are asked for, as many as are worth keeping: a store that is far away takes as long for a large piece as
+   * for a small one, and a guest that wakes asks for one page after the other.
    * @throws CHECKPOINT_CORRUPT, CHECKPOINT_INCOMPLETE
    */
   async readAhead(stop: AbortSignal): Promise<void> {
     let keptBytes = 0;
     let before: Promise<Run> | null = null; // two are on their way at a time
-    for (let first = 0; first < this.chunks.frames && keptBytes < mostReadAheadBytes && !stop.aborted;) {
-      const begin = first;
-      const count = this.checkpoint.runLength(begin, this.chunks.frames, readAheadBytes);
-      const run = this.untilRead(() => this.readFrames(begin, count));
+    for (const { first, count } of this.runsToReadAhead()) {
+      if (keptBytes >= mostReadAheadBytes || stop.aborted) break;
+      const run = this.untilRead(() => this.readFrames(first, count));
       run.catch(() => undefined); // met in its turn, and by whoever asks for one of its chunks
-      for (let chunk = begin; chunk < begin + count; chunk++) this.ahead.set(chunk, run);
+      for (let chunk = first; chunk < first + count; chunk++) this.ahead.set(chunk, run);
       keptBytes += (await before)?.bytes ?? 0;
       before = run;
-      first += count;
     }
     await before;
   }
@@ -109,6 +107,34 @@ export class ChunkFetcher {
       await immediate(); // a request that has come goes first
     }
     return fetched;
+  }
+
+  /**
+   * The smallest packs first: they hold what the guest had changed between two saves, and goes on using. Within a pack in the order of
+   * the store.
+   */
+  private *runsToReadAhead(): Generator<{ readonly first: number; readonly count: number }> {
+    const { manifest, frames } = this.checkpoint;
+    const bytesOf = (frame: number): number => manifest.packs[frames.packOf(frame)]!.bytes;
+    const packs = this.firstOfPacks().map((first, n, all) => ({ first, end: all[n + 1] ?? frames.length }));
+    packs.sort((one, other) => bytesOf(one.first) - bytesOf(other.first));
+    for (const { first: begin, end } of packs) {
+      for (let first = begin; first < end;) {
+        const count = this.checkpoint.runLength(first, end - first, readAheadBytes);
+        yield { first, count };
+        first += count;
+      }
+    }
+  }
+
+  /** The first frame in each pack; they are numbered in the order of the store. */
+  private firstOfPacks(): number[] {
+    const { frames } = this.checkpoint;
+    const found: number[] = [];
+    for (let frame = 0; frame < frames.length; frame++) {
+      if (frame === 0 || frames.packOf(frame) !== frames.packOf(frame - 1)) found.push(frame);
+    }
+    return found;
   }
 
   /** One run for each of the chunks, which is kept no longer; null unless all of them were read ahead. */
