@@ -29,6 +29,8 @@ const headBytes = 16;
 /** Bytes that are read together, and how many such reads are under way at once: each costs processor time that QEMU could use. */
 const pieceBytes = 4 * 1024 * 1024;
 const piecesAhead = 3;
+/** Of the first piece: it has the head, everything waits for that, and what is read beside it shares its way. */
+const firstPieceBytes = 256 * 1024;
 /** Segments that are being compressed at once. */
 const segmentsAtOnce = 4;
 /** Segments that are being decompressed while the one before them is looked at. */
@@ -177,7 +179,7 @@ export class WakePackReader {
     const reads: Promise<Buffer>[] = [];
     let offset = 0;
     const readOn = (): void => {
-      const length = Math.min(pieceBytes, reference.bytes - offset);
+      const length = Math.min(offset === 0 ? firstPieceBytes : pieceBytes, reference.bytes - offset);
       if (length <= 0) return;
       const read = readRange(store, object, reference.bytes, { offset, length });
       read.catch(() => undefined); // met when its turn has come
