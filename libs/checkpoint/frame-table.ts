@@ -44,13 +44,14 @@ export class FrameTable {
   get(frame: number): FrameLocation {
     const at = frame * entryBytes;
     return {
-      pack: this.bytes.readUInt16LE(at),
+      pack: this.packOf(frame),
       encoding: this.bytes[at + 2]!,
       length: this.bytes.readUInt32LE(at + 4),
       offset: Number(this.bytes.readBigUInt64LE(at + 8)),
     };
   }
 
+  /** The `pack` of its location. */
   packOf(frame: number): number {
     return this.bytes.readUInt16LE(frame * entryBytes);
   }
@@ -60,7 +61,7 @@ export class FrameTable {
     const placeOf = new Float64Array(this.count); // exact: packs are far shorter than 4 GiB
     for (let frame = 0; frame < this.count; frame++) {
       const at = frame * entryBytes;
-      placeOf[frame] = this.bytes.readUInt16LE(at) * 2 ** 32 + Number(this.bytes.readBigUInt64LE(at + 8));
+      placeOf[frame] = this.packOf(frame) * 2 ** 32 + Number(this.bytes.readBigUInt64LE(at + 8));
     }
     const order = Uint32Array.from(placeOf.keys()).sort((one, other) => placeOf[one]! - placeOf[other]!);
     const table = new FrameTable();

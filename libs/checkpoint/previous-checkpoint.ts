@@ -95,7 +95,7 @@ export class PreviousCheckpoint {
     const live = this.liveSlots();
     const isWorthKeeping = this.livelyPacks(live);
     for (let frame = 0; frame < this.frames.length; frame++) {
-      if (!isWorthKeeping[this.frames.get(frame).pack]) continue;
+      if (!isWorthKeeping[this.frames.packOf(frame)]) continue;
       for (let place = slotPlace(frame, 0); place < slotPlace(frame + 1, 0); place++) {
         if (live[place] === 1) this.inFrames.add(place);
       }

@@ -8,5 +8,5 @@ export { requestsIn, type RequestLists } from './requests-in';
 export { pictureOf } from './wake-picture';
 export { reportOf, type WakeReport } from './wake-report';
 export { mayRun } from './may-run';
-export { learn, type PageRequest, type WakeTrace, type Writes } from './learn';
+export { learn, wakingLimits, type PageRequest, type WakeTrace, type Writes } from './learn';
 export { nothingKnown, strongestTrust, type Member, type WorkingSet } from './working-set';

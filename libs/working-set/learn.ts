@@ -29,10 +29,10 @@ const mostMembers = 131_072;
 
 /**
  * What a guest asks for while it wakes it asks for again in its next wake; of what comes later, which is what programs take that it
- * starts, only a quarter (docs/benchmarks.md). It wakes for as long as it never stops asking, within these bounds.
+ * starts, only a quarter (docs/benchmarks.md). It has woken when it has asked for nothing for `restMs` or has run for `longestMs`; to learn
+ * from, no sooner than after `leastMs`.
  */
-const wakingMs = { least: 1_000, most: 4_000 } as const;
-const restMs = 250;
+export const wakingLimits = { restMs: 250, leastMs: 1_000, longestMs: 4_000 } as const;
 
 /**
  * The working set after a wake and the use that followed. Evidence that a page is wanted is a request for it, or that it was
@@ -44,8 +44,9 @@ const restMs = 250;
  * @param trace of the wake this use began with; null when it began with a boot
  */
 export function learn(known: WorkingSet, trace: WakeTrace | null, writes: Writes): WorkingSet {
-  const requests = firstRequests(trace?.requests ?? []);
-  const wokenMs = whenWoken(trace?.requests ?? []);
+  const asked = trace?.requests ?? [];
+  const requests = firstRequests(asked);
+  const wokenMs = whenWoken(asked);
   const ahead = new Set(trace?.ahead);
   const withheld = new Set(trace?.withheld);
   const members = new Map<number, Member>();
@@ -76,12 +77,13 @@ function missed(page: number, atMs: number, wokenMs: number): Member {
 
 /** In milliseconds of the guest's running. */
 function whenWoken(requests: readonly PageRequest[]): number {
+  const { restMs, leastMs, longestMs } = wakingLimits;
   let askedMs = 0;
   for (const { atMs } of requests) {
     if (atMs >= askedMs + restMs) break;
     askedMs = atMs;
   }
-  return Math.min(Math.max(askedMs + 1, wakingMs.least), wakingMs.most);
+  return Math.min(Math.max(askedMs + 1, leastMs), longestMs);
 }
 
 /** Page → when it was asked for first, in the order of that. */
