@@ -16,16 +16,18 @@ export const longestFrameBytes = frameBytes + tagBytes;
 export const hashBytes = 16;
 /** Of a segment of the wake pack. */
 export const segmentPages = 64;
+/** The number of a place in it that is not used. */
+export const noPage = 0xffffffff;
 export const pageTagBytes = 8;
 
 export const kinds = { zero: 1, frame: 2, disk: 3 } as const;
 export const encodings = { plain: 0, zstd: 1 } as const;
 
-/** The objects with a header, by the member of the manifest that names them. One names its length in it, or zero. */
+/** The objects with a header, by the member of the manifest that names them. In it is the length, the number of segments, or zero. */
 export const sealedObjects = {
-  pageMap: { name: 'page-map', magic: 'DMPM', version: 3, namesLength: true },
-  knownPages: { name: 'known-pages', magic: 'DMKP', version: 4, namesLength: false },
-  wakePack: { name: 'wake-pack', magic: 'DMWP', version: 3, namesLength: true },
+  pageMap: { name: 'page-map', magic: 'DMPM', version: 3, names: 'length' },
+  knownPages: { name: 'known-pages', magic: 'DMKP', version: 4, names: 'nothing' },
+  wakePack: { name: 'wake-pack', magic: 'DMWP', version: 4, names: 'segments' },
 } as const;
 
 export type SealedObject = keyof typeof sealedObjects;

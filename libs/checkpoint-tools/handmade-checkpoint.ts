@@ -26,7 +26,8 @@ export interface Plan {
   }[];
   readonly sources: readonly { readonly name: string; readonly content: Buffer }[];
   readonly pages: readonly Place[];
-  readonly wakeSet: readonly number[];
+  /** Null is a place that is not used. */
+  readonly wakeSet: readonly (number | null)[];
   readonly workingSet: Buffer;
   readonly layers: readonly { readonly source: number; readonly block: number }[];
   readonly configuration: Buffer;
@@ -97,7 +98,7 @@ export function samplePlan(seed = 0): Plan {
       { name: '7c9e6679-7425-40de-944b-e07fc1f90ae7/0', content: wild(seed + 2000, 14 * page + 100) },
     ],
     pages,
-    wakeSet: [0, 1, 5, 6, 63, 17],
+    wakeSet: [null, 0, 1, 5, 6, 63, 17],
     workingSet: Buffer.from('what was learned of wakes'),
     layers: [
       { source: 1, block: 5 },
@@ -176,7 +177,7 @@ export function encodeCheckpoint(plan: Plan, twists: Twists = {}): Map<string, B
       duplicate,
       stored: inFrames - duplicate,
       superseded,
-      wakeSet: plan.wakeSet.length,
+      wakeSet: plan.wakeSet.filter((number) => number !== null).length,
     },
     bytes: {
       raw: (inFrames - duplicate + superseded) * page,
@@ -253,9 +254,9 @@ function wakePackOf(plan: Plan): Buffer {
     ...[plan.configuration.length, plan.deviceState.length, plan.wakeSet.length, 0].map(u32),
     plan.configuration,
     plan.deviceState,
-    ...plan.wakeSet.map(u32),
+    ...plan.wakeSet.map((number) => u32(number ?? 0xffffffff)),
     ...plan.wakeSet.map((_, n) => u32(n * 3)),
-    ...plan.wakeSet.map((number) => contentOf(plan, number)),
+    ...plan.wakeSet.map((number) => (number === null ? wild(7) : contentOf(plan, number))),
   ]);
 }
 
@@ -265,13 +266,13 @@ function segmented(plan: Plan, whole: Buffer): Buffer {
   const parts = [whole.subarray(0, contentAt)];
   for (let at = contentAt; at < whole.length; at += 64 * page) parts.push(whole.subarray(at, at + 64 * page));
   const compressed = parts.map(zstd);
-  const bytes = compressed.reduce((sum, { length }) => sum + 4 + length + 16, 0);
-  const header = Buffer.concat([Buffer.from('DMWP'), u16(3), u16(0), u64(bytes)]);
+  const header = Buffer.concat([Buffer.from('DMWP'), u16(4), u16(0), u64(compressed.length)]);
   const key = derive(plan, plan.checkpointId, 'wake-pack');
   const place = Buffer.from(`desktops/${plan.desktopId}/checkpoints/${plan.checkpointId}/wake-pack`);
+  const aad = Buffer.concat([header.subarray(0, 8), place]);
   const sealed = compressed.flatMap((part, n) => [
     u32(part.length + 16),
-    encrypt(key, Buffer.concat([u32(n), Buffer.alloc(8)]), part, Buffer.concat([header, place])),
+    encrypt(key, Buffer.concat([u32(compressed.length - 1 - n), Buffer.alloc(8)]), part, aad),
   ]);
   return Buffer.concat([header, ...sealed]);
 }

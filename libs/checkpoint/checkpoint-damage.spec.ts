@@ -230,7 +230,7 @@ describe('a version this reader does not know is refused, not guessed at:', () =
   test.each(['pageMap', 'wakePack'] as const)('of the %s', async (object) => {
     const key = keys[object];
     const later = Buffer.from(await files.content(key));
-    later.writeUInt16LE(4, 4);
+    later.writeUInt16LE(9, 4);
     const manifest = await readManifestOf();
     const reference = { ...manifest[object], sha256: sha256(later) };
     await damaged(key, later, () =>

@@ -16,7 +16,8 @@ import { PagePlacing } from './page-placing';
 import type { PreviousCheckpoint } from './previous-checkpoint';
 import type { CheckpointIdentity } from './read-objects';
 import type { ReadingKeys } from './stored-checkpoint';
-import { encodeWakePack, type MachineState } from './wake-pack';
+import type { MachineState } from './wake-head';
+import { WakePackWriter } from './wake-pack-writer';
 import { rewrittenPages, WakePages, type WakeChooser } from './wake-pages';
 
 /** Pages that are hashed together at most. */
@@ -79,6 +80,7 @@ export class CheckpointWriter {
   private readonly frames: FrameWriter;
   private readonly placing: PagePlacing;
   private readonly wakePages: WakePages;
+  private readonly wakePack: WakePackWriter;
   private readonly knownPages: KnownPagesWriter;
 
   /** Number of the last copy of each page; 0 before the first. An older copy that is still on its way is dropped. */
@@ -114,6 +116,8 @@ export class CheckpointWriter {
     this.frames = new FrameWriter(store, this.keys.pack, identity.checkpointId, sealing, progress);
     this.placing = new PagePlacing(this.map, this.frames, previous, disks, keys.contentKey);
     this.wakePages = new WakePages(this.map.pages, wakeSet, mostRewritten);
+    const contentOf = (page: number): Buffer => this.wakePages.contentOf(page);
+    this.wakePack = new WakePackWriter(contentOf, this.secrets, this.keys.wakePack);
     this.knownPages = new KnownPagesWriter(store, this.keys.knownPages, this.secrets.beginObject('knownPages'));
     this.lastCopy = new Uint32Array(this.map.pages);
   }
@@ -156,15 +160,15 @@ export class CheckpointWriter {
     return this.pagesTaken;
   }
 
-  /** Every page has come once. */
-  get complete(): boolean {
-    return this.pagesArrived === this.map.pages;
+  /** Pages of which no copy has come. */
+  get missing(): number {
+    return this.map.pages - this.pagesArrived;
   }
 
   /**
-   * Makes what was added durable, unless it is little, and begins the known pages. To be called once, when the checkpoint is
-   * `complete` and the guest still runs: what is left for `seal` then does not depend on how slow the store is. Nothing may be
-   * added meanwhile.
+   * Makes what was added durable, unless it is little, begins the known pages, and prepares the wake pack. To be called once, when most
+   * pages have come and the guest still runs: what is left for `seal` then does not depend on how slow the store is, nor on how large the
+   * wake set is. Nothing may be added meanwhile.
    * @throws what a page failed with; CANCELLED after an `abort`
    */
   async catchUp(): Promise<void> {
@@ -172,7 +176,9 @@ export class CheckpointWriter {
     await this.placed;
     this.throwFailure();
     const sent = this.frames.undurableBytes < worthAPackBytes ? this.frames.placed() : this.frames.flush();
-    await Promise.all([sent, this.knownPages.begin(this.frames.hashes)]);
+    const prepared = this.wakePack.prepare(this.wakePages.choose(this.options.previous ?? null));
+    this.wakePages.noteChanges();
+    await Promise.all([sent, this.knownPages.begin(this.frames.hashes), prepared]);
     this.throwFailure();
   }
 
@@ -207,13 +213,11 @@ export class CheckpointWriter {
     const missing = this.map.count(pageKind.absent);
     if (missing > 0) throw new DormouseError('STREAM_MALFORMED', `${missing} pages of the guest never came`);
     const { workingSet, ...wakeSet } = this.wakePages.choose(this.options.previous ?? null);
-    const contentOf = (page: number): Buffer => this.wakePages.contentOf(page);
+    const isAsPrepared = (page: number): boolean => !this.wakePages.hasChanged(page);
     // The guest stands still: everything at once, as soon as it can be, and what has the longest way to go first. To encode the
     // map keeps the loop busy, and would keep the others from beginning.
     const [wakePack, knownPages, own, pageMap] = await Promise.all([
-      encodeWakePack(machineState, wakeSet, contentOf, this.secrets, this.keys.wakePack).then((stored) =>
-        this.put('wakePack', [stored]),
-      ),
+      this.wakePack.encode(machineState, wakeSet, isAsPrepared).then((parts) => this.put('wakePack', parts)),
       placed.then(() => this.finishKnownPages(workingSet)),
       placed.then(() => this.frames.finish()),
       placed

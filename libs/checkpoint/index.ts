@@ -15,6 +15,7 @@ export {
   framePages,
   keyBytes,
   longestTracedRequests,
+  noPage,
   pageBytes,
   pageHashBytes,
   pageKind,
@@ -30,6 +31,7 @@ export { PreviousCheckpoint } from './previous-checkpoint';
 export { readManifest, type CheckpointIdentity } from './read-objects';
 export { SealThread, startSealThread } from './seal-on-thread';
 export { StoredCheckpoint, type ReadingKeys } from './stored-checkpoint';
-export type { MachineState, WakeHead, WakeOrder, WakePackReader } from './wake-pack';
+export type { MachineState, WakeHead, WakeOrder } from './wake-head';
+export type { WakePackReader } from './wake-pack-reader';
 export type { SeenPages, WakeChoice, WakeChooser } from './wake-pages';
 export { readTraces, writeTrace, type BlockedTime, type TracedRequests, type WakeTrace } from './wake-trace';

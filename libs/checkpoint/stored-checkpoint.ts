@@ -8,7 +8,7 @@ import type { Manifest } from './manifest';
 import { desktopPrefix, objectKeys, type CheckpointKeys } from './object-keys';
 import { countPages, PageMap } from './page-map';
 import { checkFound, readManifest, readObject, type CheckpointIdentity } from './read-objects';
-import { WakePackReader } from './wake-pack';
+import { WakePackReader } from './wake-pack-reader';
 
 /** What it takes to read pages that are stored, and pages that stand on disk. */
 export interface ReadingKeys {

@@ -1,12 +1,12 @@
 import { pageBytes, pageHashBytes } from './layout';
 import type { PreviousCheckpoint } from './previous-checkpoint';
-import type { WakeOrder } from './wake-pack';
+import type { WakeOrder } from './wake-head';
 
 /** Decides which pages go into the wake pack. */
 export interface WakeChooser {
   /** Pages that may be chosen; their content is kept from the beginning, 4 KiB each. */
   readonly candidates: Uint32Array;
-  /** Asked once, when every page has come. */
+  /** Asked when every page has come: once while the guest still runs, and once when it stands still. */
   choose(seen: SeenPages): WakeChoice;
 }
 
@@ -36,7 +36,8 @@ export const rewrittenPages: WakeChooser = {
   }),
 };
 
-const flag = { candidate: 1, rewritten: 2 } as const;
+const flag = { candidate: 1, rewritten: 2, changed: 4 } as const;
+const mayBeChosen = flag.candidate | flag.rewritten;
 const zeroPage = Buffer.alloc(pageBytes);
 
 /** The pages that may come into the wake pack, with their last content. */
@@ -48,6 +49,7 @@ export class WakePages {
   /** QEMU goes through the memory from lower pages to higher ones, again and again. */
   private lastRewritten = -1;
   private tooMany = false;
+  private notesChanges = false;
 
   /**
    * @param pages of the guest's memory
@@ -66,21 +68,23 @@ export class WakePages {
   /** A copy of the page has come. @param again it is not the first one */
   take(page: number, source: Buffer, offset: number, again: boolean): void {
     if (again) this.noteRewritten(page);
-    if (this.flags[page] === 0) return;
+    if (!this.isKept(page)) return;
+    this.noteChanged(page);
     const known = this.contents.get(page);
     if (known !== undefined && known !== zeroPage) source.copy(known, 0, offset, offset + pageBytes);
     else this.contents.set(page, Buffer.from(source.subarray(offset, offset + pageBytes)));
   }
 
   takeZero(page: number): void {
-    if (this.flags[page] === 0) return;
+    if (!this.isKept(page)) return;
+    this.noteChanged(page);
     this.contents.set(page, zeroPage);
     this.hashes.delete(page);
   }
 
   /** The page's hash stands in `hashes` from `at` on. */
   takeHash(page: number, hashes: Buffer, at: number): void {
-    if (this.flags[page] !== 0) this.hashes.set(page, Buffer.from(hashes.subarray(at, at + pageHashBytes)));
+    if (this.isKept(page)) this.hashes.set(page, Buffer.from(hashes.subarray(at, at + pageHashBytes)));
   }
 
   choose(previous: PreviousCheckpoint | null): WakeChoice {
@@ -93,6 +97,24 @@ export class WakePages {
 
   contentOf(page: number): Buffer {
     return this.contents.get(page)!;
+  }
+
+  /** From now on. */
+  noteChanges(): void {
+    this.notesChanges = true;
+  }
+
+  /** Whether the page came again since. */
+  hasChanged(page: number): boolean {
+    return (this.flags[page]! & flag.changed) !== 0;
+  }
+
+  private isKept(page: number): boolean {
+    return (this.flags[page]! & mayBeChosen) !== 0;
+  }
+
+  private noteChanged(page: number): void {
+    if (this.notesChanges) this.flags[page]! |= flag.changed;
   }
 
   private noteRewritten(page: number): void {
@@ -111,7 +133,7 @@ export class WakePages {
   private forgetRewritten(): void {
     for (const page of this.rewritten) {
       this.flags[page]! &= ~flag.rewritten;
-      if (this.flags[page] !== 0) continue;
+      if (this.isKept(page)) continue;
       this.contents.delete(page);
       this.hashes.delete(page);
     }

@@ -1,6 +1,6 @@
 import * as fixture from './checkpoint-fixture';
 import { CheckpointWriter } from './checkpoint-writer';
-import { pageBytes, segmentPages } from './layout';
+import { noPage, pageBytes, segmentPages } from './layout';
 import { PreviousCheckpoint } from './previous-checkpoint';
 import { StoredCheckpoint } from './stored-checkpoint';
 import type { SeenPages, WakeChoice, WakeChooser } from './wake-pages';
@@ -101,6 +101,48 @@ test('whoever chooses learns what was written since the last checkpoint, and wha
   expect([1, 2, 3, 10, 20, 7].map(written)).toEqual([true, false, true, false, true, true]);
   const { wakePack } = await fixture.open(await files.open(), second);
   expect(wakePack.content.equals(wild(7000))).toBe(true);
+});
+
+test('what changed after the wake pack was prepared comes first, and its places are not used', async () => {
+  const pages = Array.from({ length: 2 * segmentPages + 5 }, (_, n) => 299 - n);
+  const late = [3, 4];
+  let asked = 0;
+  // 298 was chosen at first, and is not at the end; 3 and 4 are chosen only then, 4 to be on trial
+  const chooser = new Chooser(Uint32Array.of(...pages, ...late), () =>
+    asked++ === 0
+      ? pages.map((page) => [page, 7])
+      : [...pages.filter((page) => page !== 298), ...late].map((page) => [page, 7]),
+  );
+  const writer = new CheckpointWriter(store, identity, fixture.blocksOf(300), {
+    keys: fixture.keys,
+    hasher: fixture.hasher,
+    wakeSet: chooser,
+  });
+  const now = memory();
+  for (const [page, content] of now.entries()) {
+    if (content === null) writer.addZeroPage(page);
+    else writer.addPage(page, content, 0);
+  }
+  await writer.catchUp();
+  for (const page of [299, 200, 0]) writer.addPage(page, (now[page] = wild(9000 + page)), 0);
+  writer.addZeroPage(177);
+  now[177] = null;
+  await writer.commit(await writer.seal(fixture.wakePack, fixture.machine));
+
+  const { wakePack, manifest } = await fixture.open(await files.open());
+  expect([...wakePack.pages.subarray(0, 6)]).toEqual([299, 200, 177, 3, 4, noPage]);
+  const unused = [299, 298, 200, 177];
+  expect([...wakePack.pages.subarray(segmentPages)]).toEqual(
+    pages.map((page) => (unused.includes(page) ? noPage : page)),
+  );
+  expect([...wakePack.ranksMs]).toEqual([...new Array(segmentPages).fill(0), ...pages.map(() => 7)]);
+  expect(wakePack.onTrial).toBe(3);
+  expect(manifest.pages.wakeSet).toBe(pages.length - 1 + late.length);
+  for (const [place, page] of wakePack.pages.entries()) {
+    if (page === noPage) continue;
+    const content = wakePack.content.subarray(place * pageBytes, (place + 1) * pageBytes);
+    expect(content.equals(now[page] ?? Buffer.alloc(pageBytes))).toBe(true);
+  }
 });
 
 describe('traces', () => {

@@ -55,7 +55,7 @@ export function learn(known: WorkingSet, trace: WakeTrace | null, writes: Writes
     const next = judge(member, {
       requestedMs: atMs ?? null,
       ahead: ahead.has(member.page),
-      withheld: withheld.has(member.page),
+      withheld: withheld.has(member.page) && !ahead.has(member.page),
       written: writes.written(member.page),
     });
     if (next !== null) members.set(member.page, next);

@@ -11,7 +11,9 @@ import { decodeKnownPages } from '../../libs/checkpoint/known-pages';
 import { decodeManifest, type Manifest } from '../../libs/checkpoint/manifest';
 import { objectKeys } from '../../libs/checkpoint/object-keys';
 import { PageMap } from '../../libs/checkpoint/page-map';
-import { decodeHead, encodeWakePack, WakePackReader } from '../../libs/checkpoint/wake-pack';
+import { decodeHead } from '../../libs/checkpoint/wake-head';
+import { WakePackReader } from '../../libs/checkpoint/wake-pack-reader';
+import { WakePackWriter } from '../../libs/checkpoint/wake-pack-writer';
 import { decodeTrace, encodeTrace } from '../../libs/checkpoint/wake-trace';
 import { mutated } from '../../libs/checkpoint-tools/mutated';
 
@@ -79,13 +81,13 @@ beforeAll(async () => {
     decode: async (input) => decodeKnownPages(input, { frames, diskSources: about.diskSources }, 'known-pages'),
   });
   const wakeSet = { pages: Uint32Array.of(3, 1, 2), ranksMs: Uint32Array.of(0, 5, 5), onTrial: 1 };
-  const wakePack = await encodeWakePack(fixture.wakePack, wakeSet, (page) => fixture.wild(page), secrets, 'wake-pack');
+  const writer = new WakePackWriter((page) => fixture.wild(page), secrets, 'wake-pack');
+  await writer.prepare(wakeSet);
+  const wakePack = Buffer.concat(await writer.encode(fixture.wakePack, wakeSet, (page) => page !== 1)); // so that places are not used
   decoders.set('wake pack', { whole: wakePack, decode: readWakePack });
   const headBytes = wakePack.readUInt32LE(16);
   const sealedHead = wakePack.subarray(20, 20 + headBytes);
-  const head = await unzstd.decode(
-    secrets.decryptSegment('wakePack', wakePack.subarray(0, 16), 0, sealedHead, 'wake-pack'),
-  );
+  const head = await unzstd.decode(secrets.decryptSegment('wakePack', { behind: 2, object: 'wake-pack' }, sealedHead));
   decoders.set('head of a wake pack', { whole: head, decode: async (input) => decodeHead(input, 100, 'wake-pack') });
   const requests = { pages: Uint32Array.of(1, 2), atUs: Uint32Array.of(3, 4), stallUs: Uint32Array.of(5, 6) };
   const facts = {

@@ -38,7 +38,7 @@ afterEach(() => files.remove());
 const contentOf = (chunk: number): Buffer => Buffer.concat(pages.slice(chunk * framePages, (chunk + 1) * framePages));
 
 test('what was read ahead is not read again, by a guest that waits or by the fill', async () => {
-  await fetcher.readAhead(new AbortController().signal);
+  await fetcher.readAhead(null, new AbortController().signal);
   const readAhead = reads;
   expect(readAhead).toBeLessThanOrEqual(Math.ceil(frames / framesInRead) + 1); // a pack may end in between
   for (const chunk of [0, 33, frames - 1]) {
@@ -52,7 +52,7 @@ test('what was read ahead is not read again, by a guest that waits or by the fil
 });
 
 test('it ends when it is stopped, and the rest is read when it is asked for', async () => {
-  await fetcher.readAhead(AbortSignal.abort());
+  await fetcher.readAhead(null, AbortSignal.abort());
   expect(reads).toBe(0);
   expect((await fetcher.fetch(5)).content.equals(contentOf(5))).toBe(true);
   expect(reads).toBe(1);
@@ -60,7 +60,7 @@ test('it ends when it is stopped, and the rest is read when it is asked for', as
 
 test('a store that does not answer is waited for, and what it holds comes after all', async () => {
   fails = true;
-  const reading = fetcher.readAhead(new AbortController().signal);
+  const reading = fetcher.readAhead(null, new AbortController().signal);
   const asked = fetcher.fetch(1);
   fails = false;
   expect((await asked).content.equals(contentOf(1))).toBe(true);
@@ -85,7 +85,7 @@ test('what a second checkpoint takes from the first is read as it lies there, ov
   const chunks = new Chunks(checkpoint);
   fetcher = new ChunkFetcher(checkpoint, chunks, () => undefined);
   readFrom.length = 0;
-  await fetcher.readAhead(new AbortController().signal);
+  await fetcher.readAhead(null, new AbortController().signal);
   expect(readFrom.length).toBeLessThanOrEqual(
     Math.ceil(frames / framesInRead) + Math.ceil(frames / 3 / framesInRead) + 1,
   );

@@ -1,6 +1,6 @@
 import { Writable } from 'node:stream';
 import { setImmediate as immediate } from 'node:timers/promises';
-import { segmentPages, StoredCheckpoint, type WakeHead } from '@dormouse/checkpoint';
+import { CheckpointWriter, noPage, segmentPages, StoredCheckpoint, type WakeHead } from '@dormouse/checkpoint';
 import * as fixture from '../../libs/checkpoint/checkpoint-fixture';
 import { GuestMemory } from '../../apps/pager/serve/guest-memory';
 import { PageAnswers } from '../../apps/pager/serve/page-answers';
@@ -18,10 +18,15 @@ let feed: WakeFeed;
 let written: Buffer[];
 let stream: PageStream;
 
-/** @param onTrial of the wake set's pages */
-async function begin(onTrial: number): Promise<void> {
+/**
+ * @param onTrial of the wake set's pages
+ * @param changed those that the guest changed after the wake pack was prepared
+ */
+async function begin(onTrial: number, changed: readonly number[] = []): Promise<void> {
   const store = await files.open();
-  await fixture.write(store, pages, fixture.identity, fixture.wakePack, {
+  const writer = new CheckpointWriter(store, fixture.identity, fixture.blocksOf(pages.length), {
+    keys: fixture.keys,
+    hasher: fixture.hasher,
     wakeSet: {
       candidates: wakeSet,
       choose: () => ({
@@ -32,6 +37,10 @@ async function begin(onTrial: number): Promise<void> {
       }),
     },
   });
+  for (const [page, content] of pages.entries()) writer.addPage(page, content, 0);
+  if (changed.length > 0) await writer.catchUp();
+  for (const page of changed) writer.addPage(page, pages[page]!, 0);
+  await writer.commit(await writer.seal(fixture.wakePack, fixture.machine));
   const found = await StoredCheckpoint.find(store, fixture.identity, fixture.dataKey);
   const wakePack = found.wakePack();
   head = await wakePack.head();
@@ -90,3 +99,16 @@ test.each([1, 15, 40, segmentPages + 40, 2 * segmentPages + 40])(
     }
   },
 );
+
+test('places of the wake pack that are not used are not sent, and nothing is missing', async () => {
+  const changed = [wakeSet[segmentPages + 1]!, wakeSet[2]!];
+  await begin(5, changed);
+  expect(head.pages.filter((page) => page === noPage)).toHaveLength(segmentPages);
+  await feed.beforeRunning(stream);
+  await feed.afterRunning(stream);
+  await feed.read;
+  const sure = wakeSet.subarray(0, -5);
+  const first = sure.filter((page) => changed.includes(page));
+  expect([...feed.sentAhead().ahead]).toEqual([...first, ...sure.filter((page) => !changed.includes(page))]);
+  for (const page of first) expect(Buffer.concat(written).includes(pages[page]!)).toBe(true);
+});

@@ -32,6 +32,11 @@ import { WakeLearning } from './wake-learning';
 /** Of what a guest is writing to while it is saved so much is of interest for the wake set: 4 MiB. */
 const mostRewritten = 1_024;
 const progressEveryBytes = 16 * 1024 * 1024;
+/**
+ * With so many pages still to come the store catches up: 2 MiB. Once they all have come it would be too late, QEMU is two hundred KiB
+ * ahead of us and stops the guest at once. It cannot be, with so many missing: last come the blocks of the firmware, which are no zeros.
+ */
+const lastPages = 512;
 /** A worker that started us and never called has died. */
 const workerPatienceMs = 15_000;
 
@@ -139,20 +144,22 @@ class Capture {
     const garbage = new GarbageWatch();
     let reported = 0;
     let caughtUp = false;
+    let allCame = false;
     await readThrough(socket, memory, () => {
-      if (stream.bytesRead - reported >= progressEveryBytes) {
+      const { writer } = this;
+      if (writer === null) return null;
+      if (!caughtUp && writer.missing <= lastPages) {
+        caughtUp = true;
+        return writer.catchUp(); // QEMU waits for us, and its guest runs on
+      }
+      const cameNow = !allCame && writer.missing === 0;
+      if (cameNow || stream.bytesRead - reported >= progressEveryBytes) {
+        allCame = writer.missing === 0;
         reported = stream.bytesRead;
         garbage.look();
-        this.update(this.progress(stream));
+        this.update(this.progress(stream)); // told that every page has come, the worker has QEMU stop the guest
       }
-      if (this.writer === null) return null;
-      if (!caughtUp && this.writer.complete) {
-        caughtUp = true;
-        this.update(this.progress(stream));
-        // QEMU waits for us, and its guest runs on, until the store has caught up: from here on it waits frozen.
-        return this.writer.catchUp();
-      }
-      return this.writer.saturated ? this.writer.drained() : null;
+      return writer.saturated ? writer.drained() : null;
     });
     const { configuration, deviceState } = stream.finish();
     this.update(this.progress(stream));

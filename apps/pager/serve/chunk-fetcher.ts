@@ -9,6 +9,7 @@ import {
 } from '@dormouse/checkpoint';
 import { isDormouseError } from '@dormouse/errors';
 import { windowBlocks, type Chunks } from './chunks';
+import { planReadAhead } from './read-ahead-plan';
 
 /**
  * Chunks read together when one of them is asked for: a disk takes hardly longer for 256 KiB than for 64, and what lies
@@ -17,10 +18,8 @@ import { windowBlocks, type Chunks } from './chunks';
 const runChunks = 4;
 /** Runs kept for the next request: 16 MiB. */
 const runsKept = 64;
-/** Of a read that nobody has asked for yet: a page that is asked for meanwhile waits behind two of them at most. */
-const readAheadBytes = 1024 * 1024;
 /** Of the checkpoint, kept as it is stored until it is wanted. */
-const mostReadAheadBytes = 40 * 1024 * 1024;
+const mostReadAheadBytes = 36 * 1024 * 1024;
 /** Waits between attempts to read from a store that does not answer. */
 const firstRetryMs = 100;
 const longestRetryMs = 5_000;
@@ -42,6 +41,12 @@ interface Run {
   open(chunk: number): FetchedChunk;
 }
 
+/** A run that nobody has asked for yet. */
+interface ReadAhead {
+  readonly run: Promise<Run>;
+  isThere: boolean;
+}
+
 /** Memory for what is read without hurry, and where it is hashed meanwhile. */
 export interface Workshop {
   readonly hasher: PageHasher;
@@ -54,7 +59,7 @@ export class ChunkFetcher {
   /** Read or being read, by their first chunk; the oldest goes first. */
   private readonly runs = new Map<number, Promise<Run>>();
   /** Frames that were read, or are being read, before anybody has asked for them. */
-  private readonly ahead = new Map<number, Promise<Run>>();
+  private readonly ahead = new Map<number, ReadAhead>();
 
   constructor(
     private readonly checkpoint: CheckpointReader,
@@ -64,8 +69,7 @@ export class ChunkFetcher {
 
   /** A chunk, for a guest that waits. @throws CHECKPOINT_CORRUPT, CHECKPOINT_INCOMPLETE */
   async fetch(chunk: number): Promise<FetchedChunk> {
-    const run = await (this.ahead.get(chunk) ?? this.runAround(chunk));
-    return run.open(chunk);
+    return (await this.soonest(chunk)).open(chunk);
   }
 
   /** The other chunks that are there, or can be, once this one is. */
@@ -74,19 +78,33 @@ export class ChunkFetcher {
     return Array.from({ length: count }, (_, n) => first + n).filter((other) => other !== chunk);
   }
 
+  /** Begins to read what is stored behind a chunk and what was read with it, for a guest that goes on there. */
+  readBehind(chunk: number): void {
+    const { first, count } = this.runOf(chunk);
+    const next = first + count;
+    const { frames } = this.checkpoint;
+    if (next >= frames.length || frames.packOf(next) !== frames.packOf(chunk) || this.ahead.has(next)) return;
+    void this.runAround(next); // whoever asks for it hears of a failure
+  }
+
   /**
    * Reads frames before they are asked for, as many as are worth keeping: a store that is far away takes as long for a large piece as
    * for a small one, and a guest that wakes asks for one page after the other.
+   * @param wanted as for `planReadAhead`
    * @throws CHECKPOINT_CORRUPT, CHECKPOINT_INCOMPLETE
    */
-  async readAhead(stop: AbortSignal): Promise<void> {
+  async readAhead(wanted: Iterable<number> | null, stop: AbortSignal): Promise<void> {
     let keptBytes = 0;
     let before: Promise<Run> | null = null; // two are on their way at a time
-    for (const { first, count } of this.runsToReadAhead()) {
+    for (const { first, count } of planReadAhead(this.checkpoint, wanted)) {
       if (keptBytes >= mostReadAheadBytes || stop.aborted) break;
       const run = this.untilRead(() => this.readFrames(first, count));
-      run.catch(() => undefined); // met in its turn, and by whoever asks for one of its chunks
-      for (let chunk = first; chunk < first + count; chunk++) this.ahead.set(chunk, run);
+      const ahead = { run, isThere: false };
+      run.then(
+        () => (ahead.isThere = true),
+        () => undefined, // met in its turn, and by whoever asks for one of its chunks
+      );
+      for (let chunk = first; chunk < first + count; chunk++) this.ahead.set(chunk, ahead);
       keptBytes += (await before)?.bytes ?? 0;
       before = run;
     }
@@ -109,41 +127,13 @@ export class ChunkFetcher {
     return fetched;
   }
 
-  /**
-   * The smallest packs first: they hold what the guest had changed between two saves, and goes on using. Within a pack in the order of
-   * the store.
-   */
-  private *runsToReadAhead(): Generator<{ readonly first: number; readonly count: number }> {
-    const { manifest, frames } = this.checkpoint;
-    const bytesOf = (frame: number): number => manifest.packs[frames.packOf(frame)]!.bytes;
-    const packs = this.firstOfPacks().map((first, n, all) => ({ first, end: all[n + 1] ?? frames.length }));
-    packs.sort((one, other) => bytesOf(one.first) - bytesOf(other.first));
-    for (const { first: begin, end } of packs) {
-      for (let first = begin; first < end;) {
-        const count = this.checkpoint.runLength(first, end - first, readAheadBytes);
-        yield { first, count };
-        first += count;
-      }
-    }
-  }
-
-  /** The first frame in each pack; they are numbered in the order of the store. */
-  private firstOfPacks(): number[] {
-    const { frames } = this.checkpoint;
-    const found: number[] = [];
-    for (let frame = 0; frame < frames.length; frame++) {
-      if (frame === 0 || frames.packOf(frame) !== frames.packOf(frame - 1)) found.push(frame);
-    }
-    return found;
-  }
-
   /** One run for each of the chunks, which is kept no longer; null unless all of them were read ahead. */
   private takeAhead(first: number, count: number): Promise<Run>[] | null {
     const runs: Promise<Run>[] = [];
     for (let chunk = first; chunk < first + count; chunk++) {
-      const run = this.ahead.get(chunk);
-      if (run === undefined) return null;
-      runs.push(run);
+      const ahead = this.ahead.get(chunk);
+      if (ahead === undefined) return null;
+      runs.push(ahead.run);
     }
     for (let chunk = first; chunk < first + count; chunk++) this.ahead.delete(chunk);
     return runs;
@@ -158,6 +148,13 @@ export class ChunkFetcher {
         ? this.checkpoint.runLength(first, runChunks)
         : this.chunks.windowsFrom(first, runChunks);
     return first + count <= chunk ? { first: chunk, count: 1 } : { first, count };
+  }
+
+  /** What is read ahead is large, and may be on its way for longer than a guest should wait: a little is read by itself then. */
+  private soonest(chunk: number): Promise<Run> {
+    const ahead = this.ahead.get(chunk);
+    if (ahead === undefined) return this.runAround(chunk);
+    return ahead.isThere ? ahead.run : Promise.race([ahead.run, this.runAround(chunk)]);
   }
 
   private runAround(chunk: number): Promise<Run> {

@@ -86,8 +86,10 @@ export class PageAnswers {
         fetchedNow.push(chunk);
         if (this.companionsToo) {
           for (const part of chunkParts(this.stream, chunks.pagesOf(chunk), fetched)) this.stream.send(part);
-        } else if (this.taking?.asked(page, chunk) === true) this.sendNeighbours(page, chunk, fetched, chunks);
-        else this.touched.add(chunk);
+        } else if (this.taking?.asked(page, chunk) === true) {
+          this.sendNeighbours(page, chunk, fetched, chunks);
+          fetcher.readBehind(chunk);
+        } else this.touched.add(chunk);
       }
     }
     return fetchedNow;

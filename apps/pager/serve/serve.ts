@@ -58,13 +58,11 @@ export async function serve(job: ServeJob, openStore: () => Promise<BlobStore>, 
     const hasher = new HashThreads(keys.contentKey, threads.hash);
     const found = await StoredCheckpoint.find(store, job, keys.dataKey);
     const wakePack = connecting === null ? null : found.wakePack();
-    const checked = found.checkSizes();
-    checked.catch(() => undefined); // met before the guest runs
-    // Behind the beginning of what is wanted first: QEMU, still starting, needs the processors too.
-    const memory = (wakePack?.head() ?? Promise.resolve()).then(() =>
-      readMemory(found, { keys, hasher, disks }, (reason) => update({ waitingForStorage: reason })),
-    );
+    // While QEMU still starts: to decode the page map keeps the loop busy, and QEMU waiting once it has come.
+    const memory = readMemory(found, { keys, hasher, disks }, (reason) => update({ waitingForStorage: reason }));
     memory.catch(() => undefined); // met by the first who needs a page of it
+    const checked = (wakePack?.head() ?? Promise.resolve()).then(() => found.checkSizes());
+    checked.catch(() => undefined); // met before the guest runs
     update({ state: 'connecting', totalPages: countPages(found.manifest.blocks) });
     const parts = { job, store, found, memory, manner: { ...usualManner, ...job.manner }, update };
     if (connecting === null || wakePack === null) {

@@ -1,4 +1,4 @@
-import { pageBytes, segmentPages, type WakeHead, type WakePackReader } from '@dormouse/checkpoint';
+import { noPage, pageBytes, segmentPages, type WakeHead, type WakePackReader } from '@dormouse/checkpoint';
 import { mayRun } from '@dormouse/working-set';
 import type { PageStream } from './page-stream';
 
@@ -93,7 +93,7 @@ export class WakeFeed {
     const pages = this.head.pages.subarray(this.sent, Math.min(this.sent + segmentPages, this.toSend));
     const part = stream.begin(pages.length);
     for (const [n, page] of pages.entries()) {
-      if (stream.isSent(page)) continue;
+      if (page === noPage || stream.isSent(page)) continue;
       stream.add(part, page, content, n * pageBytes);
       this.pagesAhead.push(page);
     }

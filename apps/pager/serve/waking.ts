@@ -60,7 +60,8 @@ export class Waking {
    */
   async wake(feed: WakeFeed, head: WakeHead, checked: Promise<void>): Promise<void> {
     this.feed = feed;
-    if (head.ranksMs.some((rankMs) => rankMs > 0)) this.answers.expectTaking();
+    const knowsWanted = head.ranksMs.some((rankMs) => rankMs > 0);
+    if (knowsWanted) this.answers.expectTaking();
     this.parts.update({ state: 'loading' });
     await this.unlessFailed(
       (async () => {
@@ -71,7 +72,7 @@ export class Waking {
         const fed = this.parts.manner.wakeSet ? feed.afterRunning(this.stream) : Promise.resolve();
         fed.catch(() => undefined); // met below
         await running;
-        void this.readAhead(); // not before: QEMU needs the processors, and what is wanted first is in the wake set
+        void this.readAhead(knowsWanted ? head.pages : null); // not before: QEMU needs the processors, and what is wanted first is in the wake set
         this.runningMs = Math.round(performance.now() - this.beganMs);
         this.record.running();
         this.parts.update({ state: 'running' });
@@ -87,7 +88,7 @@ export class Waking {
       (async () => {
         await this.source.resume();
         this.parts.update({ state: 'running' });
-        void this.readAhead();
+        void this.readAhead(null);
         await this.complete();
       })(),
     );
@@ -112,9 +113,9 @@ export class Waking {
   }
 
   /** While QEMU starts and the guest wakes. Never rejects: what could not be read is met by whoever needs it. */
-  private async readAhead(): Promise<void> {
+  private async readAhead(wanted: Iterable<number> | null): Promise<void> {
     const fetcher = this.parts.memory.then((memory) => memory.fetcher);
-    await fetcher.then((one) => one.readAhead(this.rested.signal)).catch(() => undefined);
+    await fetcher.then((one) => one.readAhead(wanted, this.rested.signal)).catch(() => undefined);
   }
 
   private async untilRested(): Promise<void> {

@@ -67,7 +67,8 @@ export async function warmUpCapture(
     await (memory.writer?.saturated === true ? memory.writer.drained() : setImmediate());
   }
   const { writer } = memory;
-  const isWhole = writer?.complete === true;
+  const isWhole = writer?.missing === 0;
+  if (isWhole) await writer.catchUp();
   if (isWhole) await writer.commit(await writer.seal(machineState, machine));
   else await writer?.abort();
   (sealer as SealThread | null)?.release();

@@ -1,5 +1,5 @@
 import { corrupt } from '../damage';
-import { pageBytes, segmentPages } from '../format';
+import { noPage, pageBytes, segmentPages } from '../format';
 import { decompress, decompressUpTo } from './zstd';
 
 export interface WakePack {
@@ -7,8 +7,9 @@ export interface WakePack {
   readonly configuration: Buffer;
   /** Its device sections, verbatim. */
   readonly deviceState: Buffer;
-  readonly pages: Uint32Array;
-  /** 4096 bytes for each of `pages`. */
+  /** Pages of the wake set, each with its place in `content`. */
+  readonly placeOf: ReadonlyMap<number, number>;
+  /** 4096 bytes for each place; what stands in one that is not used means nothing. */
   readonly content: Buffer;
 }
 
@@ -29,15 +30,14 @@ export function parseWakePack(segments: readonly Buffer[], memoryPages: number, 
   if (ranksAt + count * 4 !== head.length) throw corrupt(key, 'its lengths do not add up to its own');
   const numbers = (at: number): Uint32Array =>
     Uint32Array.from({ length: count }, (_, n) => head.readUInt32LE(at + n * 4));
-  const pages = numbers(numbersAt);
-  checkNumbers(pages, memoryPages, key);
+  const placeOf = placesOf(numbers(numbersAt), memoryPages, key);
   checkOrder(numbers(ranksAt), key);
   const onTrial = head.readUInt32LE(12);
   if (onTrial > count) throw corrupt(key, `it has ${onTrial} pages on trial, of ${count}`);
   return {
     configuration: head.subarray(headBytes, deviceStateAt),
     deviceState: head.subarray(deviceStateAt, numbersAt),
-    pages,
+    placeOf,
     content: Buffer.concat(contents(others, count, key)),
   };
 }
@@ -54,13 +54,15 @@ function contents(segments: readonly Buffer[], count: number, key: string): Buff
   });
 }
 
-function checkNumbers(pages: Uint32Array, memoryPages: number, key: string): void {
-  const seen = new Set<number>();
-  for (const page of pages) {
+function placesOf(pages: Uint32Array, memoryPages: number, key: string): Map<number, number> {
+  const placeOf = new Map<number, number>();
+  for (const [place, page] of pages.entries()) {
+    if (page === noPage) continue;
     if (page >= memoryPages) throw corrupt(key, `page ${page} is none of the machine's`, { page });
-    if (seen.has(page)) throw corrupt(key, `page ${page} is in the wake set twice`, { page });
-    seen.add(page);
+    if (placeOf.has(page)) throw corrupt(key, `page ${page} is in the wake set twice`, { page });
+    placeOf.set(page, place);
   }
+  return placeOf;
 }
 
 function checkOrder(ranksMs: Uint32Array, key: string): void {

@@ -59,21 +59,17 @@ export function layerEntriesCheck(
 
 /** The wake pack's pages against those the page map points to. */
 export class WakeSetCheck {
-  private readonly indexOf = new Map<number, number>();
-
   constructor(
     private readonly wake: WakePack,
     private readonly map: PageMap,
     private readonly key: string,
     private readonly report: Report,
-  ) {
-    wake.pages.forEach((page, n) => this.indexOf.set(page, n));
-  }
+  ) {}
 
   /** Those whose content needs no frame: zero pages, and pages on disk by their tags. */
   withoutFrames(contentKey: Buffer): void {
-    for (const [page, n] of this.indexOf) {
-      const content = this.contentOf(n);
+    for (const [page, place] of this.wake.placeOf) {
+      const content = this.contentAt(place);
       if (this.map.kind[page] === kinds.zero && !content.equals(zeros)) this.differs(page);
       const onDisk = diskIndexOf(this.map, page);
       if (onDisk !== null && !hasPageTag(this.map, onDisk, contentKey, content, 0)) this.differs(page);
@@ -81,13 +77,13 @@ export class WakeSetCheck {
   }
 
   page(page: number, content: Buffer, offset: number): void {
-    const n = this.indexOf.get(page);
-    if (n === undefined) return;
-    if (content.compare(this.contentOf(n), 0, pageBytes, offset, offset + pageBytes) !== 0) this.differs(page);
+    const place = this.wake.placeOf.get(page);
+    if (place === undefined) return;
+    if (content.compare(this.contentAt(place), 0, pageBytes, offset, offset + pageBytes) !== 0) this.differs(page);
   }
 
-  private contentOf(n: number): Buffer {
-    return this.wake.content.subarray(n * pageBytes, (n + 1) * pageBytes);
+  private contentAt(place: number): Buffer {
+    return this.wake.content.subarray(place * pageBytes, (place + 1) * pageBytes);
   }
 
   private differs(page: number): void {

@@ -377,13 +377,13 @@ describe('what is wrong though its digests and tags are right is found:', () => 
     ],
     [
       'a page of the wake set that is none',
-      () => ({ wakePack: flip(16 + 21 + 300 + 3) }),
+      () => ({ wakePack: flip(16 + 21 + 300 + 4 + 3) }),
       key('wake-pack'),
       /page 16777216 is none/,
     ],
     [
       'a page of the wake set twice',
-      () => ({ wakePack: flip(16 + 21 + 300) }),
+      () => ({ wakePack: flip(16 + 21 + 300 + 4) }),
       key('wake-pack'),
       /page 1 is in the wake set twice/,
     ],

@@ -146,8 +146,8 @@ class Verification {
     const wake = await this.object('wakePack', manifest, (stored) =>
       parseWakePack(openSegments(stored, secrets, wakeKey), memoryPages(manifest), wakeKey),
     );
-    if (wake !== null && wake.pages.length !== manifest.pages.wakeSet) {
-      const says = `it says: ${manifest.pages.wakeSet} pages in the wake set, which has ${wake.pages.length}`;
+    if (wake !== null && wake.placeOf.size !== manifest.pages.wakeSet) {
+      const says = `it says: ${manifest.pages.wakeSet} pages in the wake set, which has ${wake.placeOf.size}`;
       this.findings.report(corrupt(objectKey(manifest, 'manifest'), says), 'warning');
     }
     const knownKey = objectKey(manifest, sealedObjects.knownPages.name);
