@@ -1,12 +1,13 @@
-import { framePages, pageBytes, type CheckpointReader } from '@dormouse/checkpoint';
+import { framePages, noPage, pageBytes, type CheckpointReader } from '@dormouse/checkpoint';
 import { DormouseError } from '@dormouse/errors';
 import type { BlobStore } from '@dormouse/storage';
 import * as fixture from '../../libs/checkpoint/checkpoint-fixture';
 import { ChunkFetcher, type Workshop } from '../../apps/pager/serve/chunk-fetcher';
 import { Chunks } from '../../apps/pager/serve/chunks';
+import { planReadAhead } from '../../apps/pager/serve/read-ahead-plan';
 
-/** What a MiB holds of such pages, tags and all; the frames are wide enough for two reads ahead and more. */
-const framesInRead = 15;
+/** What 4 MiB hold of such pages, tags and all; the frames are wide enough for two reads ahead. */
+const framesInRead = 63;
 const frames = 70;
 const pages = Array.from({ length: frames * framePages }, (_, page) => fixture.wild(page));
 const workshop: Workshop = { hasher: fixture.hasher, memory: Buffer.alloc(0) };
@@ -14,6 +15,8 @@ const workshop: Workshop = { hasher: fixture.hasher, memory: Buffer.alloc(0) };
 let files: fixture.TestStore;
 let reads: number;
 let fails: boolean;
+/** Reads of more than this wait for it. */
+let slow: { readonly bytes: number; readonly until: Promise<void> } | null;
 let checkpoint: CheckpointReader;
 let fetcher: ChunkFetcher;
 
@@ -22,13 +25,15 @@ beforeEach(async () => {
   await fixture.write(await files.open(), pages);
   const store = await files.open();
   const counting: BlobStore = fixture.bend(store, {
-    read: (key, range) => {
-      if (fails) return Promise.reject(new DormouseError('STORAGE_FAILED', 'not now'));
+    read: async (key, range) => {
+      if (fails) throw new DormouseError('STORAGE_FAILED', 'not now');
       reads++;
+      if (slow !== null && (range?.length ?? 0) > slow.bytes) await slow.until;
       return store.read(key, range);
     },
   });
   fails = false;
+  slow = null;
   checkpoint = await fixture.open(counting);
   fetcher = new ChunkFetcher(checkpoint, new Chunks(checkpoint), () => undefined);
   reads = 0;
@@ -65,6 +70,53 @@ test('a store that does not answer is waited for, and what it holds comes after 
   fails = false;
   expect((await asked).content.equals(contentOf(1))).toBe(true);
   await reading;
+});
+
+test('a page that is on its way with much else is read with little else', async () => {
+  let arrive = (): void => undefined;
+  slow = { bytes: 1024 * 1024, until: new Promise((resolve) => (arrive = resolve)) };
+  const reading = fetcher.readAhead(null, new AbortController().signal);
+  expect((await fetcher.fetch(1)).content.equals(contentOf(1))).toBe(true);
+  expect(reads).toBe(3); // two of them large, and not there yet
+  arrive();
+  await reading;
+  expect((await fetcher.fetch(40)).content.equals(contentOf(40))).toBe(true);
+  expect(reads).toBe(3);
+});
+
+test('what lies behind a chunk and its neighbours is read for a guest that goes on there, up to the end of the pack', async () => {
+  await fetcher.fetch(1);
+  fetcher.readBehind(1);
+  expect(reads).toBe(2);
+  expect((await fetcher.fetch(6)).content.equals(contentOf(6))).toBe(true);
+  expect(reads).toBe(2);
+  await fetcher.fetch(frames - 1);
+  const before = reads;
+  fetcher.readBehind(frames - 1);
+  expect(reads).toBe(before);
+});
+
+test('of what is wanted the frames near it are read, and what lies in a narrow gap between them', () => {
+  const page = (frame: number): number => frame * framePages + 3;
+  expect([...planReadAhead(checkpoint, [page(5), page(61)])]).toEqual([
+    { first: 4, count: 2 },
+    { first: 60, count: 2 },
+  ]);
+  expect([...planReadAhead(checkpoint, [page(5), page(10)])]).toEqual([{ first: 4, count: 8 }]);
+  expect([...planReadAhead(checkpoint, [noPage])]).toEqual([]);
+});
+
+test('a small pack is read whatever is wanted, and first', async () => {
+  const second = '0b0e1c1a-0000-4000-8000-000000000002';
+  const changed = pages.map((content, n) => (n < framePages ? fixture.wild(n + 10_000) : content));
+  await fixture.writeAfter(await files.open(), fixture.identity.checkpointId, changed, second);
+  checkpoint = await fixture.open(await files.open(), { ...fixture.identity, checkpointId: second });
+  const plan = [...planReadAhead(checkpoint, [40 * framePages])];
+  expect(
+    plan
+      .map(({ first }) => checkpoint.frames.packOf(first))
+      .map((pack) => checkpoint.manifest.packs[pack]!.checkpointId),
+  ).toEqual([second, fixture.identity.checkpointId]);
 });
 
 test('what a second checkpoint takes from the first is read as it lies there, over what it no longer needs', async () => {
