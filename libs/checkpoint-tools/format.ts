@@ -23,11 +23,12 @@ export const pageTagBytes = 8;
 export const kinds = { zero: 1, frame: 2, disk: 3 } as const;
 export const encodings = { plain: 0, zstd: 1 } as const;
 
-/** The objects with a header, by the member of the manifest that names them. In it is the length, the number of segments, or zero. */
+/** The objects with a header, by the member of the manifest that names them. One names its length in it, or zero. */
 export const sealedObjects = {
-  pageMap: { name: 'page-map', magic: 'DMPM', version: 3, names: 'length' },
-  knownPages: { name: 'known-pages', magic: 'DMKP', version: 4, names: 'nothing' },
-  wakePack: { name: 'wake-pack', magic: 'DMWP', version: 4, names: 'segments' },
+  pageMap: { name: 'page-map', magic: 'DMPM', versions: [3], namesLength: true },
+  knownPages: { name: 'known-pages', magic: 'DMKP', versions: [4], namesLength: false },
+  wakePack: { name: 'wake-pack', magic: 'DMWP', versions: [3, 4], namesLength: true },
+  wakePages: { name: 'wake-pages', magic: 'DMWS', versions: [4], namesLength: true },
 } as const;
 
 export type SealedObject = keyof typeof sealedObjects;

@@ -26,8 +26,9 @@ export interface Plan {
   }[];
   readonly sources: readonly { readonly name: string; readonly content: Buffer }[];
   readonly pages: readonly Place[];
-  /** Null is a place that is not used. */
+  /** Of the wake pack, whole segments when there are wake pages. Null is a place that is not used. */
   readonly wakeSet: readonly (number | null)[];
+  readonly wakePages: readonly number[];
   readonly workingSet: Buffer;
   readonly layers: readonly { readonly source: number; readonly block: number }[];
   readonly configuration: Buffer;
@@ -98,7 +99,8 @@ export function samplePlan(seed = 0): Plan {
       { name: '7c9e6679-7425-40de-944b-e07fc1f90ae7/0', content: wild(seed + 2000, 14 * page + 100) },
     ],
     pages,
-    wakeSet: [null, 0, 1, 5, 6, 63, 17],
+    wakeSet: [...new Array<null>(58).fill(null), 0, 1, 5, 6, 63, 17],
+    wakePages: [2, 7],
     workingSet: Buffer.from('what was learned of wakes'),
     layers: [
       { source: 1, block: 5 },
@@ -148,7 +150,13 @@ export function encodeCheckpoint(plan: Plan, twists: Twists = {}): Map<string, B
   const pageMap = put('page-map', Buffer.concat([Buffer.from('DMPM'), u16(3), u16(0), u64(mapped.length)]), mapped);
   const known = (twists.knownPages ?? same)(knownPagesOf(plan));
   const knownPages = put('known-pages', Buffer.concat([Buffer.from('DMKP'), u16(4), u16(0), u64(0)]), known);
-  const wakePack = store('wake-pack', segmented(plan, (twists.wakePack ?? same)(wakePackOf(plan))));
+  const pack = (twists.wakePack ?? same)(wakePackOf(plan));
+  const wakePack = store('wake-pack', segmented(plan, { name: 'wake-pack', magic: 'DMWP' }, pack, plan.wakeSet.length));
+  const early = Buffer.concat(plan.wakePages.map((number) => contentOf(plan, number)));
+  const wakePages =
+    early.length === 0
+      ? null
+      : store('wake-pages', segmented(plan, { name: 'wake-pages', magic: 'DMWS' }, early, plan.wakePages.length));
   const kindCount = (kind: number): number => plan.pages.filter((place) => kindOf(place) === kind).length;
   const own = packs.filter(({ checkpointId }) => checkpointId === plan.checkpointId);
   const inFrames = kindCount(2);
@@ -168,6 +176,7 @@ export function encodeCheckpoint(plan: Plan, twists: Twists = {}): Map<string, B
     pageMap,
     knownPages,
     wakePack,
+    wakePages,
     packs,
     pages: {
       total: plan.pages.length,
@@ -177,11 +186,11 @@ export function encodeCheckpoint(plan: Plan, twists: Twists = {}): Map<string, B
       duplicate,
       stored: inFrames - duplicate,
       superseded,
-      wakeSet: plan.wakeSet.filter((number) => number !== null).length,
+      wakeSet: [...plan.wakeSet, ...plan.wakePages].filter((number) => number !== null).length,
     },
     bytes: {
       raw: (inFrames - duplicate + superseded) * page,
-      written: [...own, pageMap, knownPages, wakePack].reduce((sum, { bytes }) => sum + bytes, 0),
+      written: [...own, pageMap, knownPages, wakePack, wakePages].reduce((sum, one) => sum + (one?.bytes ?? 0), 0),
     },
   };
   const json = Buffer.from(JSON.stringify((twists.manifest ?? same)(manifest)));
@@ -250,29 +259,35 @@ function knownPagesOf(plan: Plan): Buffer {
 }
 
 function wakePackOf(plan: Plan): Buffer {
+  const places = [...plan.wakeSet, ...plan.wakePages];
   return Buffer.concat([
-    ...[plan.configuration.length, plan.deviceState.length, plan.wakeSet.length, 0].map(u32),
+    ...[plan.configuration.length, plan.deviceState.length, places.length, 0].map(u32),
     plan.configuration,
     plan.deviceState,
-    ...plan.wakeSet.map((number) => u32(number ?? 0xffffffff)),
-    ...plan.wakeSet.map((_, n) => u32(n * 3)),
+    ...places.map((number) => u32(number ?? 0xffffffff)),
+    ...places.map((_, n) => u32(n * 3)),
     ...plan.wakeSet.map((number) => (number === null ? wild(7) : contentOf(plan, number))),
   ]);
 }
 
-/** The head of a wake pack and the content of its pages, 64 at a time; each compressed and encrypted for itself. */
-function segmented(plan: Plan, whole: Buffer): Buffer {
-  const contentAt = whole.length - plan.wakeSet.length * page;
-  const parts = [whole.subarray(0, contentAt)];
+/** The head of a wake pack, when there is one, and the content of pages, 64 at a time; each compressed and encrypted for itself. */
+function segmented(
+  plan: Plan,
+  { name, magic }: { name: string; magic: string },
+  whole: Buffer,
+  places: number,
+): Buffer {
+  const contentAt = whole.length - places * page;
+  const parts = contentAt === 0 ? [] : [whole.subarray(0, contentAt)];
   for (let at = contentAt; at < whole.length; at += 64 * page) parts.push(whole.subarray(at, at + 64 * page));
   const compressed = parts.map(zstd);
-  const header = Buffer.concat([Buffer.from('DMWP'), u16(4), u16(0), u64(compressed.length)]);
-  const key = derive(plan, plan.checkpointId, 'wake-pack');
-  const place = Buffer.from(`desktops/${plan.desktopId}/checkpoints/${plan.checkpointId}/wake-pack`);
-  const aad = Buffer.concat([header.subarray(0, 8), place]);
+  const bytes = compressed.reduce((sum, { length }) => sum + 4 + length + 16, 0);
+  const header = Buffer.concat([Buffer.from(magic), u16(4), u16(0), u64(bytes)]);
+  const key = derive(plan, plan.checkpointId, name);
+  const place = Buffer.from(`desktops/${plan.desktopId}/checkpoints/${plan.checkpointId}/${name}`);
   const sealed = compressed.flatMap((part, n) => [
     u32(part.length + 16),
-    encrypt(key, Buffer.concat([u32(compressed.length - 1 - n), Buffer.alloc(8)]), part, aad),
+    encrypt(key, Buffer.concat([u32(n), Buffer.alloc(8)]), part, Buffer.concat([header, place])),
   ]);
   return Buffer.concat([header, ...sealed]);
 }

@@ -26,14 +26,14 @@ test('a summary says where the pages went and what the checkpoint needs', async 
     sealChecked: true,
     lineage: { previous: '0b0e1c1a-0000-4000-8000-000000000001', depth: 1 },
     memory: { bytes: 64 * 4096 },
-    wakeSet: 6,
+    wakeSet: 8,
     superseded: 4,
     objects: {
       pageMap: size('page-map'),
       knownPages: size('known-pages'),
-      wakePack: size('wake-pack'),
+      wakePack: size('wake-pack') + size('wake-pages'),
       ownPacks,
-      total: ownPacks + size('page-map') + size('known-pages') + size('wake-pack'),
+      total: ownPacks + size('page-map') + size('known-pages') + size('wake-pack') + size('wake-pages'),
     },
     packs: [
       { checkpointId, packs: 2, bytes: ownPacks },

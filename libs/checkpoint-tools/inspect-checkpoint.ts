@@ -83,7 +83,7 @@ function summarise(manifest: Manifest, sealChecked: boolean): CheckpointSummary 
     objects: {
       pageMap: manifest.pageMap.bytes,
       knownPages: manifest.knownPages.bytes,
-      wakePack: manifest.wakePack.bytes,
+      wakePack: manifest.wakePack.bytes + (manifest.wakePages?.bytes ?? 0),
       ownPacks,
       total: bytes.written,
     },

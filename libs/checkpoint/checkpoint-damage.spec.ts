@@ -1,5 +1,7 @@
 import { DormouseError, isDormouseError } from '@dormouse/errors';
+import type { BlobStore } from '@dormouse/storage';
 import * as fixture from './checkpoint-fixture';
+import { CheckpointWriter } from './checkpoint-writer';
 import { CheckpointSecrets } from './encryption';
 import { frameBytes, tagBytes } from './layout';
 import { encodeManifest, sha256, type Manifest } from './manifest';
@@ -25,10 +27,30 @@ const pages = (seed: number): (Buffer | null)[] => [
 beforeAll(async () => {
   files = await fixture.TestStore.create();
   const store = await files.open();
-  await fixture.write(store, pages(0));
-  await fixture.write(store, pages(1000), otherIdentity, { ...wakePack, deviceState: Buffer.alloc(300, 1) });
+  await write(store, pages(0), identity, wakePack);
+  await write(store, pages(1000), otherIdentity, { ...wakePack, deviceState: Buffer.alloc(300, 1) });
 });
 afterAll(() => files.remove());
+
+/** With a wake set in the wake pack and in wake pages. */
+async function write(
+  store: BlobStore,
+  memory: readonly (Buffer | null)[],
+  name: typeof identity,
+  state: typeof wakePack,
+): Promise<void> {
+  const options = { keys: fixture.keys, hasher: fixture.hasher, mostRewritten: 8 };
+  const writer = new CheckpointWriter(store, name, fixture.blocksOf(memory.length), options);
+  const add = (page: number, content: Buffer | null): void => {
+    if (content === null) writer.addZeroPage(page);
+    else writer.addPage(page, content, 0);
+  };
+  for (const page of [3, 5]) add(page, wild(page));
+  for (const [page, content] of memory.entries()) add(page, content);
+  await writer.catchUp();
+  for (const page of [5, 7]) add(page, memory[page]!);
+  await writer.commit(await writer.seal(state, fixture.machine));
+}
 
 /** Opens the checkpoint anew and reads all of it, both ways; what it threw. Nothing that was changed may come out. */
 async function damageFound(): Promise<unknown> {
@@ -76,6 +98,7 @@ const objects = [
   ['manifest', keys.manifest],
   ['page map', keys.pageMap],
   ['wake pack', keys.wakePack],
+  ['wake pages', keys.wakePages],
   ['pack', keys.pack(0)],
 ] as const;
 
@@ -91,7 +114,7 @@ describe.each(objects)('a %s', (name, key) => {
       flipped[at]! ^= 1 << ((at * 5) % 8);
       await damaged(key, flipped, async () => {
         expect(await damageFound()).toMatchObject(
-          ['manifest', 'wake pack'].includes(name) ? corruptOrRefused(key) : corrupt(key),
+          ['manifest', 'wake pack', 'wake pages'].includes(name) ? corruptOrRefused(key) : corrupt(key),
         );
       });
     }
@@ -227,7 +250,7 @@ describe('a version this reader does not know is refused, not guessed at:', () =
     });
   });
 
-  test.each(['pageMap', 'wakePack'] as const)('of the %s', async (object) => {
+  test.each(['pageMap', 'wakePack', 'wakePages'] as const)('of the %s', async (object) => {
     const key = keys[object];
     const later = Buffer.from(await files.content(key));
     later.writeUInt16LE(9, 4);

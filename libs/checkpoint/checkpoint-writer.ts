@@ -79,8 +79,9 @@ export class CheckpointWriter {
   private readonly map: PageMap;
   private readonly frames: FrameWriter;
   private readonly placing: PagePlacing;
-  private readonly wakePages: WakePages;
+  private readonly choosable: WakePages;
   private readonly wakePack: WakePackWriter;
+  private wakePages: ObjectReference | null = null;
   private readonly knownPages: KnownPagesWriter;
 
   /** Number of the last copy of each page; 0 before the first. An older copy that is still on its way is dropped. */
@@ -115,16 +116,16 @@ export class CheckpointWriter {
     const sealing = sealer(this.secrets.pack);
     this.frames = new FrameWriter(store, this.keys.pack, identity.checkpointId, sealing, progress);
     this.placing = new PagePlacing(this.map, this.frames, previous, disks, keys.contentKey);
-    this.wakePages = new WakePages(this.map.pages, wakeSet, mostRewritten);
-    const contentOf = (page: number): Buffer => this.wakePages.contentOf(page);
-    this.wakePack = new WakePackWriter(contentOf, this.secrets, this.keys.wakePack);
+    this.choosable = new WakePages(this.map.pages, wakeSet, mostRewritten);
+    const contentOf = (page: number): Buffer => this.choosable.contentOf(page);
+    this.wakePack = new WakePackWriter(contentOf, this.secrets, this.keys);
     this.knownPages = new KnownPagesWriter(store, this.keys.knownPages, this.secrets.beginObject('knownPages'));
     this.lastCopy = new Uint32Array(this.map.pages);
   }
 
   addZeroPage(page: number): void {
     this.countCopy(page);
-    this.wakePages.takeZero(page);
+    this.choosable.takeZero(page);
     this.placing.zero(page);
   }
 
@@ -136,7 +137,7 @@ export class CheckpointWriter {
     this.throwFailure();
     if (this.slab?.source !== source) this.sendSlab();
     const slab = (this.slab ??= this.openSlab(source));
-    this.wakePages.take(page, source, offset, this.lastCopy[page] !== 0);
+    this.choosable.take(page, source, offset, this.lastCopy[page] !== 0);
     this.countCopy(page);
     this.pagesGiven++;
     slab.offsets[slab.used] = offset;
@@ -166,7 +167,7 @@ export class CheckpointWriter {
   }
 
   /**
-   * Makes what was added durable, unless it is little, begins the known pages, and prepares the wake pack. To be called once, when most
+   * Makes what was added durable, unless it is little, begins the known pages, and writes the wake pages. To be called once, when most
    * pages have come and the guest still runs: what is left for `seal` then does not depend on how slow the store is, nor on how large the
    * wake set is. Nothing may be added meanwhile.
    * @throws what a page failed with; CANCELLED after an `abort`
@@ -176,9 +177,7 @@ export class CheckpointWriter {
     await this.placed;
     this.throwFailure();
     const sent = this.frames.undurableBytes < worthAPackBytes ? this.frames.placed() : this.frames.flush();
-    const prepared = this.wakePack.prepare(this.wakePages.choose(this.options.previous ?? null));
-    this.wakePages.noteChanges();
-    await Promise.all([sent, this.knownPages.begin(this.frames.hashes), prepared]);
+    await Promise.all([sent, this.knownPages.begin(this.frames.hashes), this.writeWakePages()]);
     this.throwFailure();
   }
 
@@ -212,12 +211,12 @@ export class CheckpointWriter {
     placed.catch(() => undefined); // awaited below
     const missing = this.map.count(pageKind.absent);
     if (missing > 0) throw new DormouseError('STREAM_MALFORMED', `${missing} pages of the guest never came`);
-    const { workingSet, ...wakeSet } = this.wakePages.choose(this.options.previous ?? null);
-    const isAsPrepared = (page: number): boolean => !this.wakePages.hasChanged(page);
+    const { workingSet, ...wakeSet } = this.choosable.choose(this.options.previous ?? null);
+    const isAsAhead = (page: number): boolean => !this.choosable.hasChanged(page);
     // The guest stands still: everything at once, as soon as it can be, and what has the longest way to go first. To encode the
     // map keeps the loop busy, and would keep the others from beginning.
     const [wakePack, knownPages, own, pageMap] = await Promise.all([
-      this.wakePack.encode(machineState, wakeSet, isAsPrepared).then((parts) => this.put('wakePack', parts)),
+      this.wakePack.encode(machineState, wakeSet, isAsAhead).then((parts) => this.put('wakePack', parts)),
       placed.then(() => this.finishKnownPages(workingSet)),
       placed.then(() => this.frames.finish()),
       placed
@@ -226,7 +225,8 @@ export class CheckpointWriter {
         .then((plain) => this.put('pageMap', this.secrets.encryptObject('pageMap', plain))),
     ]);
     const pages = { ...this.placing.counts(), wakeSet: wakeSet.pages.length };
-    const written = own.reduce((sum, { bytes }) => sum + bytes, 0);
+    const { wakePages } = this;
+    const objects = [...own, pageMap, knownPages, wakePack, ...(wakePages === null ? [] : [wakePages])];
     const previous = this.options.previous?.manifest ?? null;
     const manifest: Manifest = {
       ...this.identity,
@@ -238,11 +238,12 @@ export class CheckpointWriter {
       pageMap,
       knownPages,
       wakePack,
+      wakePages,
       packs: this.packs(own, previous),
       pages,
       bytes: {
         raw: (pages.stored + pages.superseded) * pageBytes,
-        written: written + pageMap.bytes + knownPages.bytes + wakePack.bytes,
+        written: objects.reduce((sum, { bytes }) => sum + bytes, 0),
       },
     };
     return { manifest };
@@ -304,7 +305,7 @@ export class CheckpointWriter {
       const page = pages[n]!;
       if (this.lastCopy[page] !== copies[n]) continue; // overtaken on its way
       this.placing.place(page, hashes, n * pageHashBytes, source, offsets[n]!);
-      this.wakePages.takeHash(page, hashes, n * pageHashBytes);
+      this.choosable.takeHash(page, hashes, n * pageHashBytes);
     }
   }
 
@@ -323,7 +324,14 @@ export class CheckpointWriter {
     return reference;
   }
 
-  private async put(kind: 'wakePack' | 'pageMap', parts: Iterable<Buffer>): Promise<ObjectReference> {
+  private async writeWakePages(): Promise<void> {
+    const chosen = this.choosable.choose(this.options.previous ?? null);
+    if (chosen.pages.length === 0) return;
+    this.choosable.noteChanges();
+    this.wakePages = await this.put('wakePages', await this.wakePack.encodeAhead(chosen));
+  }
+
+  private async put(kind: 'wakePack' | 'wakePages' | 'pageMap', parts: Iterable<Buffer>): Promise<ObjectReference> {
     this.throwFailure();
     const content = new Digested(parts);
     const written = putBlob(this.store, this.keys[kind], content);

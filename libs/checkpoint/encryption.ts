@@ -21,20 +21,16 @@ export interface DataKey {
   readonly key: Buffer;
 }
 
-type KindThatNames<What> = {
-  [Kind in ObjectKind]: (typeof objectKinds)[Kind]['names'] extends What ? Kind : never;
-}[ObjectKind];
+/** Encrypted in segments, each by itself. */
+export type SegmentedKind = 'wakePack' | 'wakePages';
 
 /** Encrypted in one piece. */
-type WholeKind = KindThatNames<'length' | 'nothing'>;
+type WholeKind = Exclude<ObjectKind, SegmentedKind>;
 
-/** Where a segment stands in its object. */
-export interface SegmentPlace {
-  /** Segments that follow it. */
-  readonly behind: number;
-  /** The object's key. */
-  readonly object: string;
-}
+/** Of those, the ones that name their length at their head. */
+type LengthKind = {
+  [Kind in WholeKind]: (typeof objectKinds)[Kind]['namesLength'] extends true ? Kind : never;
+}[WholeKind];
 
 /** An object that is encrypted part by part: the header, then what becomes of each part, then the tag. */
 export class ObjectCipher {
@@ -92,7 +88,7 @@ export class CheckpointSecrets {
    * Header, ciphertext and tag of an object, part by part: a large one would otherwise be in memory several times.
    * @param name tells objects of the same kind apart: each has its own key
    */
-  *encryptObject(kind: KindThatNames<'length'>, plaintext: readonly Buffer[], name?: string): Generator<Buffer, void> {
+  *encryptObject(kind: LengthKind, plaintext: readonly Buffer[], name?: string): Generator<Buffer, void> {
     const bytes = plaintext.reduce((sum, { length }) => sum + length, 0);
     const cipher = new ObjectCipher(this.keyOf(kind, name), headerOf(kind, bytes));
     yield cipher.header;
@@ -101,61 +97,56 @@ export class CheckpointSecrets {
   }
 
   /** For an object of which nobody knows yet how long it will be. Once only. */
-  beginObject(kind: KindThatNames<'nothing'>): ObjectCipher {
+  beginObject(kind: Exclude<WholeKind, LengthKind>): ObjectCipher {
     return new ObjectCipher(this.keyOf(kind), headerOf(kind, 0));
   }
 
   /** @throws CHECKPOINT_CORRUPT, FORMAT_UNSUPPORTED naming `object` */
   decryptObject(kind: WholeKind, stored: Buffer, object: string, name?: string): Buffer {
     const header = stored.subarray(0, objectHeaderBytes);
-    const bytes = stored.length - objectHeaderBytes - tagBytes;
-    const named = this.checkHeader(kind, header, object);
-    if (bytes > longestObjectBytes || named !== (objectKinds[kind].names === 'length' ? bytes : 0)) {
-      throw corrupt(object, 'its length is not the one it names');
-    }
+    this.checkHeader(kind, header, stored.length - objectHeaderBytes - tagBytes, object);
     const plaintext = decrypt(this.keyOf(kind, name), objectNonce, stored.subarray(objectHeaderBytes), header);
     if (plaintext === null) throw corrupt(object, 'its tag does not match');
     return plaintext;
   }
 
-  /** The header of an object of segments. */
-  segmentsHeader(kind: KindThatNames<'segments'>, count: number): Buffer {
-    return headerOf(kind, count);
-  }
-
   /**
-   * A segment as it is stored, of an object that is read piece by piece. Nobody can wait for its digest, so the object's key is
-   * authenticated with every segment. They are told apart by how many follow: the last ones can be encrypted before anybody knows how many
-   * come before them.
-   * @returns its length and its ciphertext
+   * An object that is read piece by piece: its header, and each segment behind its length. Nobody can wait for its digest,
+   * so the object's key is authenticated with every segment.
+   * @returns its parts
    */
-  encryptSegment(kind: KindThatNames<'segments'>, { behind, object }: SegmentPlace, plaintext: Buffer): Buffer[] {
-    const encrypted = encrypt(this.keyOf(kind), segmentNonce(behind), plaintext, aboutSegments(kind, object));
-    const length = Buffer.alloc(lengthBytes);
-    length.writeUInt32LE(encrypted.length);
-    return [length, encrypted];
+  encryptSegments(kind: SegmentedKind, segments: readonly Buffer[], object: string): Buffer[] {
+    const bytes = segments.reduce((sum, { length }) => sum + lengthBytes + length + tagBytes, 0);
+    const header = headerOf(kind, bytes);
+    const key = this.keyOf(kind);
+    const encrypted = segments.flatMap((segment, index) => {
+      const length = Buffer.alloc(lengthBytes);
+      length.writeUInt32LE(segment.length + tagBytes);
+      return [length, encrypt(key, segmentNonce(index), segment, placeOf(header, object))];
+    });
+    return [header, ...encrypted];
   }
 
-  /** @param stored its ciphertext @throws CHECKPOINT_CORRUPT naming the object */
-  decryptSegment(kind: KindThatNames<'segments'>, { behind, object }: SegmentPlace, stored: Buffer): Buffer {
+  /** @param index of the segment, from 0 @throws CHECKPOINT_CORRUPT naming `object` */
+  decryptSegment(kind: SegmentedKind, header: Buffer, index: number, stored: Buffer, object: string): Buffer {
     const plaintext =
-      stored.length < tagBytes
-        ? null
-        : decrypt(this.keyOf(kind), segmentNonce(behind), stored, aboutSegments(kind, object));
-    if (plaintext === null) throw corrupt(object, `the tag of a segment with ${behind} behind it does not match`);
+      stored.length < tagBytes ? null : decrypt(this.keyOf(kind), segmentNonce(index), stored, placeOf(header, object));
+    if (plaintext === null) throw corrupt(object, `the tag of its segment ${index} does not match`);
     return plaintext;
   }
 
-  /** @returns what the header `names` @throws CHECKPOINT_CORRUPT, FORMAT_UNSUPPORTED */
-  checkHeader(kind: ObjectKind, header: Buffer, object: string): number {
-    const { magic, version: known } = objectKinds[kind];
+  /** @param bytes that follow the header, the tag of a whole object apart @throws CHECKPOINT_CORRUPT, FORMAT_UNSUPPORTED */
+  checkHeader(kind: ObjectKind, header: Buffer, bytes: number, object: string): void {
+    const { magic, version: newest, oldest, namesLength } = objectKinds[kind];
     if (header.length < objectHeaderBytes || header.toString('latin1', 0, 4) !== magic) {
       throw corrupt(object, `it does not begin with ${magic}`);
     }
     const version = header.readUInt16LE(4);
-    if (version !== known) throw unsupported(object, `its version is ${version}`);
-    if (header.readUInt16LE(6) !== 0) throw corrupt(object, 'its header has something where nothing is');
-    return Number(header.readBigUInt64LE(8));
+    if (version < oldest || version > newest) throw unsupported(object, `its version is ${version}`);
+    const length = header.readBigUInt64LE(8);
+    if (bytes > longestObjectBytes || Number(length) !== (namesLength ? bytes : 0)) {
+      throw corrupt(object, 'its length is not the one it names');
+    }
   }
 
   private keyOf(kind: ObjectKind, name?: string): Buffer {
@@ -178,24 +169,22 @@ export class CheckpointSecrets {
 /** Each key encrypts one object, which is written once. */
 const objectNonce = Buffer.alloc(12);
 
-function segmentNonce(behind: number): Buffer {
+function segmentNonce(index: number): Buffer {
   const nonce = Buffer.alloc(12);
-  nonce.writeUInt32LE(behind, 0);
+  nonce.writeUInt32LE(index, 0);
   return nonce;
 }
 
-/** What is authenticated with each segment: the header, but for the number of them, and the object's key. */
-function aboutSegments(kind: KindThatNames<'segments'>, object: string): Buffer {
-  return Buffer.concat([headerOf(kind, 0).subarray(0, 8), Buffer.from(object, 'latin1')]);
+function placeOf(header: Buffer, object: string): Buffer {
+  return Buffer.concat([header, Buffer.from(object, 'latin1')]);
 }
 
-/** @param named what the kind `names` */
-function headerOf(kind: ObjectKind, named: number): Buffer {
+function headerOf(kind: ObjectKind, bytes: number): Buffer {
   const { magic, version } = objectKinds[kind];
   const header = Buffer.alloc(objectHeaderBytes);
   header.write(magic, 0, 'latin1');
   header.writeUInt16LE(version, 4);
-  header.writeBigUInt64LE(BigInt(named), 8);
+  header.writeBigUInt64LE(BigInt(bytes), 8);
   return header;
 }
 

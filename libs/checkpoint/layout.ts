@@ -18,19 +18,20 @@ export const packBytes = 64 * 1024 * 1024;
 export const formatVersion = 3;
 
 /**
- * Encrypted objects: the first four bytes of each, the purpose its key is derived for, its version, and what the number in its
- * header is: the length of its plaintext, how many segments it has, or zero, since it is begun before either is known.
+ * Encrypted objects: the first four bytes of each, the purpose its key is derived for, its version and an earlier one that reads the same,
+ * and whether its header names its length: one that is begun before that is known names none.
  */
 export const objectKinds = {
-  pageMap: { magic: 'DMPM', purpose: 'page-map', version: 3, names: 'length' },
-  knownPages: { magic: 'DMKP', purpose: 'known-pages', version: 4, names: 'nothing' },
-  wakePack: { magic: 'DMWP', purpose: 'wake-pack', version: 4, names: 'segments' },
-  wakeTrace: { magic: 'DMWT', purpose: 'wake-trace', version: 3, names: 'length' },
+  pageMap: { magic: 'DMPM', purpose: 'page-map', version: 3, oldest: 3, namesLength: true },
+  knownPages: { magic: 'DMKP', purpose: 'known-pages', version: 4, oldest: 4, namesLength: false },
+  wakePack: { magic: 'DMWP', purpose: 'wake-pack', version: 4, oldest: 3, namesLength: true },
+  wakePages: { magic: 'DMWS', purpose: 'wake-pages', version: 4, oldest: 4, namesLength: true },
+  wakeTrace: { magic: 'DMWT', purpose: 'wake-trace', version: 3, oldest: 3, namesLength: true },
 } as const;
 
 export type ObjectKind = keyof typeof objectKinds;
 
-/** magic · u16 version · u16 zero · u64 what it `names` */
+/** magic · u16 version · u16 zero · u64 length of the plaintext, or of the segments; zero when it names none */
 export const objectHeaderBytes = 16;
 /** Of an object's plaintext, and of what it decompresses to. */
 export const longestObjectBytes = 2 ** 30;
@@ -41,7 +42,7 @@ export const longestManifestBytes = 16 * 1024 * 1024;
  * millisecond, since a guest that runs already may be waiting for something else.
  */
 export const segmentPages = 64;
-/** In the head of a wake pack, for a place in its segments that is not used: no machine has so many pages. */
+/** In the head of a wake pack, for a place of the wake set that is not used: no machine has so many pages. */
 export const noPage = 0xffffffff;
 /** Before each segment: u32 length of its stored bytes. */
 export const lengthBytes = 4;

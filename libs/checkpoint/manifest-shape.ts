@@ -4,6 +4,10 @@ import type { Manifest } from './manifest';
 type Shape = (value: unknown) => boolean;
 
 const text: Shape = (value) => typeof value === 'string';
+const optional =
+  (shape: Shape): Shape =>
+  (value) =>
+    value === undefined || shape(value);
 const orNull =
   (shape: Shape): Shape =>
   (value) =>
@@ -41,6 +45,7 @@ const manifest = object({
   pageMap: object(reference),
   knownPages: object(reference),
   wakePack: object(reference),
+  wakePages: optional(orNull(object(reference))),
   packs: list(object({ ...reference, checkpointId: uuid, number: count }), mostPacks),
   pages: object({
     total: count,

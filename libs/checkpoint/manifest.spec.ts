@@ -50,6 +50,7 @@ test('keys are those of the format', () => {
     pageMap: `desktops/desk-1/checkpoints/${checkpointId}/page-map`,
     knownPages: `desktops/desk-1/checkpoints/${checkpointId}/known-pages`,
     wakePack: `desktops/desk-1/checkpoints/${checkpointId}/wake-pack`,
+    wakePages: `desktops/desk-1/checkpoints/${checkpointId}/wake-pages`,
     traces: `desktops/desk-1/checkpoints/${checkpointId}/trace-`,
     trace: `desktops/desk-1/checkpoints/${checkpointId}/trace-one`,
     pack: ['00000', '00007', '12345'].map((number) => `desktops/desk-1/checkpoints/${checkpointId}/pack-${number}`),

@@ -62,6 +62,8 @@ export interface Manifest {
   readonly pageMap: ObjectReference;
   readonly knownPages: ObjectReference;
   readonly wakePack: ObjectReference;
+  /** Of the wake set what was written while the guest still ran; null, or missing in older manifests, when there is none. */
+  readonly wakePages?: ObjectReference | null;
   readonly packs: readonly PackReference[];
   readonly pages: PageCounts;
   /** Of the stored pages before compression, and of all objects this save wrote, its manifest apart. */

@@ -62,7 +62,7 @@ async function marksOf(
     });
     if (manifest === null) continue;
     prefixes.push(own.traces);
-    for (const key of [own.manifest, own.pageMap, own.knownPages, own.wakePack]) named.add(key);
+    for (const key of [own.manifest, own.pageMap, own.knownPages, own.wakePack, own.wakePages]) named.add(key);
     for (const pack of manifest.packs) named.add(objectKeys(desktopId, pack.checkpointId).pack(pack.number));
     for (const { name } of manifest.diskSources) diskGenerations.add(name.split('/')[0]!);
     if (manifest.diskGeneration !== null) diskGenerations.add(manifest.diskGeneration);

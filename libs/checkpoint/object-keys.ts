@@ -6,6 +6,7 @@ export interface CheckpointKeys {
   readonly pageMap: string;
   readonly knownPages: string;
   readonly wakePack: string;
+  readonly wakePages: string;
   readonly pack: (number: number) => string;
   /** Common beginning of all traces. */
   readonly traces: string;
@@ -25,6 +26,7 @@ export function objectKeys(desktopId: string, checkpointId: string): CheckpointK
     pageMap: `${prefix}page-map`,
     knownPages: `${prefix}known-pages`,
     wakePack: `${prefix}wake-pack`,
+    wakePages: `${prefix}wake-pages`,
     pack: (number) => `${prefix}pack-${String(number).padStart(5, '0')}`,
     traces: `${prefix}trace-`,
     trace: (id) => `${prefix}trace-${id}`,

@@ -32,11 +32,11 @@ export class StoredCheckpoint {
     return new StoredCheckpoint(store, manifest, secrets, objectKeys(identity.desktopId, identity.checkpointId));
   }
 
-  /** Begins to read the wake pack at once. */
+  /** Begins to read the wake pack at once, and the wake pages behind its head. */
   wakePack(): WakePackReader {
     const { store, keys, manifest, secrets } = this;
-    const source = { store, object: keys.wakePack, reference: manifest.wakePack, secrets };
-    return new WakePackReader(source, countPages(manifest.blocks));
+    const pages = countPages(manifest.blocks);
+    return new WakePackReader({ store, keys, secrets, ...manifest }, pages);
   }
 
   /** @throws CHECKPOINT_CORRUPT, CHECKPOINT_INCOMPLETE, FORMAT_UNSUPPORTED naming the object */
@@ -53,13 +53,14 @@ export class StoredCheckpoint {
    * @throws CHECKPOINT_CORRUPT, CHECKPOINT_INCOMPLETE naming the object
    */
   async checkSizes(): Promise<void> {
-    const { desktopId, packs, wakePack } = this.manifest;
+    const { desktopId, packs, wakePack, wakePages } = this.manifest;
     const sizes = new Map<string, number>();
     for await (const { key, bytes } of this.store.list(desktopPrefix(desktopId))) sizes.set(key, bytes);
     for (const { checkpointId, number, bytes } of packs) {
       checkFound(objectKeys(desktopId, checkpointId).pack(number), sizes, bytes);
     }
     checkFound(this.keys.wakePack, sizes, wakePack.bytes);
+    if (wakePages) checkFound(this.keys.wakePages, sizes, wakePages.bytes);
   }
 
   /**

@@ -2,63 +2,48 @@ import { Encoder } from '@toondepauw/node-zstd';
 import type { CheckpointSecrets } from './encryption';
 import { noPage, pageBytes, segmentPages } from './layout';
 import { arrangeWakeSet } from './arrange-wake-set';
+import type { CheckpointKeys } from './object-keys';
 import { encodeHead, type MachineState, type WakeOrder } from './wake-head';
 
 /** Segments that are being compressed at once. */
 const segmentsAtOnce = 4;
 
-/** Each in parts, as they are stored. */
-type Segments = readonly (readonly Buffer[])[];
-
 const encoder = new Encoder(1);
 
 /**
- * Encodes a wake pack: `docs/checkpoint-format.md`. Most of its content is compressed and encrypted while the guest still runs; what the
- * guest changes after that is encoded once more.
+ * Encodes the wake set: `docs/checkpoint-format.md`, wake pack and wake pages. Most of it is written while the guest still runs; what the
+ * guest changes after that comes into the wake pack.
  */
 export class WakePackWriter {
-  private prepared: { readonly order: WakeOrder; readonly segments: Segments } | null = null;
+  private ahead: WakeOrder | null = null;
 
-  /**
-   * @param contentOf the 4096 bytes of a page of the wake set
-   * @param object its key
-   */
+  /** @param contentOf the 4096 bytes of a page of the wake set */
   constructor(
     private readonly contentOf: (page: number) => Buffer,
     private readonly secrets: CheckpointSecrets,
-    private readonly object: string,
+    private readonly keys: Pick<CheckpointKeys, 'wakePack' | 'wakePages'>,
   ) {}
 
-  /** Encodes what will most likely be chosen. Once at most; no content may change meanwhile. */
-  async prepare(order: WakeOrder): Promise<void> {
-    this.prepared = { order, segments: this.encrypt(await this.compress(order.pages), 0) };
+  /**
+   * The wake pages as they are stored, in parts: what will most likely be chosen.
+   * Once at most; no content may change meanwhile.
+   */
+  async encodeAhead(order: WakeOrder): Promise<Buffer[]> {
+    this.ahead = order;
+    return this.secrets.encryptSegments('wakePages', await this.compress(order.pages), this.keys.wakePages);
   }
 
   /**
-   * The object as it is stored, in parts.
-   * @param isAsPrepared whether a page has the content that it had when `prepare` was called
+   * The wake pack as it is stored, in parts.
+   * @param isAsAhead whether a page has the content that it had in `encodeAhead`
    */
-  async encode(state: MachineState, chosen: WakeOrder, isAsPrepared: (page: number) => boolean): Promise<Buffer[]> {
-    const { fresh, order } = arrangeWakeSet(chosen, this.prepared?.order ?? null, isAsPrepared);
+  async encode(state: MachineState, chosen: WakeOrder, isAsAhead: (page: number) => boolean): Promise<Buffer[]> {
+    const { fresh, order } = arrangeWakeSet(chosen, this.ahead, isAsAhead);
     const [head, segments] = await Promise.all([
       encoder.encode(encodeHead({ ...state, ...order })),
       this.compress(fresh),
     ]);
-    const prepared = this.prepared?.segments ?? [];
-    const first = this.encrypt([head, ...segments], prepared.length);
-    return [
-      this.secrets.segmentsHeader('wakePack', first.length + prepared.length),
-      ...first.flat(),
-      ...prepared.flat(),
-    ];
-  }
-
-  /** @param behind how many follow the last of these */
-  private encrypt(segments: readonly Buffer[], behind: number): Segments {
-    const { object } = this;
-    return segments.map((segment, n) =>
-      this.secrets.encryptSegment('wakePack', { behind: behind + segments.length - 1 - n, object }, segment),
-    );
+    return this.secrets.encryptSegments('wakePack', [head, ...segments], this.keys.wakePack);
   }
 
   /**

@@ -1,6 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import fc from 'fast-check';
-import { pageBytes, PreviousCheckpoint, type DiskBlocks } from '@dormouse/checkpoint';
+import { noPage, pageBytes, PreviousCheckpoint, type DiskBlocks } from '@dormouse/checkpoint';
 import { exportStream, verifyCheckpoint, type CheckpointName, type DiskFiles } from '@dormouse/checkpoint-tools';
 import { isDormouseError } from '@dormouse/errors';
 import { MigrationStreamReader } from '@dormouse/migration-stream';
@@ -103,7 +103,7 @@ describe('a checkpoint made by hand', () => {
       const reader = await written.open(fresh, name, keys, diskBlocks);
       expect(reader.wakePack.deviceState.equals(plan.deviceState)).toBe(true);
       expect(reader.wakePack.configuration.equals(plan.configuration)).toBe(true);
-      expect([...reader.wakePack.pages]).toEqual(plan.wakeSet);
+      expect([...reader.wakePack.pages]).toEqual([...plan.wakeSet.map((page) => page ?? noPage), ...plan.wakePages]);
       await PreviousCheckpoint.load(fresh, name, keys.dataKey, () => true);
       return await written.readPages(reader);
     } finally {

@@ -31,6 +31,7 @@ const [zstd, unzstd] = [new Encoder(1), new Decoder()];
 
 let manifest: Manifest;
 let frames: number;
+let wakePages: Buffer;
 /** Every decoder by what it decodes: plaintext as it was written, and what decodes it. */
 const decoders = new Map<string, { whole: Buffer; decode: (plaintext: Buffer) => Promise<unknown> }>();
 
@@ -81,13 +82,17 @@ beforeAll(async () => {
     decode: async (input) => decodeKnownPages(input, { frames, diskSources: about.diskSources }, 'known-pages'),
   });
   const wakeSet = { pages: Uint32Array.of(3, 1, 2), ranksMs: Uint32Array.of(0, 5, 5), onTrial: 1 };
-  const writer = new WakePackWriter((page) => fixture.wild(page), secrets, 'wake-pack');
-  await writer.prepare(wakeSet);
+  const objects = { wakePack: 'wake-pack', wakePages: 'wake-pages' };
+  const writer = new WakePackWriter((page) => fixture.wild(page), secrets, objects);
+  wakePages = Buffer.concat(await writer.encodeAhead(wakeSet));
   const wakePack = Buffer.concat(await writer.encode(fixture.wakePack, wakeSet, (page) => page !== 1)); // so that places are not used
-  decoders.set('wake pack', { whole: wakePack, decode: readWakePack });
+  decoders.set('wake pack', { whole: wakePack, decode: (input) => readWakeSet(input, wakePages) });
+  decoders.set('wake pages', { whole: wakePages, decode: (input) => readWakeSet(wakePack, input) });
   const headBytes = wakePack.readUInt32LE(16);
   const sealedHead = wakePack.subarray(20, 20 + headBytes);
-  const head = await unzstd.decode(secrets.decryptSegment('wakePack', { behind: 2, object: 'wake-pack' }, sealedHead));
+  const head = await unzstd.decode(
+    secrets.decryptSegment('wakePack', wakePack.subarray(0, 16), 0, sealedHead, 'wake-pack'),
+  );
   decoders.set('head of a wake pack', { whole: head, decode: async (input) => decodeHead(input, 100, 'wake-pack') });
   const requests = { pages: Uint32Array.of(1, 2), atUs: Uint32Array.of(3, 4), stallUs: Uint32Array.of(5, 6) };
   const facts = {
@@ -105,16 +110,25 @@ beforeAll(async () => {
   await files.remove();
 });
 
-/** A wake pack that is as long as its manifest says, whatever it holds. */
-async function readWakePack(stored: Buffer): Promise<unknown> {
+/** A wake pack and wake pages that are as long as their manifest says, whatever they hold. */
+async function readWakeSet(wakePack: Buffer, pages: Buffer): Promise<unknown> {
+  const stored: Readonly<Record<string, Buffer>> = { 'wake-pack': wakePack, 'wake-pages': pages };
   const store = {
-    read: async (_: string, range: BlobRange) => stored.subarray(range.offset, range.offset + range.length),
+    read: async (key: string, range: BlobRange) => stored[key]!.subarray(range.offset, range.offset + range.length),
   };
-  const reference = { bytes: stored.length, sha256: '' };
-  const source = { store: store as unknown as BlobStore, object: 'wake-pack', reference, secrets };
-  const reader = new WakePackReader(source, 100);
+  const referenceTo = ({ length }: Buffer) => ({ bytes: length, sha256: '' });
+  const reader = new WakePackReader(
+    {
+      store: store as unknown as BlobStore,
+      keys: { wakePack: 'wake-pack', wakePages: 'wake-pages' },
+      secrets,
+      wakePack: referenceTo(wakePack),
+      wakePages: referenceTo(pages),
+    },
+    100,
+  );
   const read: Buffer[] = [];
-  for await (const pages of reader.content()) read.push(pages);
+  for await (const content of reader.content()) read.push(content);
   return { ...(await reader.head()), read };
 }
 
@@ -125,6 +139,7 @@ describe.each([
   'list of columns',
   'known pages',
   'wake pack',
+  'wake pages',
   'head of a wake pack',
   'trace',
   'manifest',

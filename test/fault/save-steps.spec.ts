@@ -78,6 +78,7 @@ async function save(
   try {
     for (let page = 0; page < 40; page++) writer.addPage(page, memory, 3 * pageBytes); // overtaken by what follows
     for (let page = 0; page < count; page++) {
+      if (page === count - 10) await writer.catchUp();
       if (page % 30 === 0) writer.addZeroPage(page);
       else writer.addPage(page, memory, page * pageBytes);
       if (writer.saturated) await writer.drained();
@@ -137,7 +138,7 @@ async function objectsOf(...checkpointIds: string[]): Promise<string[]> {
   const keys = new Set<string>();
   for (const checkpointId of checkpointIds) {
     const own = objectKeys(desktopId, checkpointId);
-    for (const key of [own.manifest, own.pageMap, own.knownPages, own.wakePack]) keys.add(key);
+    for (const key of [own.manifest, own.pageMap, own.knownPages, own.wakePack, own.wakePages]) keys.add(key);
     const { packs } = await readManifest(store, { desktopId, checkpointId }, null);
     for (const pack of packs) keys.add(objectKeys(desktopId, pack.checkpointId).pack(pack.number));
   }
@@ -183,7 +184,7 @@ test('the save that is walked takes every kind of step', async () => {
   await save(stepped, second, first);
   const { prefix } = objectKeys(desktopId, second);
   const seen = stepped.steps.map(({ action, key }) => `${action} ${key.replace(prefix, '')}`);
-  for (const name of ['pack-00000', 'wake-pack', 'page-map', 'known-pages', 'manifest']) {
+  for (const name of ['pack-00000', 'wake-pages', 'wake-pack', 'page-map', 'known-pages', 'manifest']) {
     for (const action of ['create', 'write', 'commit']) expect(seen).toContain(`${action} ${name}`);
   }
   expect(stepped.steps.map(({ action }) => action)).toEqual(expect.arrayContaining(['read', 'list']));

@@ -258,12 +258,12 @@ function identityOf({ desktopId, checkpointId }: CaptureJob): { desktopId: strin
 }
 
 function factsOf({ manifest }: SealedCheckpoint): Partial<CaptureStatus> {
-  const { pages, bytes, pageMap, knownPages, wakePack } = manifest;
+  const { pages, bytes, pageMap, knownPages, wakePack, wakePages } = manifest;
   return {
     storedBytes: bytes.written,
     rawBytes: bytes.raw,
     mapBytes: pageMap.bytes + knownPages.bytes,
-    wakePackBytes: wakePack.bytes,
+    wakePackBytes: wakePack.bytes + (wakePages?.bytes ?? 0),
     pages: { ...pages },
   };
 }

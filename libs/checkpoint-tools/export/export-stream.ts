@@ -56,7 +56,7 @@ export async function exportStream(options: ExportOptions, write: WriteChunk): P
   const map = parsePageMap(await openPageMap(options, manifest), manifest, mapKey);
   const places = findPlaces(map, manifest, mapKey, throwProblem);
   const wakeKey = objectKey(manifest, sealedObjects.wakePack.name);
-  const wake = parseWakePack(await openWakePack(options, manifest), map.pages, wakeKey);
+  const wake = parseWakePack(await openWakeSet(options, manifest), map.pages, wakeKey);
 
   const pages = new PageWriter(manifest.blocks, write, (done) => onProgress?.({ done, total: map.pages }));
   await pages.write(encode.preamble(wake.configuration));
@@ -71,11 +71,19 @@ export async function exportStream(options: ExportOptions, write: WriteChunk): P
   return { bytes: pages.bytes, pages: pages.count, diskGeneration: manifest.diskGeneration };
 }
 
-async function openWakePack({ store, keys }: ExportOptions, manifest: Manifest): Promise<Buffer[]> {
-  const key = objectKey(manifest, sealedObjects.wakePack.name);
-  const stored = await fetchObject(store, key, manifest.wakePack);
-  checkDigest(stored, manifest.wakePack, key);
-  return openSegments(stored, { dataKey: keys.dataKey.key, checkpointId: manifest.checkpointId }, key);
+/** The segments of the wake pack, and behind them those of the wake pages. */
+async function openWakeSet({ store, keys }: ExportOptions, manifest: Manifest): Promise<Buffer[]> {
+  const segments: Buffer[] = [];
+  for (const kind of ['wakePack', 'wakePages'] as const) {
+    const reference = manifest[kind];
+    if (!reference) continue;
+    const key = objectKey(manifest, sealedObjects[kind].name);
+    const stored = await fetchObject(store, key, reference);
+    checkDigest(stored, reference, key);
+    const secrets = { dataKey: keys.dataKey.key, checkpointId: manifest.checkpointId };
+    segments.push(...openSegments(kind, stored, secrets, key));
+  }
+  return segments;
 }
 
 async function openPageMap({ store, keys }: ExportOptions, manifest: Manifest): Promise<Buffer> {

@@ -37,6 +37,7 @@ const shape = z.object({
   pageMap: z.object(object),
   knownPages: z.object(object),
   wakePack: z.object(object),
+  wakePages: z.object(object).nullish(),
   packs: z
     .array(
       z.object({ checkpointId: id, number: count.max(2 ** 32 - 1), ...object, bytes: count.max(longestPackBytes) }),

@@ -19,8 +19,10 @@ const stored = (object: string): Buffer =>
 const secrets = { dataKey: plan.dataKey, checkpointId: plan.checkpointId };
 const opened = (kind: 'pageMap' | 'knownPages', object: string): Buffer =>
   openSealed(kind, stored(object), secrets, object);
-const wakeKey = `desktops/${plan.desktopId}/checkpoints/${plan.checkpointId}/wake-pack`;
-const [head, ...pages] = openSegments(stored('wake-pack'), secrets, wakeKey);
+const keyOf = (object: string): string => `desktops/${plan.desktopId}/checkpoints/${plan.checkpointId}/${object}`;
+const wakeKey = keyOf('wake-pack');
+const [head, own] = openSegments('wakePack', stored('wake-pack'), secrets, wakeKey);
+const [more] = openSegments('wakePages', stored('wake-pages'), secrets, keyOf('wake-pages'));
 const { manifest }: { manifest: Manifest } = parseManifest(stored('manifest'), name);
 const json = stored('manifest').subarray(stored('manifest').indexOf(0x0a) + 1);
 
@@ -31,13 +33,14 @@ const parsers: readonly (readonly [name: string, whole: Buffer, parse: (input: B
   ['an encrypted object', stored('page-map'), (input) => openSealed('pageMap', input, secrets, 'page-map')],
   ['a page map', opened('pageMap', 'page-map'), (input) => parsePageMap(input, manifest, 'page-map')],
   ['known pages', opened('knownPages', 'known-pages'), (input) => parseKnownPages(input, 5, 'known-pages')],
-  ['segments', stored('wake-pack'), (input) => openSegments(input, secrets, wakeKey)],
-  ['the head of a wake pack', head!, (input) => parseWakePack([input, ...pages], 64, 'wake-pack')],
-  ['pages of a wake pack', pages[0]!, (input) => parseWakePack([head!, input], 64, 'wake-pack')],
+  ['segments', stored('wake-pack'), (input) => openSegments('wakePack', input, secrets, wakeKey)],
+  ['the head of a wake pack', head!, (input) => parseWakePack([input, own!, more!], 64, 'wake-pack')],
+  ['pages of a wake pack', own!, (input) => parseWakePack([head!, input, more!], 64, 'wake-pack')],
+  ['wake pages', more!, (input) => parseWakePack([head!, own!, input], 64, 'wake-pack')],
   [
     'what the head of a wake pack decompresses to',
     decompressUpTo(head!, 2 ** 20)!,
-    (input) => parseWakePack([handmade.zstd(input), ...pages], 64, 'wake-pack'),
+    (input) => parseWakePack([handmade.zstd(input), own!, more!], 64, 'wake-pack'),
   ],
 ];
 

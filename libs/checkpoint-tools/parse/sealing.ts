@@ -36,11 +36,7 @@ export function openSealed(
   { dataKey, checkpointId }: { readonly dataKey: Buffer; readonly checkpointId: string },
   key: string,
 ): Buffer {
-  const { header, named } = openHeader(kind, stored, key);
-  const bytes = stored.length - headerBytes - tagBytes;
-  if (bytes > longestPlaintextBytes || named !== (sealedObjects[kind].names === 'length' ? bytes : 0)) {
-    throw corrupt(key, `it is not as long as it says: ${named} bytes`, { offset: 8 });
-  }
+  const header = openHeader(kind, stored, stored.length - headerBytes - tagBytes, key);
   const plaintext = decrypt(
     derivedKey(dataKey, checkpointId, sealedObjects[kind].name),
     Buffer.alloc(12),
@@ -51,44 +47,52 @@ export function openSealed(
   return plaintext;
 }
 
-/** The plaintexts of a wake pack's segments. @param key authenticated with each @throws CHECKPOINT_CORRUPT, FORMAT_UNSUPPORTED */
+/**
+ * The plaintexts of the segments of a wake pack, or of wake pages.
+ * @param key authenticated with each
+ * @throws CHECKPOINT_CORRUPT, FORMAT_UNSUPPORTED
+ */
 export function openSegments(
+  kind: 'wakePack' | 'wakePages',
   stored: Buffer,
   { dataKey, checkpointId }: { readonly dataKey: Buffer; readonly checkpointId: string },
   key: string,
 ): Buffer[] {
-  const { header, named: count } = openHeader('wakePack', stored, key);
-  if (count > stored.length) throw corrupt(key, `it has no room for ${count} segments`, { offset: 8 });
-  const segmentKey = derivedKey(dataKey, checkpointId, sealedObjects.wakePack.name);
-  const place = Buffer.concat([header.subarray(0, 8), Buffer.from(key, 'latin1')]);
+  const header = openHeader(kind, stored, stored.length - headerBytes, key);
+  const segmentKey = derivedKey(dataKey, checkpointId, sealedObjects[kind].name);
+  const place = Buffer.concat([header, Buffer.from(key, 'latin1')]);
   const segments: Buffer[] = [];
   let at = headerBytes;
   while (at < stored.length) {
-    if (segments.length === count) throw corrupt(key, `it goes on behind its ${count} segments`, { offset: at });
     const bytes = at + 4 > stored.length ? -1 : stored.readUInt32LE(at);
     const end = at + 4 + bytes;
     if (bytes < tagBytes || end > stored.length) throw corrupt(key, 'a segment is cut off', { offset: at });
     const nonce = Buffer.alloc(12);
-    nonce.writeUInt32LE(count - 1 - segments.length, 0);
+    nonce.writeUInt32LE(segments.length, 0);
     const plaintext = decrypt(segmentKey, nonce, stored.subarray(at + 4, end), place);
     if (plaintext === null)
       throw corrupt(key, `the tag of its segment ${segments.length} does not match`, { offset: at });
     segments.push(plaintext);
     at = end;
   }
-  if (segments.length < count) throw corrupt(key, `it has ${segments.length} segments of ${count}`);
   return segments;
 }
 
-/** @throws CHECKPOINT_CORRUPT, FORMAT_UNSUPPORTED */
-function openHeader(kind: SealedObject, stored: Buffer, key: string): { header: Buffer; named: number } {
-  const { magic, version: known } = sealedObjects[kind];
+/** @param bytes that the header has to name @throws CHECKPOINT_CORRUPT, FORMAT_UNSUPPORTED */
+function openHeader(kind: SealedObject, stored: Buffer, bytes: number, key: string): Buffer {
+  const { magic, versions, namesLength } = sealedObjects[kind];
   if (stored.length < headerBytes || stored.toString('latin1', 0, 4) !== magic) {
     throw corrupt(key, `it does not begin with ${magic}`, { offset: 0 });
   }
   const version = stored.readUInt16LE(4);
-  if (version !== known) throw unsupported(key, `its version is ${version}, known is ${known}`);
-  return { header: stored.subarray(0, headerBytes), named: Number(stored.readBigUInt64LE(8)) };
+  if (!(versions as readonly number[]).includes(version)) {
+    throw unsupported(key, `its version is ${version}, known is ${versions.join(', ')}`);
+  }
+  const length = stored.readBigUInt64LE(8);
+  if (bytes > longestPlaintextBytes || Number(length) !== (namesLength ? bytes : 0)) {
+    throw corrupt(key, `it is not as long as it says: ${length} bytes`, { offset: 8 });
+  }
+  return stored.subarray(0, headerBytes);
 }
 
 /** Ciphertext and tag of a frame. @returns null when the tag does not match */

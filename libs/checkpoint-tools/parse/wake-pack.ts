@@ -17,7 +17,11 @@ const headBytes = 16;
 /** Far more than devices have; the format names no limit. */
 const longestDeviceStateBytes = 2 ** 30;
 
-/** @param memoryPages of the machine @throws CHECKPOINT_CORRUPT naming `key` */
+/**
+ * @param segments of the wake pack, and behind them those of the wake pages
+ * @param memoryPages of the machine
+ * @throws CHECKPOINT_CORRUPT naming `key`
+ */
 export function parseWakePack(segments: readonly Buffer[], memoryPages: number, key: string): WakePack {
   const [first, ...others] = segments;
   const head = first === undefined ? null : decompressUpTo(first, memoryPages * 8 + longestDeviceStateBytes);

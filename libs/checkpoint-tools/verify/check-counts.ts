@@ -15,7 +15,8 @@ export function checkCounts(manifest: Manifest, map: PageMap, report: Report): v
     number,
   ];
   const own = manifest.packs.filter(({ checkpointId }) => checkpointId === manifest.checkpointId);
-  const objects = [...own, manifest.pageMap, manifest.knownPages, manifest.wakePack];
+  const wakePages = manifest.wakePages ? [manifest.wakePages] : [];
+  const objects = [...own, manifest.pageMap, manifest.knownPages, manifest.wakePack, ...wakePages];
   const claims: readonly (readonly [claim: string, holds: boolean])[] = [
     [`${total} pages in all, the page map has ${map.pages}`, total === map.pages],
     [

@@ -377,13 +377,13 @@ describe('what is wrong though its digests and tags are right is found:', () => 
     ],
     [
       'a page of the wake set that is none',
-      () => ({ wakePack: flip(16 + 21 + 300 + 4 + 3) }),
+      () => ({ wakePack: flip(16 + 21 + 300 + 58 * 4 + 3) }),
       key('wake-pack'),
       /page 16777216 is none/,
     ],
     [
       'a page of the wake set twice',
-      () => ({ wakePack: flip(16 + 21 + 300 + 4) }),
+      () => ({ wakePack: flip(16 + 21 + 300 + 58 * 4) }),
       key('wake-pack'),
       /page 1 is in the wake set twice/,
     ],
@@ -410,7 +410,7 @@ describe('what is wrong though its digests and tags are right is found:', () => 
       'another wake set',
       () => manifestWith(({ pages }: { pages: object }) => ({ pages: { ...pages, wakeSet: 7 } })),
       key('manifest'),
-      /7 pages in the wake set, which has 6/,
+      /7 pages in the wake set, which has 8/,
     ],
     [
       'disk sources that are shorter than pages need',
@@ -554,6 +554,7 @@ test('packs of many megabytes are looked at to the last frame', async () => {
     packs: [{ checkpointId, number: 0, frames }],
     pages,
     wakeSet: [2399, 1000, 1030],
+    wakePages: [],
     layers: [],
   };
   const key = `${folder}/pack-00000`;
@@ -574,7 +575,12 @@ test('packs of many megabytes are looked at to the last frame', async () => {
 });
 
 test('a checkpoint that is damaged all over has a list that ends', async () => {
-  const many = { ...plan, pages: Array.from({ length: 3000 }, () => ({ frame: 0, slot: 20 })), wakeSet: [] };
+  const many = {
+    ...plan,
+    pages: Array.from({ length: 3000 }, () => ({ frame: 0, slot: 20 })),
+    wakeSet: [],
+    wakePages: [],
+  };
   const blocks = [{ name: 'pc.ram', bytes: 3000 * page }];
   const broken = { ...many, blocks, layers: [] };
   // Everything besides the page map is made from places that there are.

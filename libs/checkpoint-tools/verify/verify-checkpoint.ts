@@ -122,8 +122,8 @@ class Verification {
 
   private async digests(manifest: Manifest): Promise<void> {
     for (const kind of Object.keys(sealedObjects) as SealedObject[]) {
-      const key = objectKey(manifest, sealedObjects[kind].name);
-      await this.digest(key, manifest[kind]);
+      const reference = manifest[kind];
+      if (reference) await this.digest(objectKey(manifest, sealedObjects[kind].name), reference);
     }
     for (const [n, pack] of manifest.packs.entries()) {
       await this.digest(packKey(manifest.desktopId, pack), pack);
@@ -143,9 +143,11 @@ class Verification {
       parsePageMap(openSealed('pageMap', stored, secrets, mapKey), manifest, mapKey),
     );
     const wakeKey = objectKey(manifest, sealedObjects.wakePack.name);
-    const wake = await this.object('wakePack', manifest, (stored) =>
-      parseWakePack(openSegments(stored, secrets, wakeKey), memoryPages(manifest), wakeKey),
-    );
+    const wakePages = await this.wakePages(manifest, secrets);
+    const wake = await this.object('wakePack', manifest, (stored) => {
+      const segments = openSegments('wakePack', stored, secrets, wakeKey);
+      return wakePages && parseWakePack([...segments, ...wakePages], memoryPages(manifest), wakeKey);
+    });
     if (wake !== null && wake.placeOf.size !== manifest.pages.wakeSet) {
       const says = `it says: ${manifest.pages.wakeSet} pages in the wake set, which has ${wake.placeOf.size}`;
       this.findings.report(corrupt(objectKey(manifest, 'manifest'), says), 'warning');
@@ -179,14 +181,22 @@ class Verification {
   }
 
   /** Fetches, checks and takes apart one of the encrypted objects; null when it is no good. */
+  /** Their segments, none when there are no such pages; null when they are damaged. */
+  private async wakePages(manifest: Manifest, secrets: Parameters<typeof openSegments>[2]): Promise<Buffer[] | null> {
+    if (!manifest.wakePages) return [];
+    const key = objectKey(manifest, sealedObjects.wakePages.name);
+    return this.object('wakePages', manifest, (stored) => openSegments('wakePages', stored, secrets, key));
+  }
+
   private async object<T>(kind: SealedObject, manifest: Manifest, parse: (stored: Buffer) => T): Promise<T | null> {
     const key = objectKey(manifest, sealedObjects[kind].name);
+    const reference = manifest[kind]!;
     const parsed = await this.findings.attempt(async () => {
-      const stored = await fetchObject(this.store, key, manifest[kind]);
-      checkDigest(stored, manifest[kind], key);
+      const stored = await fetchObject(this.store, key, reference);
+      checkDigest(stored, reference, key);
       return parse(stored);
     });
-    this.count(manifest[kind].bytes);
+    this.count(reference.bytes);
     return parsed;
   }
 
