@@ -119,6 +119,27 @@ test('a small pack is read whatever is wanted, and first', async () => {
   ).toEqual([second, fixture.identity.checkpointId]);
 });
 
+test('of what was asked for 16 MiB are kept, those that were asked for last', async () => {
+  const runs = 80; // of four frames of 64 KiB
+  const many = Array.from({ length: runs * 4 * framePages }, (_, page) => fixture.wild(page));
+  const id = '0b0e1c1a-0000-4000-8000-000000000003';
+  await fixture.write(await files.open(), many, { ...fixture.identity, checkpointId: id });
+  const store = await files.open();
+  const counting = fixture.bend(store, { read: (key, range) => (reads++, store.read(key, range)) });
+  checkpoint = await fixture.open(counting, { ...fixture.identity, checkpointId: id });
+  fetcher = new ChunkFetcher(checkpoint, new Chunks(checkpoint), () => undefined);
+  reads = 0;
+  for (let run = 0; run < runs; run++) {
+    await fetcher.fetch(run * 4);
+    await fetcher.fetch(0);
+  }
+  expect(reads).toBe(runs);
+  await fetcher.fetch((runs - 40) * 4);
+  expect(reads).toBe(runs);
+  await fetcher.fetch(4);
+  expect(reads).toBe(runs + 1);
+});
+
 test('what a second checkpoint takes from the first is read as it lies there, over what it no longer needs', async () => {
   const second = '0b0e1c1a-0000-4000-8000-000000000002';
   const changed = pages.map((content, page) =>

@@ -16,8 +16,8 @@ import { planReadAhead } from './read-ahead-plan';
  * beside a page that is wanted is often wanted next.
  */
 const runChunks = 4;
-/** Runs kept for the next request: 16 MiB. */
-const runsKept = 64;
+/** Of the runs that were asked for last so much is kept, as it is stored: a guest that wakes comes back to where it has been. */
+const mostKeptBytes = 16 * 1024 * 1024;
 /** Of the checkpoint, kept as it is stored until it is wanted. */
 const mostReadAheadBytes = 36 * 1024 * 1024;
 /** Waits between attempts to read from a store that does not answer. */
@@ -41,6 +41,13 @@ interface Run {
   open(chunk: number): FetchedChunk;
 }
 
+/** A run that somebody has asked for. */
+interface KeptRun {
+  readonly run: Promise<Run>;
+  /** 0 until it has been read. */
+  bytes: number;
+}
+
 /** A run that nobody has asked for yet. */
 interface ReadAhead {
   readonly run: Promise<Run>;
@@ -56,8 +63,10 @@ export interface Workshop {
 
 /** Reads chunks for whoever wants them: one read for a chunk however many ask, tried again until the store answers. */
 export class ChunkFetcher {
-  /** Read or being read, by their first chunk; the oldest goes first. */
-  private readonly runs = new Map<number, Promise<Run>>();
+  /** Read or being read, by their first chunk; what was asked for longest ago goes first. */
+  private readonly runs = new Map<number, KeptRun>();
+  /** Of those that were read. */
+  private keptBytes = 0;
   /** Frames that were read, or are being read, before anybody has asked for them. */
   private readonly ahead = new Map<number, ReadAhead>();
 
@@ -160,12 +169,30 @@ export class ChunkFetcher {
   private runAround(chunk: number): Promise<Run> {
     const { first, count } = this.runOf(chunk);
     const known = this.runs.get(first);
-    if (known !== undefined) return known;
-    const run = this.untilRead(() => this.read(first, count));
-    this.runs.set(first, run);
-    if (this.runs.size > runsKept) this.runs.delete(this.runs.keys().next().value!);
-    run.catch(() => this.runs.delete(first)); // whoever asked hears of it
-    return run;
+    if (known !== undefined) {
+      this.runs.delete(first); // it is the last one now
+      this.runs.set(first, known);
+      return known.run;
+    }
+    const kept = { run: this.untilRead(() => this.read(first, count)), bytes: 0 };
+    this.runs.set(first, kept);
+    kept.run.then(
+      ({ bytes }) => this.keep(kept, bytes),
+      () => this.runs.delete(first), // whoever asked hears of it
+    );
+    return kept.run;
+  }
+
+  /** Now that it has been read. What was asked for longest ago makes room. */
+  private keep(kept: KeptRun, bytes: number): void {
+    kept.bytes = bytes;
+    this.keptBytes += bytes;
+    for (const [first, oldest] of this.runs) {
+      if (this.keptBytes <= mostKeptBytes) break;
+      if (oldest.bytes === 0) continue; // on its way
+      this.runs.delete(first);
+      this.keptBytes -= oldest.bytes;
+    }
   }
 
   private async untilRead<T>(read: () => Promise<T>): Promise<T> {
