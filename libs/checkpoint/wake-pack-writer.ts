@@ -1,7 +1,7 @@
 import { Encoder } from '@toondepauw/node-zstd';
+import { arrangeWakeSet } from './arrange-wake-set';
 import type { CheckpointSecrets } from './encryption';
 import { noPage, pageBytes, segmentPages } from './layout';
-import { arrangeWakeSet } from './arrange-wake-set';
 import type { CheckpointKeys } from './object-keys';
 import { encodeHead, type MachineState, type WakeOrder } from './wake-head';
 
