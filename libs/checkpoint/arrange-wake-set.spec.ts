@@ -9,14 +9,14 @@ const order = (pages: number[], onTrial = 0) => ({
 const always = (): boolean => true;
 const used = (pages: Uint32Array): number[] => [...pages].filter((page) => page !== noPage);
 
-test('of what nothing was prepared for all is compressed now, in its order', () => {
+test('without wake pages all is compressed now, in its order', () => {
   const chosen = order([5, 3, 4], 1);
   expect(arrangeWakeSet(chosen, null, always)).toEqual({ fresh: chosen.pages, order: chosen });
 });
 
-test('what was prepared and is chosen as it was is not compressed again', () => {
-  const prepared = order([5, 3, 4], 1);
-  expect(arrangeWakeSet(order([5, 3, 4], 1), prepared, always)).toEqual({ fresh: new Uint32Array(0), order: prepared });
+test('what is in the wake pages and chosen as it was is not compressed again', () => {
+  const ahead = order([5, 3, 4], 1);
+  expect(arrangeWakeSet(order([5, 3, 4], 1), ahead, always)).toEqual({ fresh: new Uint32Array(0), order: ahead });
 });
 
 test('a page that changed, or was chosen late, comes first; one that was not chosen in the end has no place', () => {

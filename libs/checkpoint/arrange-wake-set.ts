@@ -1,5 +1,6 @@
 import { noPage, segmentPages } from './layout';
 import type { WakeOrder } from './wake-head';
+import { joinWords } from './word-list';
 
 /**
  * Fits what is chosen at the end to the wake pages, which were written before: pages that are not in these as they are now come first,
@@ -21,16 +22,9 @@ export function arrangeWakeSet(
   const fresh = new Uint32Array(Math.ceil(changed.length / segmentPages) * segmentPages).fill(noPage);
   fresh.set(changed);
   const order = {
-    pages: joined(fresh, kept),
-    ranksMs: joined(new Uint32Array(fresh.length), ahead.ranksMs),
+    pages: joinWords(fresh, kept),
+    ranksMs: joinWords(new Uint32Array(fresh.length), ahead.ranksMs),
     onTrial: ahead.onTrial,
   };
   return { fresh, order };
-}
-
-function joined(one: Uint32Array, other: Uint32Array): Uint32Array {
-  const both = new Uint32Array(one.length + other.length);
-  both.set(one);
-  both.set(other, one.length);
-  return both;
 }

@@ -1,6 +1,7 @@
 import { setImmediate as immediate } from 'node:timers/promises';
 import { DormouseError } from '@dormouse/errors';
 import { putBlob, type BlobStore } from '@dormouse/storage';
+import { ChoosablePages, rewrittenPages, type WakeChooser } from './choosable-pages';
 import { deleteUnfinished } from './delete-unfinished';
 import { Digested } from './digested';
 import { noDisks, type DiskCatalog } from './disk-catalog';
@@ -18,7 +19,6 @@ import type { CheckpointIdentity } from './read-objects';
 import type { ReadingKeys } from './stored-checkpoint';
 import type { MachineState } from './wake-head';
 import { WakePackWriter } from './wake-pack-writer';
-import { rewrittenPages, WakePages, type WakeChooser } from './wake-pages';
 
 /** Pages that are hashed together at most. */
 const slabPages = 512;
@@ -79,7 +79,7 @@ export class CheckpointWriter {
   private readonly map: PageMap;
   private readonly frames: FrameWriter;
   private readonly placing: PagePlacing;
-  private readonly choosable: WakePages;
+  private readonly choosable: ChoosablePages;
   private readonly wakePack: WakePackWriter;
   private wakePages: ObjectReference | null = null;
   private readonly knownPages: KnownPagesWriter;
@@ -116,7 +116,7 @@ export class CheckpointWriter {
     const sealing = sealer(this.secrets.pack);
     this.frames = new FrameWriter(store, this.keys.pack, identity.checkpointId, sealing, progress);
     this.placing = new PagePlacing(this.map, this.frames, previous, disks, keys.contentKey);
-    this.choosable = new WakePages(this.map.pages, wakeSet, mostRewritten);
+    this.choosable = new ChoosablePages(this.map.pages, wakeSet, mostRewritten);
     const contentOf = (page: number): Buffer => this.choosable.contentOf(page);
     this.wakePack = new WakePackWriter(contentOf, this.secrets, this.keys);
     this.knownPages = new KnownPagesWriter(store, this.keys.knownPages, this.secrets.beginObject('knownPages'));

@@ -3,7 +3,7 @@ import { CheckpointWriter } from './checkpoint-writer';
 import { noPage, pageBytes, segmentPages } from './layout';
 import { PreviousCheckpoint } from './previous-checkpoint';
 import { StoredCheckpoint } from './stored-checkpoint';
-import type { SeenPages, WakeChoice, WakeChooser } from './wake-pages';
+import type { SeenPages, WakeChoice, WakeChooser } from './choosable-pages';
 import { readTraces, writeTrace, type WakeTrace } from './wake-trace';
 
 const { dull, identity, wild } = fixture;
@@ -103,7 +103,7 @@ test('whoever chooses learns what was written since the last checkpoint, and wha
   expect(wakePack.content.equals(wild(7000))).toBe(true);
 });
 
-test('what changed after the wake pack was prepared comes first, and its places are not used', async () => {
+test('what changed after the wake pages were written comes first, and its places are not used', async () => {
   const pages = Array.from({ length: 2 * segmentPages + 5 }, (_, n) => 299 - n);
   const late = [3, 4];
   let asked = 0;

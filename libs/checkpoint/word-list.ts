@@ -10,6 +10,14 @@ export function decodeWords(encoded: Buffer): Uint32Array {
   return words(encoded).slice();
 }
 
+/** The one list and behind it the other. */
+export function joinWords(one: Uint32Array, other: Uint32Array): Uint32Array {
+  const both = new Uint32Array(one.length + other.length);
+  both.set(one);
+  both.set(other, one.length);
+  return both;
+}
+
 /** The u32 of a list, where they stand if they are aligned. Node runs nowhere but where words are little-endian, like the format's. */
 export function words(encoded: Buffer): Uint32Array {
   const { buffer, byteOffset, length } = aligned(encoded, 4);

@@ -20,7 +20,7 @@ let stream: PageStream;
 
 /**
  * @param onTrial of the wake set's pages
- * @param changed those that the guest changed after the wake pack was prepared
+ * @param changed those that the guest changed after the wake pages were written
  */
 async function begin(onTrial: number, changed: readonly number[] = []): Promise<void> {
   const store = await files.open();
@@ -100,7 +100,7 @@ test.each([1, 15, 40, segmentPages + 40, 2 * segmentPages + 40])(
   },
 );
 
-test('places of the wake pack that are not used are not sent, and nothing is missing', async () => {
+test('places of the wake pages that are not used are not sent, and nothing is missing', async () => {
   const changed = [wakeSet[segmentPages + 1]!, wakeSet[2]!];
   await begin(5, changed);
   expect(head.pages.filter((page) => page === noPage)).toHaveLength(segmentPages);

@@ -1,4 +1,5 @@
 import {
+  joinWords,
   readTraces,
   type PreviousCheckpoint,
   type SeenPages,
@@ -34,7 +35,7 @@ export class WakeLearning implements WakeChooser {
     // What is known of writes by the end only takes doubt away: whoever is chosen then is, but for few, chosen now.
     const foreseen = learn(known, last, { written: () => false, rewritten: [] });
     const { ahead, onTrial } = choose(foreseen, mostPages);
-    this.candidates = joined(ahead, onTrial);
+    this.candidates = joinWords(ahead, onTrial);
   }
 
   /**
@@ -69,16 +70,12 @@ export class WakeLearning implements WakeChooser {
     const kept = { members: learned.members.filter(({ page }) => has(page)) };
     const { ahead, ranksMs, onTrial } = choose(kept, this.mostPages);
     return {
-      pages: joined(ahead, onTrial),
-      ranksMs: joined(ranksMs, new Uint32Array(onTrial.length).fill(ranksMs.at(-1) ?? 0)),
+      pages: joinWords(ahead, onTrial),
+      ranksMs: joinWords(ranksMs, new Uint32Array(onTrial.length).fill(ranksMs.at(-1) ?? 0)),
       onTrial: onTrial.length,
       workingSet: encodeWorkingSet(learned),
     };
   }
-}
-
-function joined(one: Uint32Array, other: Uint32Array): Uint32Array {
-  return Uint32Array.from([...one, ...other]);
 }
 
 function lessonOf({ ahead, requests }: WakeTrace): Omit<Lesson, 'withheld'> {

@@ -72,7 +72,8 @@ export class Waking {
         const fed = this.parts.manner.wakeSet ? feed.afterRunning(this.stream) : Promise.resolve();
         fed.catch(() => undefined); // met below
         await running;
-        void this.readAhead(knowsWanted ? head.pages : null); // not before: QEMU needs the processors, and what is wanted first is in the wake set
+        // Not before: QEMU needs the processors, and what is wanted first is in the wake set.
+        void this.readAhead(knowsWanted ? head.pages : null);
         this.runningMs = Math.round(performance.now() - this.beganMs);
         this.record.running();
         this.parts.update({ state: 'running' });

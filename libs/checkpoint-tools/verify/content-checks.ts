@@ -57,7 +57,7 @@ export function layerEntriesCheck(
   };
 }
 
-/** The wake pack's pages against those the page map points to. */
+/** The wake set's pages against those the page map points to. */
 export class WakeSetCheck {
   constructor(
     private readonly wake: WakePack,

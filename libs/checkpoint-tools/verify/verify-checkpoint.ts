@@ -180,7 +180,6 @@ class Verification {
     this.checked.pages = map.pages;
   }
 
-  /** Fetches, checks and takes apart one of the encrypted objects; null when it is no good. */
   /** Their segments, none when there are no such pages; null when they are damaged. */
   private async wakePages(manifest: Manifest, secrets: Parameters<typeof openSegments>[2]): Promise<Buffer[] | null> {
     if (!manifest.wakePages) return [];
@@ -188,6 +187,7 @@ class Verification {
     return this.object('wakePages', manifest, (stored) => openSegments('wakePages', stored, secrets, key));
   }
 
+  /** Fetches, checks and takes apart one of the encrypted objects; null when it is no good. */
   private async object<T>(kind: SealedObject, manifest: Manifest, parse: (stored: Buffer) => T): Promise<T | null> {
     const key = objectKey(manifest, sealedObjects[kind].name);
     const reference = manifest[kind]!;

@@ -6,7 +6,7 @@ import type { WakeOrder } from './wake-head';
 export interface WakeChooser {
   /** Pages that may be chosen; their content is kept from the beginning, 4 KiB each. */
   readonly candidates: Uint32Array;
-  /** Asked when every page has come: once while the guest still runs, and once when it stands still. */
+  /** Asked twice at most: while the guest still runs, when most pages have come, and when it stands still and all have. */
   choose(seen: SeenPages): WakeChoice;
 }
 
@@ -40,8 +40,8 @@ const flag = { candidate: 1, rewritten: 2, changed: 4 } as const;
 const mayBeChosen = flag.candidate | flag.rewritten;
 const zeroPage = Buffer.alloc(pageBytes);
 
-/** The pages that may come into the wake pack, with their last content. */
-export class WakePages {
+/** The pages that may come into the wake set, with their last content. */
+export class ChoosablePages {
   private readonly flags: Uint8Array;
   private readonly contents = new Map<number, Buffer>();
   private readonly hashes = new Map<number, Buffer>();
