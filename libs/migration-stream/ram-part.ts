@@ -8,6 +8,8 @@ const closing = endOfRam();
 export class RamPart {
   private buffer: Buffer;
   private length: number;
+  /** Of the page added last. */
+  private block: RamBlock | null = null;
 
   /** @param capacityBytes first guess at the part's size; it grows */
   constructor(capacityBytes: number) {
@@ -37,14 +39,18 @@ export class RamPart {
     return this.buffer.subarray(0, this.length);
   }
 
-  /** u64 offset | flag, u8 length + block name. */
+  /** u64 offset | flag, and unless the page before it is in the same block: u8 length + block name. */
   private head(block: RamBlock, pageIndex: number, flag: number, contentBytes: number): void {
     this.reserve(9 + block.name.length + contentBytes);
     const offset = pageIndex * pageBytes;
+    const isSame = block === this.block;
     this.buffer.writeUInt32BE(Math.floor(offset / 0x1_0000_0000), this.length);
-    this.buffer.writeUInt32BE((offset % 0x1_0000_0000) + flag, this.length + 4);
-    this.buffer[this.length + 8] = block.name.length;
-    this.length += 9 + this.buffer.write(block.name, this.length + 9, 'latin1');
+    this.buffer.writeUInt32BE((offset % 0x1_0000_0000) + flag + (isSame ? ramFlag.sameBlock : 0), this.length + 4);
+    this.length += 8;
+    if (isSame) return;
+    this.buffer[this.length] = block.name.length;
+    this.length += 1 + this.buffer.write(block.name, this.length + 1, 'latin1');
+    this.block = block;
   }
 
   private reserve(bytes: number): void {

@@ -57,14 +57,18 @@ describe('the parts of a source’s stream are, byte by byte,', () => {
     expect(encoded.toString('hex')).toBe(expected.toString('hex'));
   });
 
-  test('SECTION_PART with a page by name and content, a zero page by name alone', () => {
+  test('SECTION_PART with pages and zero pages: the block is named where it is another one', () => {
     const part = new RamPart(0);
     const memory = Buffer.concat([Buffer.alloc(100, 9), Buffer.alloc(pageBytes, 5), Buffer.alloc(100, 9)]);
     part.addPage(ram, 3, memory, 100);
+    part.addZeroPage(ram, 5);
     part.addZeroPage(bios, 1);
+    part.addPage(bios, 2, memory, 100);
     const expected = [
       ...[u8(2), id, u64(3 * pageBytes + 8), text('pc.ram'), Buffer.alloc(pageBytes, 5)],
-      ...[u64(pageBytes + 2), text('pc.bios'), u8(0), closing],
+      ...[u64(5 * pageBytes + 2 + 0x20), u8(0)],
+      ...[u64(pageBytes + 2), text('pc.bios'), u8(0)],
+      ...[u64(2 * pageBytes + 8 + 0x20), Buffer.alloc(pageBytes, 5), closing],
     ];
     expect(part.finish().toString('hex')).toBe(Buffer.concat(expected).toString('hex'));
   });

@@ -51,6 +51,8 @@ const wantedMs = 30_000;
 /** Nobody is back in the moment in which their desktop has been put away. */
 const awayMs = 5_000;
 const pageBytes = 4096;
+/** The ledger knows to the millisecond when the memory was back: to look more often would only take processor time from it. */
+const lookEveryMs = 250;
 /** Nothing comes but what is asked for, page by page: what a guest wants of its own accord. */
 const asIfNothingWereKnown = { wakeSet: false, restMs: wantedMs, longestMs: wantedMs };
 
@@ -147,6 +149,7 @@ async function leave(desk: Desk, say: WakeOptions['say']): Promise<number> {
 /** The user returns, looks at their windows, and stays until all of the memory is there. */
 async function wakeUp(desk: Desk, cold: () => Promise<void>, checkpointId: string): Promise<Wake> {
   await cold();
+  const fromAtMs = Date.now();
   const fromMs = performance.now();
   const since = (): number => Math.round(performance.now() - fromMs);
   const connecting = desk.broker('connect_requested');
@@ -158,8 +161,8 @@ async function wakeUp(desk: Desk, cold: () => Promise<void>, checkpointId: strin
   guest.close();
   await connecting;
   await desk.broker('reconnected');
-  await desk.until(({ operation, state }) => operation === null && state === 'running', 10 * 60_000);
-  const hydratedMs = since();
+  await desk.until(({ operation, state }) => operation === null && state === 'running', 10 * 60_000, lookEveryMs);
+  const hydratedMs = Date.parse((await desk.latest('restore')).endedAt!) - fromAtMs;
   const trace = await lastTrace(desk, checkpointId);
   return {
     pingMs,

@@ -105,8 +105,16 @@ export class Desk {
     return this.dormouse.api.desktop(this.id);
   }
 
-  /** Waits until the desktop is as wished. @throws GUEST_UNRESPONSIVE with the state it is in instead */
-  async until(wish: (desktop: DesktopView) => boolean, patienceMs = 120_000): Promise<DesktopView> {
+  /**
+   * Waits until the desktop is as wished.
+   * @param everyMs how often to look: that takes processor time, which a bench would have to share
+   * @throws GUEST_UNRESPONSIVE with the state it is in instead
+   */
+  async until(
+    wish: (desktop: DesktopView) => boolean,
+    patienceMs = 120_000,
+    everyMs = lookEveryMs,
+  ): Promise<DesktopView> {
     const deadline = Date.now() + patienceMs;
     for (;;) {
       const desktop = await this.view();
@@ -119,7 +127,7 @@ export class Desk {
         });
         throw new DormouseError('GUEST_UNRESPONSIVE', `${this.id} is not as wished after ${patienceMs} ms: ${state}`);
       }
-      await sleep(lookEveryMs);
+      await sleep(everyMs);
     }
   }
 

@@ -1,4 +1,4 @@
-import { setImmediate as immediate, setTimeout as sleep } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   consecutive,
   frameBytes,
@@ -34,11 +34,16 @@ export interface FetchedChunk {
   readonly placeOf: (page: number) => number;
 }
 
+/** Chunks in memory as they are stored: opened one by one, they take little more room than that. */
+export interface FetchedRange {
+  /** @throws CHECKPOINT_CORRUPT */
+  open(chunk: number): FetchedChunk;
+}
+
 /** Chunks that were read together. */
-interface Run {
+interface Run extends FetchedRange {
   /** As they are stored. */
   readonly bytes: number;
-  open(chunk: number): FetchedChunk;
 }
 
 /** A run that somebody has asked for. */
@@ -124,16 +129,11 @@ export class ChunkFetcher {
    * Chunks that lie one after the other, without hurry. What stands on disk is hashed on another thread.
    * @param workshop its memory holds them until it is used again
    */
-  async fetchAll(first: number, count: number, workshop: Workshop): Promise<FetchedChunk[]> {
+  async fetchAll(first: number, count: number, workshop: Workshop): Promise<FetchedRange> {
     const ahead = this.takeAhead(first, count);
-    const together = ahead === null ? await this.untilRead(() => this.read(first, count, workshop)) : null;
-    const fetched: FetchedChunk[] = [];
-    for (let chunk = first; chunk < first + count; chunk++) {
-      const run = together ?? (await ahead![chunk - first]!);
-      fetched.push(run.open(chunk));
-      await immediate(); // a request that has come goes first
-    }
-    return fetched;
+    if (ahead === null) return this.untilRead(() => this.read(first, count, workshop));
+    const runs = await Promise.all(ahead);
+    return { open: (chunk) => runs[chunk - first]!.open(chunk) };
   }
 
   /** One run for each of the chunks, which is kept no longer; null unless all of them were read ahead. */

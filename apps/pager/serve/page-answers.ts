@@ -9,7 +9,7 @@ import type { WakeRecord } from './wake-record';
 
 /**
  * A guest that takes a page of memory that nothing is in takes those beside it next, one by one: this many pages, aligned, come along.
- * They are eighteen bytes each, and QEMU is done with them before it would have asked for the second.
+ * They are nine bytes each, and QEMU is done with them before it would have asked for the second.
  */
 const zeroPagesTogether = 64;
 
