@@ -22,6 +22,7 @@ export class QemuCapture implements Capture {
   private failure: DormouseError | null = null;
   private migration = 'none';
   private mayStop = false;
+  private switchesOver = false;
   private readonly waiting = new Set<() => void>();
   frozenAtMs = 0;
 
@@ -75,6 +76,8 @@ export class QemuCapture implements Capture {
   }
 
   async switchOver(): Promise<void> {
+    if (this.failure !== null) throw this.failure; // the guest is still QEMU's to bring back
+    this.switchesOver = true;
     await this.qmp.execute('migrate-continue', { state: 'pre-switchover' });
     await this.until('completed');
     await this.pager.reached('sealed');
@@ -99,7 +102,7 @@ export class QemuCapture implements Capture {
   async abandon(): Promise<void> {
     try {
       // The guest first: its user may be waiting. Then what was stored for it.
-      await thawMachine(this.qmp);
+      await thawMachine(this.qmp, { switchesOver: this.switchesOver });
       if (!this.committed) {
         this.pager.send('abort');
         await this.pager.reached('aborted').catch(() => undefined); // a pager that failed has cleaned up after itself

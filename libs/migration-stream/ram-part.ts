@@ -11,10 +11,17 @@ export class RamPart {
   /** Of the page added last. */
   private block: RamBlock | null = null;
 
-  /** @param capacityBytes first guess at the part's size; it grows */
-  constructor(capacityBytes: number) {
-    this.buffer = Buffer.allocUnsafe(Math.max(capacityBytes, 256));
+  /** @param memory is written over, and as large as the part may become; one that needs more takes other memory */
+  constructor(memory: Buffer) {
+    this.buffer = memory;
+    this.length = 0;
+    this.reserve(header.length);
     this.length = header.copy(this.buffer);
+  }
+
+  /** What it stands in. */
+  get memory(): Buffer {
+    return this.buffer;
   }
 
   get empty(): boolean {

@@ -58,7 +58,7 @@ describe('the parts of a source’s stream are, byte by byte,', () => {
   });
 
   test('SECTION_PART with pages and zero pages: the block is named where it is another one', () => {
-    const part = new RamPart(0);
+    const part = new RamPart(Buffer.alloc(0));
     const memory = Buffer.concat([Buffer.alloc(100, 9), Buffer.alloc(pageBytes, 5), Buffer.alloc(100, 9)]);
     part.addPage(ram, 3, memory, 100);
     part.addZeroPage(ram, 5);
@@ -96,7 +96,7 @@ test('twelve ranges make one command to discard, a thirteenth begins another, no
 });
 
 test('a part is empty until a page was added, however small it was made', () => {
-  const part = new RamPart(1);
+  const part = new RamPart(Buffer.alloc(1));
   expect(part.empty).toBe(true);
   part.addZeroPage(ram, 0);
   expect(part.empty).toBe(false);
@@ -118,7 +118,7 @@ test('what was written is what the reader reads', () => {
       const blocks: RamBlock[] = shape.map(({ name, pages: count }) => ({ name, bytes: count * pageBytes }));
       const expected: string[] = [blocks.map(({ name, bytes }) => `${name}:${bytes}`).join(' ')];
       const parts: Buffer[] = [];
-      let part = new RamPart(0);
+      let part = new RamPart(Buffer.alloc(0));
       for (const { block: any, page, fill, partEnds, capacity } of given) {
         const block = blocks[any % blocks.length]!;
         const index = page % (block.bytes / pageBytes);
@@ -127,7 +127,7 @@ test('what was written is what the reader reads', () => {
         expected.push(`${block.name} ${index} ${fill.toString(16).padStart(2, '0')}`);
         if (!partEnds) continue;
         parts.push(part.finish());
-        part = new RamPart(capacity);
+        part = new RamPart(Buffer.alloc(capacity, 9));
       }
       const stream = Buffer.concat([
         encode.preamble(sample.configuration),

@@ -7,7 +7,6 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isDormouseError } from '@dormouse/errors';
 import { QmpClient, type QmpEvent } from './qmp-client';
-import { thawMachine } from './thaw-machine';
 
 let directory: string;
 let socket: string;
@@ -159,63 +158,4 @@ test.each([
   await once(server, 'listening');
   await expect(QmpClient.connect(socket)).rejects.toMatchObject({ code: 'QMP_DISCONNECTED' });
   server.close();
-});
-
-describe('thawing a machine', () => {
-  const machine = ['-machine', 'pc-q35-7.2,accel=tcg', '-m', '64'];
-  const running = () => qmp.execute('query-status').then((status) => expect(status).toMatchObject({ running: true }));
-
-  beforeEach(() => startQemu(...machine));
-  afterEach(endQemu);
-
-  /** Sends the memory to somebody who only takes it in. */
-  async function migrate(bytesPerSecond = 2 ** 30): Promise<void> {
-    const server = createServer((stream) => stream.resume().on('error', () => undefined));
-    server.listen(join(directory, 'stream.sock')).unref();
-    await once(server, 'listening');
-    await qmp.execute('migrate-set-capabilities', {
-      capabilities: [{ capability: 'pause-before-switchover', state: true }],
-    });
-    await qmp.execute('migrate-set-parameters', { 'max-bandwidth': bytesPerSecond });
-    await qmp.execute('migrate', { uri: `unix:${directory}/stream.sock` });
-  }
-
-  async function reached(wanted: string): Promise<void> {
-    while ((await qmp.execute<{ status: string }>('query-migrate')).status !== wanted) await sleep(5);
-  }
-
-  test('runs one that is paused, and leaves one that runs alone', async () => {
-    await thawMachine(qmp);
-    await running();
-    await thawMachine(qmp);
-    await running();
-  });
-
-  test('cancels a migration on its way', async () => {
-    await qmp.execute('cont');
-    await migrate(10_000); // it will not get far
-    await reached('active');
-    await thawMachine(qmp);
-    await running();
-    await expect(qmp.execute('query-migrate')).resolves.toMatchObject({ status: 'cancelled' });
-  });
-
-  test('brings back a guest that was frozen for its switchover', async () => {
-    await qmp.execute('cont');
-    await migrate();
-    await reached('pre-switchover');
-    await expect(qmp.execute('query-status')).resolves.toMatchObject({ running: false });
-    await thawMachine(qmp);
-    await running();
-  });
-
-  test('brings back a guest whose memory has left to the last byte', async () => {
-    await qmp.execute('cont');
-    await migrate();
-    await reached('pre-switchover');
-    await qmp.execute('migrate-continue', { state: 'pre-switchover' });
-    await reached('completed');
-    await thawMachine(qmp);
-    await running();
-  });
 });

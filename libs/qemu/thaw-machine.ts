@@ -2,31 +2,49 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { DormouseError } from '@dormouse/errors';
 import type { QmpClient } from './qmp-client';
 
-/** States of QEMU's migration in which it is still on its way. */
-const migrating = new Set(['setup', 'active', 'pre-switchover', 'device', 'cancelling', 'wait-unplug']);
+/** States of QEMU's migration in which it can be called off. */
+const onItsWay = new Set(['setup', 'active', 'pre-switchover', 'cancelling', 'wait-unplug']);
 const patienceMs = 5_000;
+
+export interface ThawOptions {
+  /** `migrate-continue` was sent: QEMU may be about to let go of the disks. */
+  readonly switchesOver?: boolean;
+}
 
 /**
  * Brings a machine back to running from wherever a save left it: cancels a migration on its way, continues a guest that
- * is stopped. Does nothing to one that runs.
+ * is stopped. One that runs goes on.
+ *
+ * A migration that switches over ends by itself, soon. To call it off then is a race that QEMU 7.2 can lose: the guest runs on, but
+ * its disks are still given away, and QEMU aborts when it next writes or is saved (docs/qemu.md). `cont` takes them back,
+ * also from a guest that runs.
  * @throws MIGRATION_FAILED when the guest does not run in the end
  */
-export async function thawMachine(qmp: QmpClient): Promise<void> {
+export async function thawMachine(qmp: QmpClient, { switchesOver = false }: ThawOptions = {}): Promise<void> {
   const deadline = Date.now() + patienceMs;
   let cancelled = false;
+  let continued = false;
   while (Date.now() < deadline) {
     const { status: migration } = await qmp.execute<{ status?: string }>('query-migrate');
-    if (migration !== undefined && migrating.has(migration)) {
+    if (migration === 'device' || (switchesOver && migration === 'pre-switchover')) {
+      await sleep(2);
+      continue;
+    }
+    if (migration !== undefined && onItsWay.has(migration)) {
       if (!cancelled) await qmp.execute('migrate_cancel');
       cancelled = true;
       await sleep(2);
       continue;
     }
     const { status, running } = await qmp.execute<{ status: string; running: boolean }>('query-status');
-    if (running) return;
-    // A cancelled migration resumes the guest by itself, a moment after it says that it is cancelled.
-    if (status === 'finish-migrate') await sleep(2);
-    else await qmp.execute('cont');
+    if (running && continued) return;
+    // A migration that ends without success resumes the guest by itself, a moment after it says so.
+    if (status === 'finish-migrate') {
+      await sleep(2);
+      continue;
+    }
+    await qmp.execute('cont');
+    continued = true;
   }
   throw new DormouseError('MIGRATION_FAILED', 'the guest could not be brought back to running after its save ended');
 }

@@ -159,7 +159,7 @@ describe.each(qemuBinaries())('with %s', (qemu) => {
     const destination = await startMachine(qemu, 'destination', '-incoming', 'unix:incoming.sock');
     const socket = connect(join(directory, 'incoming.sock'));
     socket.write(Buffer.concat([encode.preamble(configuration), encode.ramStart(blocks)]));
-    let part = new RamPart(pageBytes);
+    let part = new RamPart(Buffer.allocUnsafe(pageBytes));
     let inPart = 0;
     for (const [name, content] of pages) {
       const [block, index] = name.split(' ').map(Number) as [number, number];
@@ -167,7 +167,7 @@ describe.each(qemuBinaries())('with %s', (qemu) => {
       else part.addPage(blocks[block]!, index, content, 0);
       if (++inPart % 100 !== 0) continue;
       socket.write(part.finish());
-      part = new RamPart(pageBytes);
+      part = new RamPart(Buffer.allocUnsafe(pageBytes));
     }
     socket.end(Buffer.concat([part.finish(), encode.ramEnd(), deviceState, encode.endOfStream()]));
     await until(destination, 'query-migrate', 'completed');

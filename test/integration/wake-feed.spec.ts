@@ -46,7 +46,7 @@ async function begin(onTrial: number, changed: readonly number[] = []): Promise<
   head = await wakePack.head();
   feed = new WakeFeed(wakePack, head);
   written = [];
-  const socket = new Writable({ write: (part: Buffer, _, done) => done(void written.push(part)) });
+  const socket = new Writable({ write: (part: Buffer, _, done) => done(void written.push(Buffer.from(part))) });
   stream = new PageStream(new GuestMemory(found.manifest.blocks), socket);
 }
 

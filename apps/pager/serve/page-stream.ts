@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import type { Writable } from 'node:stream';
-import { pageBytes } from '@dormouse/checkpoint';
+import { framePages, pageBytes } from '@dormouse/checkpoint';
 import { RamPart } from '@dormouse/migration-stream';
 import type { GuestMemory } from './guest-memory';
 
@@ -10,11 +10,18 @@ import type { GuestMemory } from './guest-memory';
  */
 const mostBytesUnasked = 64 * 1024;
 const zeroPage = Buffer.alloc(pageBytes);
+/** Of a part: a page's head and the name of its block take far less. */
+const pageRoomBytes = pageBytes + 64;
+/** Whatever a part is begun for it has room for a frame, so that its memory does for another. */
+const leastPartPages = framePages;
+/** Memory of so many parts that have gone is used again. Few are on their way at a time, and new memory takes longer to touch than to fill. */
+const mostSpares = 8;
 
 /** Pages on their way to QEMU. None is sent twice: QEMU would refuse the second. */
 export class PageStream {
   private readonly sent: Uint8Array;
   private count = 0;
+  private readonly spares: Buffer[] = [];
 
   constructor(
     private readonly memory: GuestMemory,
@@ -39,7 +46,9 @@ export class PageStream {
 
   /** A part for so many pages, of which those count as sent that are added. */
   begin(pages: number): RamPart {
-    return new RamPart(pages * (pageBytes + 64));
+    const bytes = Math.max(pages, leastPartPages) * pageRoomBytes;
+    const last = this.spares.at(-1);
+    return new RamPart(last !== undefined && last.length >= bytes ? this.spares.pop()! : Buffer.allocUnsafeSlow(bytes));
   }
 
   /** Null for a page of zeros; else 4096 bytes of `content` from `at`, which may be zeros as well. */
@@ -58,13 +67,16 @@ export class PageStream {
    * @param onGone hears when the kernel has taken it: no other byte of ours is before it then
    */
   send(part: RamPart, onGone?: () => void): void {
-    if (!part.empty) this.socket.write(part.finish(), onGone);
+    if (part.empty) return this.keep(part);
+    this.socket.write(part.finish(), () => {
+      this.keep(part);
+      onGone?.();
+    });
   }
 
   /** When little is waiting: what is sent at once in the meantime then waits behind no more than `mostBytes` and this part. */
   async sendInTurn(part: RamPart, mostBytes = mostBytesUnasked): Promise<void> {
-    if (part.empty) return;
-    while (this.socket.writableLength > mostBytes) await once(this.socket, 'drain');
+    while (!part.empty && this.socket.writableLength > mostBytes) await once(this.socket, 'drain');
     this.send(part);
   }
 
@@ -79,5 +91,10 @@ export class PageStream {
       ranges.push({ start: (first - base) * pageBytes, length: (page - first) * pageBytes });
     }
     return ranges;
+  }
+
+  /** The memory of a part that nobody reads any more. */
+  private keep({ memory }: RamPart): void {
+    if (this.spares.length < mostSpares) this.spares.push(memory);
   }
 }

@@ -83,7 +83,7 @@ function* stream(): Generator<Buffer> {
   yield Buffer.concat([encode.preamble(machineState.configuration), encode.ramStart([block])]);
   const page = Buffer.alloc(pageBytes, 'what a guest remembers; ');
   for (let first = 0; first < block.bytes / pageBytes; first += partPages) {
-    const part = new RamPart(partPages * (pageBytes + 16));
+    const part = new RamPart(Buffer.allocUnsafe(partPages * (pageBytes + 16)));
     for (let index = first; index < first + partPages; index++) {
       page.writeUInt32LE(index % 3 === 0 ? 0 : index, 8);
       if (index % 8 === 0) part.addZeroPage(block, index);

@@ -64,4 +64,4 @@ export class PageWriter {
   }
 }
 
-const newPart = (): RamPart => new RamPart(pagesPerPart * pageBytes);
+const newPart = (): RamPart => new RamPart(Buffer.allocUnsafe(pagesPerPart * pageBytes));
