@@ -2,8 +2,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { DormouseError } from '@dormouse/errors';
 import type { QmpClient } from './qmp-client';
 
-/** States of QEMU's migration in which it can be called off. */
-const onItsWay = new Set(['setup', 'active', 'pre-switchover', 'cancelling', 'wait-unplug']);
+/** States of QEMU's migration in which it is still on its way. */
+const migrating = new Set(['setup', 'active', 'pre-switchover', 'device', 'cancelling', 'wait-unplug']);
+/** So long one that switches over is given to end by itself. */
+const switchoverMs = 1_000;
 const patienceMs = 5_000;
 
 export interface ThawOptions {
@@ -21,18 +23,18 @@ export interface ThawOptions {
  * @throws MIGRATION_FAILED when the guest does not run in the end
  */
 export async function thawMachine(qmp: QmpClient, { switchesOver = false }: ThawOptions = {}): Promise<void> {
+  const endsBy = Date.now() + switchoverMs;
   const deadline = Date.now() + patienceMs;
   let cancelled = false;
   let continued = false;
   while (Date.now() < deadline) {
     const { status: migration } = await qmp.execute<{ status?: string }>('query-migrate');
-    if (migration === 'device' || (switchesOver && migration === 'pre-switchover')) {
-      await sleep(2);
-      continue;
-    }
-    if (migration !== undefined && onItsWay.has(migration)) {
-      if (!cancelled) await qmp.execute('migrate_cancel');
-      cancelled = true;
+    if (migration !== undefined && migrating.has(migration)) {
+      const isSwitching = migration === 'device' || (switchesOver && migration === 'pre-switchover');
+      if (!cancelled && !(isSwitching && Date.now() < endsBy)) {
+        await qmp.execute('migrate_cancel');
+        cancelled = true;
+      }
       await sleep(2);
       continue;
     }
