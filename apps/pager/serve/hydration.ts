@@ -9,8 +9,6 @@ import type { PageStream } from './page-stream';
 const quietMs = 30;
 /** But no longer than this at a stretch: a guest that never rests is hydrated too. */
 const longestYieldMs = 100;
-/** Read, or being read and hashed, while one batch is sent: a cold disk and the thread that hashes are to be busy at the same time. */
-const batchesAhead = 2;
 /** Zero pages are nine bytes each: this many make a part. */
 const zeroPagesPerPart = 2048;
 
@@ -23,24 +21,20 @@ export interface GuestActivity {
 }
 
 /** Chunks that lie one after the other. */
-interface ChunkRange {
+interface Batch {
   readonly first: number;
   readonly count: number;
-}
-
-interface Batch extends ChunkRange {
   readonly fetched: FetchedRange;
 }
 
 /**
  * Sends all that was not asked for: first what lies beside that, then in the order of the store. Much at a time while the guest
  * rests, little while it faults.
- * Some batches are read, and hashed on another thread, while the one before them is sent.
+ * One batch is read, and hashed on another thread, while the one before it is sent.
  */
 export class Hydration {
   private readonly batch: BatchSize;
-  /** Whoever asks is answered in turn, once it is time. */
-  private readonly ranges: AsyncGenerator<ChunkRange, void>;
+  private readonly order: Generator<number>;
   /** Of each chunk, whether it was fetched here: then it is sent, or about to be. */
   private readonly fetched: Uint8Array;
 
@@ -54,39 +48,34 @@ export class Hydration {
   ) {
     this.batch = new BatchSize(limits);
     this.fetched = new Uint8Array(memory.chunks.count);
-    this.ranges = this.unsentRanges(touched);
+    this.order = this.unsentChunks(touched);
   }
 
   /** To the last page. @throws as reading chunks does */
   async run(): Promise<void> {
     const { hasher } = this.memory;
     const bytes = this.limits.most * frameBytes;
-    const workshops = Array.from({ length: batchesAhead + 1 }, (): Workshop => ({
-      hasher,
-      memory: hasher.allocate(bytes),
-    }));
-    const coming = workshops.map((workshop) => this.begin(workshop));
-    for (let n = 0; ; n = (n + 1) % workshops.length) {
-      const batch = await coming[n]!;
+    const workshops = [0, 1].map((): Workshop => ({ hasher, memory: hasher.allocate(bytes) }));
+    let coming = this.fetchBatch(workshops[0]!);
+    for (let n = 1; ; n++) {
+      const batch = await coming;
       if (batch === null) break;
+      coming = this.fetchBatch(workshops[n % 2]!);
+      coming.catch(() => undefined); // met in its turn
       await this.send(batch);
-      coming[n] = this.begin(workshops[n]!);
     }
     await this.sendZeroPages();
   }
 
-  private begin(workshop: Workshop): Promise<Batch | null> {
-    const batch = this.fetchBatch(workshop);
-    batch.catch(() => undefined); // met in its turn
-    return batch;
-  }
-
   /** Null when there is nothing left to fetch. */
   private async fetchBatch(workshop: Workshop): Promise<Batch | null> {
-    const next = await this.ranges.next();
-    if (next.done === true) return null;
-    const { first, count } = next.value;
-    return { first, count, fetched: await this.memory.fetcher.fetchAll(first, count, workshop) };
+    const { chunks, checkpoint, fetcher } = this.memory;
+    const { value: first, done } = this.order.next() as IteratorResult<number, undefined>;
+    if (done === true) return null;
+    await this.yieldToGuest();
+    const count = chunks.runLength(checkpoint, first, this.batch.next(this.guest.requests));
+    for (let chunk = first; chunk < first + count; chunk++) this.fetched[chunk] = 1;
+    return { first, count, fetched: await fetcher.fetchAll(first, count, workshop) };
   }
 
   private async send({ first, count, fetched }: Batch): Promise<void> {
@@ -116,16 +105,6 @@ export class Hydration {
   private async yieldToGuest(): Promise<void> {
     const until = performance.now() + longestYieldMs;
     while (performance.now() - this.guest.lastRequestMs < quietMs && performance.now() < until) await sleep(1);
-  }
-
-  private async *unsentRanges(touched: readonly number[]): AsyncGenerator<ChunkRange, void> {
-    const { chunks, checkpoint } = this.memory;
-    for (const first of this.unsentChunks(touched)) {
-      await this.yieldToGuest();
-      const count = chunks.runLength(checkpoint, first, this.batch.next(this.guest.requests));
-      for (let chunk = first; chunk < first + count; chunk++) this.fetched[chunk] = 1;
-      yield { first, count };
-    }
   }
 
   private *unsentChunks(touched: readonly number[]): Generator<number> {
