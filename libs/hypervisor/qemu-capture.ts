@@ -76,7 +76,7 @@ export class QemuCapture implements Capture {
   }
 
   async switchOver(): Promise<void> {
-    if (this.failure !== null) throw this.failure; // the guest is still QEMU's to bring back
+    if (this.failure !== null) throw this.failure; // before QEMU gives the disks away
     this.switchesOver = true;
     await this.qmp.execute('migrate-continue', { state: 'pre-switchover' });
     await this.until('completed');
