@@ -44,6 +44,7 @@ export function collectGarbage(
       diskRoot: disksDir,
       storageUrl,
       pagerProgram: '', // no pager is started here
+      machinesInWaiting: 0,
     });
     const objects = new StoreCollector(common);
     const layers = new LayerCollector({

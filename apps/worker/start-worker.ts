@@ -84,7 +84,7 @@ export async function startWorker(
   };
   logger.info({ hostId: config.hostId, ...capabilities }, `this host runs guests with ${capabilities.accelerator}`);
 
-  const stops: (() => Promise<unknown>)[] = [() => Promise.resolve(hypervisor.close())];
+  const stops: (() => Promise<unknown>)[] = [() => hypervisor.close()];
   const stop = async (): Promise<void> => {
     for (let step = stops.pop(); step !== undefined; step = stops.pop()) await step();
   };
@@ -218,6 +218,7 @@ function qemuOf(config: ServiceConfig): QemuHypervisor {
     runRoot: runRootOf(config),
     diskRoot: config.disksDir,
     storageUrl: config.storageUrl,
+    machinesInWaiting: config.machinesInWaiting,
     wakeManner: config.wakeManner,
     pagerProgram,
   });

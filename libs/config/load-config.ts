@@ -38,6 +38,8 @@ export interface DormouseConfig {
   readonly rateLimits: { readonly keys: RateLimit; readonly brokers: RateLimit };
   readonly accelerator: 'auto' | 'kvm' | 'tcg';
   readonly qemuBinary: string;
+  /** Machines of sleeping desktops that each worker keeps started. */
+  readonly machinesInWaiting: number;
   /** What is to be otherwise than usual when a guest is woken. */
   readonly wakeManner: NonNullable<Values['WAKE_MANNER']>;
   readonly logLevel: LogLevel;
@@ -95,6 +97,7 @@ export function loadConfig(environment: Environment = process.env): DormouseConf
     }),
     accelerator: values.ACCEL ?? 'auto',
     qemuBinary: values.QEMU_BINARY ?? 'qemu-system-x86_64',
+    machinesInWaiting: values.MACHINES_IN_WAITING ?? 8,
     wakeManner: values.WAKE_MANNER ?? {},
     logLevel: values.LOG_LEVEL ?? 'info',
     logFormat: values.LOG_FORMAT ?? (process.stdout.isTTY ? 'pretty' : 'json'),

@@ -235,6 +235,12 @@ export const settings = {
     meaning: 'The QEMU that runs the desktops',
     schema: z.string(),
   },
+  MACHINES_IN_WAITING: {
+    shape: 'a whole number from 0 to 1000',
+    fallback: '`8`',
+    meaning: 'How many sleeping desktops, those left last, each worker keeps a QEMU started for, without their memory',
+    schema: wholeNumber(0, 1_000),
+  },
   WAKE_MANNER: {
     shape: 'JSON with some of `wakeSet`, `restMs`, `longestMs` and `fill`, such as {"wakeSet":false}',
     fallback: '`{}`: what `docs/benchmarks.md` has found to be best',

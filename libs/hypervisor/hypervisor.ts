@@ -88,7 +88,11 @@ export interface Hypervisor {
    */
   rejoinWake(machine: Machine, target: CheckpointTarget): Promise<Wake | null>;
 
-  /** Makes ready, while nobody waits, the disk layer that waking from `sealedGeneration` will need. */
+  /**
+   * Makes ready, while nobody waits, what waking from `sealedGeneration` will need: its disk layer, and a machine that waits for
+   * its memory, which ends with `release`, or when others wait whose desktops were left later.
+   * @param machine as it slept
+   */
   prepareWake(machine: Machine, sealedGeneration: string | null): Promise<void>;
 
   /**
@@ -118,8 +122,8 @@ export interface Hypervisor {
   /** Removes all that the host keeps of a desktop: run directory and disks. */
   forget(desktopId: string): Promise<void>;
 
-  /** Lets go of what was only kept ready. Machines and their pagers go on. */
-  close(): void;
+  /** Ends what was only kept ready. Machines and their pagers go on. */
+  close(): Promise<void>;
 }
 
 export interface CaptureProgress {

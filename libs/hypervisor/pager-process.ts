@@ -2,7 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { once } from 'node:events';
 import { DormouseError } from '@dormouse/errors';
-import { hugePageHeap, identifyProcess } from '@dormouse/process';
+import { hugePageHeap, identifyProcess, stopProcess } from '@dormouse/process';
 import {
   PagerClient,
   pagerSockets,
@@ -54,6 +54,7 @@ export class PagerStarter {
 
   /** Puts a pager to work in the run directory of the machine it serves. @throws PAGER_FAILED */
   async start<Status extends PagerStatus>(directory: RunDirectory, job: PagerJob): Promise<PagerClient<Status>> {
+    await predecessorGone(directory);
     this.prepare();
     const pager = this.spare!;
     this.spare = null;
@@ -99,6 +100,12 @@ export function connectPager<Status extends PagerStatus>(
   isStarting?: () => boolean,
 ): Promise<PagerClient<Status>> {
   return PagerClient.connect<Status>(directory.socket(pagerSockets.control), patienceMs, isStarting);
+}
+
+/** One whose work is over may still listen where the next one will: whoever connected would speak to it. */
+async function predecessorGone(directory: RunDirectory): Promise<void> {
+  const predecessor = await directory.liveProcess('pager');
+  if (predecessor !== null) await stopProcess(predecessor);
 }
 
 function isRunning(child: ChildProcess): boolean {

@@ -14,6 +14,7 @@ import {
   type WakeManner,
 } from '@dormouse/pager-control';
 import {
+  holdsOpen,
   hugePageHeap,
   isProcessAlive,
   ProgramStarter,
@@ -51,6 +52,8 @@ import type {
   Wake,
   WakeHow,
 } from './hypervisor';
+import { preparedOn } from './layers/layer-names';
+import { MachinesInWaiting } from './machines-in-waiting';
 import { connectPager, PagerStarter } from './pager-process';
 import { QemuCapture } from './qemu-capture';
 import { connectQemu, startQemu, withQemu } from './qemu-process';
@@ -68,6 +71,8 @@ export interface QemuHypervisorOptions {
   /** Disk layers, one directory for each desktop. */
   readonly diskRoot: string;
   readonly storageUrl: string;
+  /** How many machines of sleeping desktops are kept started. */
+  readonly machinesInWaiting: number;
   /** How guests are woken, where it is to be otherwise than usual. */
   readonly wakeManner?: Partial<WakeManner>;
   /** The compiled pager. */
@@ -77,6 +82,7 @@ export interface QemuHypervisorOptions {
 /** Of the wake set, at most this share of the memory, and 64 MiB. */
 const wakeSetShare = 0.05;
 const mostWakeSetPages = 16_384;
+const toWake = { incoming: 'defer', rescue: rescuePipes } as const;
 const lazily = ['events', 'postcopy-ram', 'postcopy-blocktime'].map((capability) => ({ capability, state: true }));
 /** QEMU has read all there is, and has yet to load the devices. */
 const loadPatienceMs = 30_000;
@@ -92,6 +98,7 @@ const deafAfterMs = 5_000;
 export class QemuHypervisor implements Hypervisor {
   private readonly layers: DiskLayers;
   private readonly pagers: PagerStarter;
+  private readonly waiting: MachinesInWaiting;
   private readonly resident = new ResidentQemu();
   private readonly starter = new ProgramStarter({ ...process.env, ...hugePageHeap });
   private capabilities: Promise<HostCapabilities> | null = null;
@@ -99,6 +106,7 @@ export class QemuHypervisor implements Hypervisor {
   constructor(private readonly options: QemuHypervisorOptions) {
     this.layers = new DiskLayers(options.diskRoot, options.qemuImg);
     const { pagerProgram, runRoot, storageUrl } = options;
+    this.waiting = new MachinesInWaiting(runRoot, options.machinesInWaiting);
     this.pagers = new PagerStarter(pagerProgram, join(runRoot, '.pagers.log'), { storageUrl });
   }
 
@@ -113,7 +121,7 @@ export class QemuHypervisor implements Hypervisor {
     await this.forget(trial.desktopId);
     try {
       await this.layers.create(trial.desktopId, launchSpec, trial.diskGeneration, null);
-      const qmp = await this.start(trial, { paused: true });
+      const qmp = await this.start(trial, await this.anew(trial.desktopId), { paused: true });
       try {
         await checkMigratable(qmp);
       } finally {
@@ -133,11 +141,11 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   async boot(machine: Machine, parent: string | null): Promise<void> {
-    await this.release(machine.desktopId);
+    const directory = await this.anew(machine.desktopId);
     if (machine.diskGeneration !== null) {
       await this.layers.create(machine.desktopId, machine.launchSpec, machine.diskGeneration, parent);
     }
-    const qmp = await this.start(machine, {});
+    const qmp = await this.start(machine, directory, {});
     qmp.close();
   }
 
@@ -186,13 +194,12 @@ export class QemuHypervisor implements Hypervisor {
     sealedGeneration: string | null,
     how: WakeHow = 'lazy',
   ): Promise<Wake> {
-    await this.release(machine.desktopId);
-    const directory = this.directory(machine.desktopId);
-    await directory.create();
     let starting: Promise<void> = Promise.resolve();
     try {
+      const listens = how === 'lazy' && (await this.takeWaiting(machine, sealedGeneration));
+      if (!listens) await this.anew(machine.desktopId);
       const pagerStarted = this.startServing(machine, target, how);
-      starting = this.listenForMemory(machine, sealedGeneration, how);
+      if (!listens) starting = this.startForWake(machine, sealedGeneration, how);
       const [pager] = await Promise.all([pagerStarted, Promise.race([starting, pagerFails(pagerStarted)])]);
       await pager.reached('running', 'hydrated');
       if (how === 'eager') await this.untilRunning(machine.desktopId);
@@ -210,8 +217,13 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   async prepareWake(machine: Machine, sealedGeneration: string | null): Promise<void> {
+    const { desktopId, launchSpec } = machine;
     this.pagers.prepare();
-    if (sealedGeneration !== null) await this.layers.prepare(machine.desktopId, machine.launchSpec, sealedGeneration);
+    if (sealedGeneration !== null) await this.layers.prepare(desktopId, launchSpec, sealedGeneration);
+    const next = nextOn(machine, sealedGeneration);
+    await this.waiting.add(desktopId, await this.blueprint(next), (directory) =>
+      this.listenForMemory(next, directory, 'lazy'),
+    );
   }
 
   async pauseUnlessWritten(desktopId: string): Promise<boolean> {
@@ -238,6 +250,7 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   async release(desktopId: string): Promise<void> {
+    await this.waiting.end(desktopId);
     const directory = this.directory(desktopId);
     const [qemu, pager] = await Promise.all([directory.liveProcess('qemu'), directory.liveProcess('pager')]);
     if (qemu !== null) await this.quit(directory, qemu);
@@ -280,15 +293,17 @@ export class QemuHypervisor implements Hypervisor {
     await this.layers.removeAll(desktopId);
   }
 
-  close(): void {
+  async close(): Promise<void> {
     this.pagers.close();
     this.resident.stop();
     this.starter.close();
+    await this.waiting.endAll();
   }
 
   private async probeOnce(): Promise<HostCapabilities> {
     await mkdir(this.options.runRoot, { recursive: true, mode: 0o700 });
     const found = await probeHost(this.options.qemu, this.options.accelerator, this.options.runRoot);
+    await this.waiting.clearAway();
     this.resident.start(this.options.qemu);
     this.starter.prepare();
     this.pagers.prepare(); // once: each wake asks again what the host can do, and must not share its processors with another pager's start
@@ -358,29 +373,47 @@ export class QemuHypervisor implements Hypervisor {
     return { operationId, desktopId, checkpointId, keys: pagerKeys(keys), disks };
   }
 
+  /** The directory of a machine that is about to start: of one that was there before nothing is left. */
+  private async anew(desktopId: string): Promise<RunDirectory> {
+    await this.release(desktopId);
+    const directory = this.directory(desktopId);
+    await directory.create();
+    return directory;
+  }
+
   private directory(desktopId: string): RunDirectory {
     return new RunDirectory(this.options.runRoot, desktopId);
   }
 
   private async start(
     machine: Machine,
+    directory: RunDirectory,
     how: Pick<LaunchPlacement, 'paused' | 'incoming' | 'rescue'>,
   ): Promise<QmpClient> {
-    const { accelerator } = await this.probe();
-    const directory = this.directory(machine.desktopId);
-    if (how.incoming === undefined) await directory.create();
-    const overlays = this.layers.files(machine.desktopId, machine.launchSpec, machine.diskGeneration);
-    const args = launchArguments(machine.launchSpec, { name: machine.desktopId, accelerator, overlays, ...how });
     const pipes = how.rescue === undefined ? [] : rescuePipeFiles;
+    const args = await this.arguments(machine, how);
     return startQemu(this.starter, directory, { program: this.options.qemu, args, pipes });
   }
 
-  /** Starts QEMU so far that its memory can come. */
-  private async listenForMemory(machine: Machine, sealedGeneration: string | null, how: WakeHow): Promise<void> {
+  private async arguments(
+    { desktopId, launchSpec, diskGeneration }: Machine,
+    how: Pick<LaunchPlacement, 'paused' | 'incoming' | 'rescue'>,
+  ): Promise<string[]> {
+    const { accelerator } = await this.probe();
+    const overlays = this.layers.files(desktopId, launchSpec, diskGeneration);
+    return launchArguments(launchSpec, { name: desktopId, accelerator, overlays, ...how });
+  }
+
+  private async startForWake(machine: Machine, sealedGeneration: string | null, how: WakeHow): Promise<void> {
     const { desktopId, launchSpec, diskGeneration } = machine;
-    const rescue = new RescueChannel(this.directory(desktopId));
     if (diskGeneration !== null) await this.layers.create(desktopId, launchSpec, diskGeneration, sealedGeneration);
-    const qmp = await this.start(machine, { incoming: 'defer', rescue: rescuePipes });
+    await this.listenForMemory(machine, this.directory(desktopId), how);
+  }
+
+  /** Starts QEMU so far that its memory can come. */
+  private async listenForMemory(machine: Machine, directory: RunDirectory, how: WakeHow): Promise<void> {
+    const rescue = new RescueChannel(directory);
+    const qmp = await this.start(machine, directory, toWake);
     try {
       await rescue.open();
       if (how === 'lazy') await qmp.execute('migrate-set-capabilities', { capabilities: lazily });
@@ -390,11 +423,38 @@ export class QemuHypervisor implements Hypervisor {
     }
   }
 
+  /**
+   * Has the machine that waits for this wake, if there is one, move to where the desktop's machine belongs, with the layer it has
+   * opened under its proper name.
+   */
+  private async takeWaiting(machine: Machine, sealedGeneration: string | null): Promise<boolean> {
+    const { desktopId, launchSpec, diskGeneration } = machine;
+    const waiting = await this.waiting.take(desktopId, await this.blueprint(nextOn(machine, sealedGeneration)));
+    if (waiting === null) return false;
+    const directory = this.directory(desktopId);
+    await this.release(desktopId);
+    await directory.moveIn(waiting);
+    if (diskGeneration !== null) await this.layers.create(desktopId, launchSpec, diskGeneration, sealedGeneration);
+    // Where the desktop woke somewhere else meanwhile, what was made ahead is that machine's, and it may be writing to it.
+    const qemu = await directory.liveProcess('qemu');
+    return qemu !== null && holdsOpen(qemu.pid, this.layers.files(desktopId, launchSpec, diskGeneration));
+  }
+
+  /** What a machine in waiting must have been started with. */
+  private async blueprint(machine: Machine): Promise<string> {
+    return JSON.stringify(await this.arguments(machine, toWake));
+  }
+
   /** Ends QEMU in order, its disks flushed; by force when its main loop is deaf, which it is while it waits for a page. */
   private async quit(directory: RunDirectory, qemu: ProcessIdentity): Promise<void> {
     withQemu(directory, (qmp) => qmp.execute('quit')).catch(() => undefined); // answered by ending, or by force below
     if (!(await processEnded(qemu, quitPatienceMs))) await stopProcess(qemu, { signal: 'SIGKILL' });
   }
+}
+
+/** The machine that a wake from `sealedGeneration` would build if it began now. */
+function nextOn(machine: Machine, sealedGeneration: string | null): Machine {
+  return { ...machine, diskGeneration: sealedGeneration && preparedOn(sealedGeneration) };
 }
 
 function pagerKeys({ keyId, dataKey, contentKey }: CheckpointKeys): PagerKeys {

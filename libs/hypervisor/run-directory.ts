@@ -2,6 +2,9 @@ import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isProcessAlive, parseProcessIdentity, unixSocketPath, type ProcessIdentity } from '@dormouse/process';
 
+/** `owner`: who ends a machine in waiting. */
+export type ProcessRole = 'qemu' | 'pager' | 'owner';
+
 /**
  * Where a running machine keeps its sockets, logs and the identities of its processes. Mode 0700; it is QEMU's and the
  * pager's working directory, so that both name their sockets without a path.
@@ -22,6 +25,12 @@ export class RunDirectory {
     await mkdir(this.path, { recursive: true, mode: 0o700 });
   }
 
+  /** Takes the place of whatever is here; the processes that run there are this machine's from now on. */
+  async moveIn(from: RunDirectory): Promise<void> {
+    await this.remove();
+    await rename(from.path, this.path);
+  }
+
   async remove(): Promise<void> {
     await rm(this.path, { recursive: true, force: true });
   }
@@ -36,14 +45,14 @@ export class RunDirectory {
   }
 
   /** Remembers a process for whoever takes over after us. */
-  async recordProcess(role: 'qemu' | 'pager', identity: ProcessIdentity): Promise<void> {
+  async recordProcess(role: ProcessRole, identity: ProcessIdentity): Promise<void> {
     const file = this.file(`${role}.json`);
     await writeFile(`${file}.new`, JSON.stringify(identity), { mode: 0o600 });
     await rename(`${file}.new`, file);
   }
 
   /** The recorded process if it is alive. */
-  async liveProcess(role: 'qemu' | 'pager'): Promise<ProcessIdentity | null> {
+  async liveProcess(role: ProcessRole): Promise<ProcessIdentity | null> {
     let text: string;
     try {
       text = await readFile(this.file(`${role}.json`), 'utf8');

@@ -13,6 +13,7 @@ export {
 export { diesWithParent } from './dies-with-parent';
 export { hugePageHeap } from './huge-page-heap';
 export { Lines } from './lines';
+export { holdsOpen } from './open-files';
 export { stopMessage, stopPatienceMs, untilStopped, type StopReason } from './lifetime';
 export { ProgramStarter, type DetachedCommand } from './program-starter';
 export { unixSocketPath } from './unix-socket-path';

@@ -171,7 +171,7 @@ export class SimulatedHypervisor implements Hypervisor {
     await this.files.removeCheckpoints(desktopId);
   }
 
-  close(): void {
+  async close(): Promise<void> {
     // Nothing is kept ready.
   }
 

@@ -1,4 +1,4 @@
-import { constants } from 'node:fs';
+import { constants, type Dirent } from 'node:fs';
 import { access, mkdir, open, readdir, rmdir, stat, statfs, unlink, type FileHandle } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { DormouseError } from '@dormouse/errors';
@@ -12,6 +12,8 @@ import { syncDirectories } from './sync-directories';
 
 /** Waking a desktop is thousands of ranged reads in a handful of packs. */
 const openFileLimit = 16;
+/** Of a folder. One after the other, each would wait for whatever else the process is busy with. */
+const listedTogether = 64;
 
 /**
  * Objects as files below one directory, which several processes and hosts may share. An object is written under
@@ -125,16 +127,18 @@ export class FileStore implements BlobStore {
 
   /** `folder` is empty or ends with a slash. Folders and files may come and go meanwhile. */
   private async *walk(folder: string): AsyncIterable<BlobInfo> {
-    for (const entry of await entriesOf(join(this.root, folder), folder)) {
-      const key = folder + entry.name;
-      if (!isBlobKey(key)) continue; // ours, like the incoming folder, or the file system's, like lost+found
-      if (entry.isDirectory()) {
-        yield* this.walk(`${key}/`);
-      } else {
-        const info = await statObject(join(this.root, key), key);
-        if (info !== null) yield info;
-      }
+    const entries = await entriesOf(join(this.root, folder), folder);
+    for (let at = 0; at < entries.length; at += listedTogether) {
+      const some = entries.slice(at, at + listedTogether);
+      yield* (await Promise.all(some.map((entry) => this.below(folder + entry.name, entry)))).flat();
     }
+  }
+
+  private async below(key: string, entry: Dirent): Promise<BlobInfo[]> {
+    if (!isBlobKey(key)) return []; // ours, like the incoming folder, or the file system's, like lost+found
+    if (entry.isDirectory()) return all(this.walk(`${key}/`));
+    const info = await statObject(join(this.root, key), key);
+    return info === null ? [] : [info];
   }
 
   private async pruneAbove(path: string): Promise<void> {
@@ -153,6 +157,12 @@ export class FileStore implements BlobStore {
 /** No object is there: no such name, a folder of that name, or a file where a folder was expected. */
 function notThere(error: unknown): boolean {
   return ['ENOENT', 'EISDIR', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '');
+}
+
+async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const found: T[] = [];
+  for await (const item of items) found.push(item);
+  return found;
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -58,6 +58,7 @@ describe.each(qemuBinaries())('with %s', (qemu) => {
       diskRoot: join(directory, 'disks'),
       storageUrl: storageUrl(),
       pagerProgram: join(process.cwd(), 'dist', 'apps', 'pager', 'main.js'),
+      machinesInWaiting: 0,
     };
     await (await openBlobStore(storageUrl())).close(); // as a worker does at its start
     hypervisor = new QemuHypervisor({ ...options, qemu });
@@ -65,7 +66,7 @@ describe.each(qemuBinaries())('with %s', (qemu) => {
   });
 
   afterAll(async () => {
-    hypervisor?.close();
+    await hypervisor?.close();
     await rm(directory, { recursive: true, force: true });
   });
 
@@ -162,7 +163,7 @@ describe.each(qemuBinaries())('with %s', (qemu) => {
     await another.probe();
     await until(async () => (await lockedKiB()).length === 2); // with that of all tests
     expect(Math.min(...(await lockedKiB()))).toBeGreaterThan(10 * 1024);
-    another.close();
+    await another.close();
     await until(async () => (await lockedKiB()).length === 1);
   });
 

@@ -61,7 +61,7 @@ export async function serve(job: ServeJob, openStore: () => Promise<BlobStore>, 
     // While QEMU still starts: to decode the page map keeps the loop busy, and QEMU waiting once it has come.
     const memory = readMemory(found, { keys, hasher, disks }, (reason) => update({ waitingForStorage: reason }));
     memory.catch(() => undefined); // met by the first who needs a page of it
-    const checked = (wakePack?.head() ?? Promise.resolve()).then(() => found.checkSizes());
+    const checked = found.checkSizes();
     checked.catch(() => undefined); // met before the guest runs
     update({ state: 'connecting', totalPages: countPages(found.manifest.blocks) });
     const parts = { job, store, found, memory, manner: { ...usualManner, ...job.manner }, update };

@@ -154,6 +154,6 @@ async function release(
   try {
     await hypervisor.prepareWake(machine, sealedGeneration);
   } catch (error) {
-    logger.warn({ err: error }, 'the disk layer of the next wake could not be made ahead; the wake makes it');
+    logger.warn({ err: error }, 'nothing could be made ready for the next wake, which takes a little longer');
   }
 }
