@@ -12,7 +12,8 @@ let ada: RunningDesk;
 
 beforeAll(async () => {
   bed = await TestBed.make();
-  dormouse = await bed.start({ HOST_ID: 'first', QEMU_BINARY: await qemuThatCanBeSpoilt() });
+  const qemu = await qemuThatCanBeSpoilt();
+  dormouse = await bed.start({ HOST_ID: 'first', QEMU_BINARY: qemu, MACHINES_IN_WAITING: '0' }); // it is to be started for the wake
   ada = await bed.desktop(dormouse, 'ada', { memoryMiB: 128, fillMiB: 8 });
   await ada.guest.write('written on the first host');
   await bed.sleeps(ada);

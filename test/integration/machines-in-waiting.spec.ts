@@ -13,7 +13,7 @@ import {
   type Machine,
   type QemuHypervisorOptions,
 } from '@dormouse/hypervisor';
-import { isProcessAlive, type ProcessIdentity } from '@dormouse/process';
+import { isProcessAlive, stopProcess, type ProcessIdentity } from '@dormouse/process';
 import { parseLaunchSpec, socketNames } from '@dormouse/qemu';
 import { openBlobStore } from '@dormouse/storage';
 import { defaultGuestCache, ensureGuestImage, GuestClient, runInGuest } from '../guest';
@@ -141,7 +141,7 @@ describe.each(qemuBinaries())('with %s', (qemu) => {
     await hypervisor.release(machine.desktopId);
 
     await hypervisor.prepareWake(machine, 'one');
-    process.kill((await waiting())[0]!.pid, 'SIGKILL');
+    await stopProcess((await waiting())[0]!, { signal: 'SIGKILL' });
     await (await hypervisor.wake({ ...machine, diskGeneration: 'three' }, checkpoint, 'one')).hydrated(() => undefined);
   });
 
