@@ -12,6 +12,7 @@ export {
 } from './process-identity';
 export { diesWithParent } from './dies-with-parent';
 export { hugePageHeap } from './huge-page-heap';
+export { hurry } from './hurry';
 export { Lines } from './lines';
 export { holdsOpen } from './open-files';
 export { stopMessage, stopPatienceMs, untilStopped, type StopReason } from './lifetime';

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { countPages, HashThreads, StoredCheckpoint, type PageHasher, type ReadingKeys } from '@dormouse/checkpoint';
 import { describeError, DormouseError } from '@dormouse/errors';
 import { ControlServer, pagerSockets, type ServeJob, type ServeStatus } from '@dormouse/pager-control';
+import { hurry } from '@dormouse/process';
 import type { BlobStore } from '@dormouse/storage';
 import { DiskFileBlocks } from '../disk-files';
 import { decodeKeys } from '../keys';
@@ -49,6 +50,8 @@ export async function serve(job: ServeJob, openStore: () => Promise<BlobStore>, 
   const update = (change: Partial<ServeStatus>): void =>
     control.update({ ...change, peakRssBytes: process.resourceUsage().maxRSS * 1024 });
   await control.listen(pagerSockets.control);
+  // A guest that waits for a page has no use for a processor, and others should not keep us from one.
+  const onRested = job.how === 'eager' ? () => undefined : hurry();
   try {
     const connecting = job.how === 'resume' ? null : connectToQemu(); // at the same time as the checkpoint is read
     connecting?.catch(() => undefined); // looked at below, unless the checkpoint fails first
@@ -64,7 +67,7 @@ export async function serve(job: ServeJob, openStore: () => Promise<BlobStore>, 
     const checked = found.checkSizes();
     checked.catch(() => undefined); // met before the guest runs
     update({ state: 'connecting', totalPages: countPages(found.manifest.blocks) });
-    const parts = { job, store, found, memory, manner: { ...usualManner, ...job.manner }, update };
+    const parts = { job, store, found, memory, manner: { ...usualManner, ...job.manner }, update, onRested };
     if (connecting === null || wakePack === null) {
       // QEMU 7.2 ends when a pager dies between connecting and having it go on (docs/qemu.md): that time is kept short.
       await memory;

@@ -25,6 +25,8 @@ export interface WakingParts {
   readonly memory: Promise<StoredMemory>;
   readonly manner: WakeManner;
   readonly update: (change: Partial<ServeStatus>) => void;
+  /** The guest has woken: what comes now has time. */
+  readonly onRested: () => void;
 }
 
 /** Gives a guest its memory: what it will want first, then what it asks for, then all the rest. */
@@ -96,10 +98,11 @@ export class Waking {
   }
 
   private async complete(): Promise<void> {
-    const { manner, update } = this.parts;
+    const { manner, update, onRested } = this.parts;
     const memory = await this.parts.memory;
     await this.untilRested();
     this.rested.abort();
+    onRested();
     const touched = this.answers.withCompanions();
     await new Hydration(memory, this.stream, this.answers, manner.fill, () => this.report(), touched).run();
     await this.source.end();
