@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { randomBytes, randomUUID } from 'node:crypto';
-import { mkdtemp, readdir, rename, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -105,20 +105,28 @@ describe.each(qemuBinaries())('with %s', (qemu) => {
     guest.close();
   });
 
-  test.each(['gone to a wake elsewhere', 'made again'])(
+  test.each(['gone to a wake on another host', 'made again'])(
     'one whose layer has %s is ended, and another wakes',
     async (fate) => {
       const machine = desktop();
       const checkpoint = await saved(machine, 'before the night');
       await hypervisor.prepareWake(machine, 'one');
       const waits = (await waiting())[0]!;
-      const layer = join(options.diskRoot, machine.desktopId, 'one.next.0.qcow2');
-      await rename(layer, join(options.diskRoot, machine.desktopId, 'elsewhere.0.qcow2'));
+      // It has the same disks.
+      const other = { ...options, runRoot: join(directory, 'other-host') };
+      const otherHost = new QemuHypervisor(other);
+      await otherHost.probe();
       if (fate === 'made again') {
-        const elsewhere = new QemuHypervisor({ ...options, machinesInWaiting: 0 });
-        await elsewhere.prepareWake(machine, 'one');
-        await elsewhere.close();
+        await otherHost.prepareWake(machine, 'one');
+      } else {
+        await otherHost.wake({ ...machine, diskGeneration: 'elsewhere' }, checkpoint, 'one');
+        const guest = await guestOf(machine, other);
+        await guest.write('on the other host');
+        guest.close();
+        await otherHost.release(machine.desktopId);
       }
+      await otherHost.close();
+      expect(isProcessAlive(waits)).toBe(true);
 
       const wake = await hypervisor.wake({ ...machine, diskGeneration: 'two' }, checkpoint, 'one');
       await wake.hydrated(() => undefined);
@@ -187,8 +195,8 @@ function desktop(): Machine {
   return { desktopId: `desk-${randomUUID()}`, launchSpec, diskGeneration: 'one' };
 }
 
-function runDirectory({ desktopId }: Machine): RunDirectory {
-  return new RunDirectory(options.runRoot, desktopId);
+function runDirectory({ desktopId }: Machine, { runRoot } = options): RunDirectory {
+  return new RunDirectory(runRoot, desktopId);
 }
 
 async function waiting(): Promise<ProcessIdentity[]> {
@@ -197,8 +205,8 @@ async function waiting(): Promise<ProcessIdentity[]> {
   return (await Promise.all(found)).filter((one) => one !== null);
 }
 
-async function guestOf(machine: Machine): Promise<GuestClient> {
-  const guest = await GuestClient.connect(runDirectory(machine).file(socketNames.probe));
+async function guestOf(machine: Machine, host = options): Promise<GuestClient> {
+  const guest = await GuestClient.connect(runDirectory(machine, host).file(socketNames.probe));
   await guest.ping({ timeoutMs: 120_000 });
   return guest;
 }
