@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { identifyProcess, stopProcess } from '@dormouse/process';
+import { unlessGone } from './layers/survey-layers';
 import { RunDirectory } from './run-directory';
 
 interface WaitingMachine {
@@ -29,7 +30,7 @@ export class MachinesInWaiting {
 
   /** Ends what those who are gone have left. */
   async clearAway(): Promise<void> {
-    for (const name of await namesIn(this.root)) {
+    for (const name of (await unlessGone(readdir(this.root))) ?? []) {
       const directory = new RunDirectory(this.root, name);
       if ((await directory.liveProcess('owner')) === null) await end(directory);
     }
@@ -79,11 +80,4 @@ async function end(directory: RunDirectory): Promise<void> {
   const qemu = await directory.liveProcess('qemu');
   if (qemu !== null) await stopProcess(qemu, { signal: 'SIGKILL' });
   await directory.remove();
-}
-
-async function namesIn(directory: string): Promise<string[]> {
-  return readdir(directory).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return [];
-    throw error;
-  });
 }

@@ -25,9 +25,8 @@ export class RunDirectory {
     await mkdir(this.path, { recursive: true, mode: 0o700 });
   }
 
-  /** Takes the place of whatever is here; the processes that run there are this machine's from now on. */
+  /** Where nothing is left of a machine before; the processes that run there are this machine's from now on. */
   async moveIn(from: RunDirectory): Promise<void> {
-    await this.remove();
     await rename(from.path, this.path);
   }
 

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -19,6 +19,7 @@ import { openBlobStore } from '@dormouse/storage';
 import { defaultGuestCache, ensureGuestImage, GuestClient, runInGuest } from '../guest';
 import { qemuBinaries } from '../qemu';
 import { guestLaunchSpec } from '../scenario';
+import { save } from './saved-machine';
 
 /** Machines that wait for the wake of a sleeping desktop: which one is taken, and that none is left over. */
 jest.setTimeout(180_000);
@@ -222,14 +223,5 @@ async function savedRunning(machine: Machine, found: string | null, text: string
   if (found !== null) expect(await guest.read()).toBe(found);
   await guest.write(text);
   guest.close();
-  const keys = { keyId: 'test', dataKey: randomBytes(32), contentKey: randomBytes(32) };
-  const target = { operationId: 'save', checkpointId: randomUUID(), keys };
-  const base = { previousCheckpointId: null, keptGenerations: [] };
-  const signal = new AbortController().signal;
-  const capture = await hypervisor.capture(machine, target, { ...base, signal, onProgress: () => undefined });
-  await capture.switchOver();
-  await capture.commit();
-  capture.close();
-  await hypervisor.release(machine.desktopId);
-  return target;
+  return save(hypervisor, machine);
 }

@@ -1,4 +1,4 @@
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,7 +8,6 @@ import { exportStream } from '@dormouse/checkpoint-tools';
 import {
   QemuHypervisor,
   RunDirectory,
-  type Capture,
   type CheckpointTarget,
   type Machine,
   type QemuHypervisorOptions,
@@ -19,6 +18,7 @@ import { openBlobStore } from '@dormouse/storage';
 import { askAgent, defaultGuestCache, ensureGuestImage, GuestClient, runInGuest, type GuestImage } from '../guest';
 import { qemuBinaries } from '../qemu';
 import { guestLaunchSpec } from '../scenario';
+import { freeze, save } from './saved-machine';
 
 /**
  * The machines that desktops have, on each QEMU, through the driver port alone: what sleeps and wakes, and what is refused.
@@ -99,7 +99,7 @@ describe.each(qemuBinaries())('with %s', (qemu) => {
         const screen = await screenOf(run);
         asleep.close();
 
-        const target = await save(desktop);
+        const target = await save(hypervisor, desktop);
         const wake = await hypervisor.wake({ ...desktop, diskGeneration: 'two' }, target, 'one');
         const clockSkewMs = await wake.awaitReady(60_000);
         const awake = await GuestClient.connect(run.file(socketNames.probe));
@@ -141,7 +141,7 @@ describe.each(qemuBinaries())('with %s', (qemu) => {
       await guest.fill(8);
       for (let round = 1; round <= 2; round++) {
         await guest.dirty(4);
-        const { capture, target } = await freeze(desktop);
+        const { capture, target } = await freeze(hypervisor, desktop);
         const frozen = await memoryOfMachine(run);
         await capture.commit();
         capture.close();
@@ -180,7 +180,7 @@ describe.each(qemuBinaries())('with %s', (qemu) => {
         });
         await hypervisor.boot(desktop, null);
         await hypervisor.awaitGuest(desktop, 120_000, new AbortController().signal);
-        const target = await save(desktop);
+        const target = await save(hypervisor, desktop);
         const awake = { ...desktop, diskGeneration: 'two' };
         await expect(hypervisor.wake(awake, target, 'one')).rejects.toMatchObject({ code: 'MIGRATION_FAILED' });
         expect(await hypervisor.condition(desktop.desktopId)).toBe('absent');
@@ -240,26 +240,6 @@ async function withHugePages(count: number, work: () => Promise<void>): Promise<
   } finally {
     await writeFile(hugePages, String(before));
   }
-}
-
-/** Frees the machine's memory, which is in a checkpoint then. */
-async function save(desktop: Machine): Promise<CheckpointTarget> {
-  const { capture, target } = await freeze(desktop);
-  await capture.commit();
-  capture.close();
-  await hypervisor.release(desktop.desktopId);
-  return target;
-}
-
-/** Stores all but the manifest; the guest stands still then. */
-async function freeze(desktop: Machine): Promise<{ capture: Capture; target: CheckpointTarget }> {
-  const keys = { keyId: 'test', dataKey: randomBytes(32), contentKey: randomBytes(32) };
-  const target = { operationId: 'save', checkpointId: randomUUID(), keys };
-  const base = { previousCheckpointId: null, keptGenerations: [] };
-  const signal = new AbortController().signal;
-  const capture = await hypervisor.capture(desktop, target, { ...base, signal, onProgress: () => undefined });
-  await capture.switchOver();
-  return { capture, target };
 }
 
 /** Main memory as QEMU holds it. */

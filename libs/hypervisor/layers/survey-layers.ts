@@ -47,7 +47,7 @@ async function look(directory: string, file: string): Promise<FoundFile> {
 }
 
 /** Null also for what `finding` finds to be null. */
-async function unlessGone<T>(finding: Promise<T>): Promise<T | null> {
+export async function unlessGone<T>(finding: Promise<T>): Promise<T | null> {
   try {
     return await finding;
   } catch (error) {

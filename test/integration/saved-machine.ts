@@ -1,0 +1,25 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import type { Capture, CheckpointTarget, Hypervisor, Machine } from '@dormouse/hypervisor';
+
+/** Stores all but the manifest; the guest stands still then. */
+export async function freeze(
+  hypervisor: Hypervisor,
+  desktop: Machine,
+): Promise<{ capture: Capture; target: CheckpointTarget }> {
+  const keys = { keyId: 'test', dataKey: randomBytes(32), contentKey: randomBytes(32) };
+  const target = { operationId: 'save', checkpointId: randomUUID(), keys };
+  const base = { previousCheckpointId: null, keptGenerations: [] };
+  const signal = new AbortController().signal;
+  const capture = await hypervisor.capture(desktop, target, { ...base, signal, onProgress: () => undefined });
+  await capture.switchOver();
+  return { capture, target };
+}
+
+/** Frees the machine's memory, which is in a checkpoint then. */
+export async function save(hypervisor: Hypervisor, desktop: Machine): Promise<CheckpointTarget> {
+  const { capture, target } = await freeze(hypervisor, desktop);
+  await capture.commit();
+  capture.close();
+  await hypervisor.release(desktop.desktopId);
+  return target;
+}
