@@ -41,12 +41,18 @@ test('every sleep seals a layer of its own, and the wake writes to a new one', a
   expect(layers).toContain(`${diskGeneration}.0.qcow2`);
 });
 
-/** Kills the machine of a restore as soon as there is one, and each that follows it, so many times. */
+/**
+ * Kills the machine of a restore as soon as there is one, and each that follows it, so many times. One without a pager may have waited
+ * for the wake, which looks after it: that one would be replaced and no attempt would have failed.
+ */
 async function killMachines(times: number): Promise<void> {
   const killed = new Set<number>();
   while (killed.size < times) {
     const pid = await running.desk.process('qemu');
-    if (!killed.has(pid)) sendSignal(pid, 'SIGKILL');
+    if (!killed.has(pid)) {
+      await running.desk.process('pager');
+      sendSignal(pid, 'SIGKILL');
+    }
     killed.add(pid);
     await setImmediate();
   }

@@ -1,4 +1,4 @@
-import { connect, type Socket } from 'node:net';
+import { connect, Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { countPages, HashThreads, StoredCheckpoint, type PageHasher, type ReadingKeys } from '@dormouse/checkpoint';
 import { describeError, DormouseError } from '@dormouse/errors';
@@ -18,6 +18,8 @@ import { Waking } from './waking';
 
 /** QEMU and the pager start together; how long the one waits for the other. */
 const qemuPatienceMs = 20_000;
+/** A socket that is there and refuses is about to be listened at, or was left by a QEMU that is gone. */
+const refusedPatienceMs = 250;
 /** After the end, how long to stay for a worker that wants to read the last status. */
 const farewellMs = 2_000;
 
@@ -102,17 +104,28 @@ async function readMemory(
 
 async function connectToQemu(): Promise<Socket> {
   const deadline = Date.now() + qemuPatienceMs;
+  let refusedSince: number | null = null;
   for (;;) {
-    const socket = await new Promise<Socket | null>((resolve) => {
-      const attempt = connect(pagerSockets.incoming);
-      attempt.once('connect', () => {
-        attempt.removeAllListeners('error');
-        resolve(attempt);
-      });
-      attempt.once('error', () => resolve(null)); // QEMU does not listen yet
-    });
-    if (socket !== null) return socket;
-    if (Date.now() >= deadline) throw new DormouseError('MIGRATION_FAILED', 'QEMU never listened for its memory');
+    const attempt = await tryToConnect(pagerSockets.incoming);
+    if (attempt instanceof Socket) return attempt;
+    const now = Date.now();
+    refusedSince = attempt === 'ECONNREFUSED' ? (refusedSince ?? now) : null;
+    if (refusedSince !== null && now - refusedSince > refusedPatienceMs) {
+      throw new DormouseError('MIGRATION_FAILED', 'QEMU ended before its memory came');
+    }
+    if (now >= deadline) throw new DormouseError('MIGRATION_FAILED', 'QEMU never listened for its memory');
     await sleep(2);
   }
+}
+
+/** @returns the code of the error when there is nobody to connect to, or nobody yet */
+function tryToConnect(path: string): Promise<Socket | string | undefined> {
+  return new Promise((resolve) => {
+    const attempt = connect(path);
+    attempt.once('connect', () => {
+      attempt.removeAllListeners('error');
+      resolve(attempt);
+    });
+    attempt.once('error', ({ code }: NodeJS.ErrnoException) => resolve(code));
+  });
 }
