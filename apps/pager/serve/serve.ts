@@ -1,7 +1,6 @@
-import { connect, Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { countPages, HashThreads, StoredCheckpoint, type PageHasher, type ReadingKeys } from '@dormouse/checkpoint';
-import { describeError, DormouseError } from '@dormouse/errors';
+import { describeError } from '@dormouse/errors';
 import { ControlServer, pagerSockets, type ServeJob, type ServeStatus } from '@dormouse/pager-control';
 import { hurry } from '@dormouse/process';
 import type { BlobStore } from '@dormouse/storage';
@@ -10,16 +9,13 @@ import { decodeKeys } from '../keys';
 import type { PageThreads } from '../page-threads';
 import { ChunkFetcher } from './chunk-fetcher';
 import { Chunks } from './chunks';
+import { connectToQemu } from './connect-to-qemu';
 import { restoreEagerly } from './eager-restore';
 import type { StoredMemory } from './page-answers';
 import { WakeFeed } from './wake-feed';
 import { usualManner } from './wake-manner';
 import { Waking } from './waking';
 
-/** QEMU and the pager start together; how long the one waits for the other. */
-const qemuPatienceMs = 20_000;
-/** A socket that is there and refuses is about to be listened at, or was left by a QEMU that is gone. */
-const refusedPatienceMs = 250;
 /** After the end, how long to stay for a worker that wants to read the last status. */
 const farewellMs = 2_000;
 
@@ -55,7 +51,7 @@ export async function serve(job: ServeJob, openStore: () => Promise<BlobStore>, 
   // A guest that waits for a page has no use for a processor, and others should not keep us from one.
   const onRested = job.how === 'eager' ? () => undefined : hurry();
   try {
-    const connecting = job.how === 'resume' ? null : connectToQemu(); // at the same time as the checkpoint is read
+    const connecting = job.how === 'resume' ? null : connectToQemu(pagerSockets.incoming); // at the same time as the checkpoint is read
     connecting?.catch(() => undefined); // looked at below, unless the checkpoint fails first
     const store = await openStore();
     const disks = new DiskFileBlocks(job.disks);
@@ -73,7 +69,7 @@ export async function serve(job: ServeJob, openStore: () => Promise<BlobStore>, 
     if (connecting === null || wakePack === null) {
       // QEMU 7.2 ends when a pager dies between connecting and having it go on (docs/qemu.md): that time is kept short.
       await memory;
-      await new Waking(parts, await connectToQemu()).resume();
+      await new Waking(parts, await connectToQemu(pagerSockets.incoming)).resume();
     } else if (job.how === 'eager') {
       await checked;
       await restoreEagerly(parts, await connecting, await wakePack.head());
@@ -100,32 +96,4 @@ async function readMemory(
   const checkpoint = await found.pages(keys, disks);
   const chunks = new Chunks(checkpoint);
   return { checkpoint, chunks, fetcher: new ChunkFetcher(checkpoint, chunks, onWaiting), hasher };
-}
-
-async function connectToQemu(): Promise<Socket> {
-  const deadline = Date.now() + qemuPatienceMs;
-  let refusedSince: number | null = null;
-  for (;;) {
-    const attempt = await tryToConnect(pagerSockets.incoming);
-    if (attempt instanceof Socket) return attempt;
-    const now = Date.now();
-    refusedSince = attempt === 'ECONNREFUSED' ? (refusedSince ?? now) : null;
-    if (refusedSince !== null && now - refusedSince > refusedPatienceMs) {
-      throw new DormouseError('MIGRATION_FAILED', 'QEMU ended before its memory came');
-    }
-    if (now >= deadline) throw new DormouseError('MIGRATION_FAILED', 'QEMU never listened for its memory');
-    await sleep(2);
-  }
-}
-
-/** @returns the code of the error when there is nobody to connect to, or nobody yet */
-function tryToConnect(path: string): Promise<Socket | string | undefined> {
-  return new Promise((resolve) => {
-    const attempt = connect(path);
-    attempt.once('connect', () => {
-      attempt.removeAllListeners('error');
-      resolve(attempt);
-    });
-    attempt.once('error', ({ code }: NodeJS.ErrnoException) => resolve(code));
-  });
 }
