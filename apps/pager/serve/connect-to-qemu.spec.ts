@@ -38,6 +38,9 @@ test('who listens a little later is waited for', async () => {
 test('a socket left by one that is gone is not waited at for long', async () => {
   await leaveSocket();
   const beganMs = performance.now();
-  await expect(connectToQemu(path)).rejects.toMatchObject({ code: 'MIGRATION_FAILED', message: expect.stringMatching(/ended/) });
+  await expect(connectToQemu(path)).rejects.toMatchObject({
+    code: 'MIGRATION_FAILED',
+    message: expect.stringMatching(/ended/),
+  });
   expect(performance.now() - beganMs).toBeLessThan(10_000);
 });
