@@ -33,6 +33,7 @@ export { SealThread, startSealThread } from './seal-on-thread';
 export { StoredCheckpoint, type ReadingKeys } from './stored-checkpoint';
 export type { MachineState, WakeHead, WakeOrder } from './wake-head';
 export type { WakePackReader } from './wake-pack-reader';
+export { readWakeSetStarts } from './wake-set-starts';
 export type { SeenPages, WakeChoice, WakeChooser } from './choosable-pages';
 export { readTraces, writeTrace, type BlockedTime, type TracedRequests, type WakeTrace } from './wake-trace';
 export { joinWords } from './word-list';

@@ -4,6 +4,7 @@ import { corrupt } from './corruption';
 import type { CheckpointSecrets } from './encryption';
 import { decodeManifest, sha256, type Manifest, type ObjectReference } from './manifest';
 import { objectKeys } from './object-keys';
+import type { ObjectStart } from './wake-set-starts';
 
 export interface CheckpointIdentity {
   readonly desktopId: string;
@@ -64,6 +65,16 @@ export async function readRange(store: BlobStore, key: string, bytes: number, ra
     if (isDormouseError(error, 'STORAGE_FAILED')) checkBytes(key, (await present(store.stat(key), key)).bytes, bytes);
     throw error;
   }
+}
+
+/**
+ * @param bytes of the whole object
+ * @throws CHECKPOINT_INCOMPLETE, CHECKPOINT_CORRUPT naming the object
+ */
+export async function readStart({ content, most }: ObjectStart, key: string, bytes: number): Promise<Buffer> {
+  const start = await present(content, key);
+  if (start.length !== Math.min(most, bytes)) checkBytes(key, start.length, bytes);
+  return start;
 }
 
 /**

@@ -4,7 +4,8 @@ import { corrupt } from './corruption';
 import type { CheckpointSecrets, SegmentedKind } from './encryption';
 import { lengthBytes, longestSegmentBytes, objectHeaderBytes } from './layout';
 import type { ObjectReference } from './manifest';
-import { readRange } from './read-objects';
+import { readRange, readStart } from './read-objects';
+import type { ObjectStart } from './wake-set-starts';
 
 /** Bytes that are read together, and how many such reads are under way at once: each costs processor time that QEMU could use. */
 const pieceBytes = 4 * 1024 * 1024;
@@ -20,17 +21,17 @@ export interface SegmentedObject {
   readonly store: BlobStore;
   readonly object: string;
   readonly reference: ObjectReference;
+  readonly start: ObjectStart;
   readonly secrets: CheckpointSecrets;
 }
 
 /**
  * The plaintexts of an object's segments, read once from its beginning to its end while what was read is used already.
- * @param firstBytes are read first, and by themselves
  * @throws CHECKPOINT_CORRUPT, CHECKPOINT_INCOMPLETE, FORMAT_UNSUPPORTED naming the object; STORAGE_FAILED
  */
-export async function* readSegments(stored: SegmentedObject, firstBytes = pieceBytes): AsyncGenerator<Buffer> {
+export async function* readSegments(stored: SegmentedObject): AsyncGenerator<Buffer> {
   const opening: Promise<Buffer>[] = [];
-  for await (const compressed of decrypted(stored, firstBytes)) {
+  for await (const compressed of decrypted(stored)) {
     const plain = decoder.decode(compressed).catch((cause: unknown) => {
       throw corrupt(stored.object, 'a segment does not decompress', cause);
     });
@@ -41,12 +42,12 @@ export async function* readSegments(stored: SegmentedObject, firstBytes = pieceB
   for (const plain of opening) yield await plain;
 }
 
-async function* decrypted(stored: SegmentedObject, firstBytes: number): AsyncGenerator<Buffer> {
+async function* decrypted(stored: SegmentedObject): AsyncGenerator<Buffer> {
   const { kind, object, reference, secrets } = stored;
   let known: Buffer = Buffer.alloc(0);
   let header: Buffer | null = null;
   let index = 0;
-  for await (const piece of pieces(stored, firstBytes)) {
+  for await (const piece of pieces(stored)) {
     known = known.length === 0 ? piece : Buffer.concat([known, piece]);
     if (header === null) {
       if (known.length < objectHeaderBytes) throw corrupt(object, 'it is cut off');
@@ -66,20 +67,19 @@ async function* decrypted(stored: SegmentedObject, firstBytes: number): AsyncGen
   if (header === null || known.length > 0) throw corrupt(object, 'it is cut off');
 }
 
-async function* pieces({ store, object, reference }: SegmentedObject, firstBytes: number): AsyncGenerator<Buffer> {
-  const reads: Promise<Buffer>[] = [];
-  let offset = 0;
-  const readOn = (mostBytes: number): void => {
-    const length = Math.min(mostBytes, reference.bytes - offset);
+async function* pieces({ store, object, reference, start }: SegmentedObject): AsyncGenerator<Buffer> {
+  const reads = [readStart(start, object, reference.bytes)]; // by itself: what is read beside it shares its way
+  let offset = Math.min(start.most, reference.bytes);
+  const readOn = (): void => {
+    const length = Math.min(pieceBytes, reference.bytes - offset);
     const read = readRange(store, object, reference.bytes, { offset, length });
     read.catch(() => undefined); // met when its turn has come
     reads.push(read);
     offset += length;
   };
-  readOn(firstBytes);
   for (let read = reads.shift(); read !== undefined; read = reads.shift()) {
     const piece = await read;
-    while (reads.length < piecesAhead && offset < reference.bytes) readOn(pieceBytes);
+    while (reads.length < piecesAhead && offset < reference.bytes) readOn();
     yield piece;
   }
 }

@@ -9,6 +9,7 @@ import { desktopPrefix, objectKeys, type CheckpointKeys } from './object-keys';
 import { countPages, PageMap } from './page-map';
 import { checkFound, readManifest, readObject, type CheckpointIdentity } from './read-objects';
 import { WakePackReader } from './wake-pack-reader';
+import { readWakeSetStarts } from './wake-set-starts';
 
 /** What it takes to read pages that are stored, and pages that stand on disk. */
 export interface ReadingKeys {
@@ -32,11 +33,10 @@ export class StoredCheckpoint {
     return new StoredCheckpoint(store, manifest, secrets, objectKeys(identity.desktopId, identity.checkpointId));
   }
 
-  /** Begins to read the wake pack at once, and the wake pages behind its head. */
-  wakePack(): WakePackReader {
+  /** @param starts where it was begun to read them before */
+  wakePack(starts = readWakeSetStarts(this.store, this.manifest)): WakePackReader {
     const { store, keys, manifest, secrets } = this;
-    const pages = countPages(manifest.blocks);
-    return new WakePackReader({ store, keys, secrets, ...manifest }, pages);
+    return new WakePackReader({ store, keys, secrets, starts, ...manifest }, countPages(manifest.blocks));
   }
 
   /** @throws CHECKPOINT_CORRUPT, CHECKPOINT_INCOMPLETE, FORMAT_UNSUPPORTED naming the object */

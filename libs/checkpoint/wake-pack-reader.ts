@@ -6,15 +6,14 @@ import type { Manifest } from './manifest';
 import type { CheckpointKeys } from './object-keys';
 import { readSegments } from './segments';
 import { decodeHead, type WakeHead } from './wake-head';
-
-/** Of the wake pack, read first and by itself: it has the head, everything waits for that, and what is read beside it shares its way. */
-const headBytes = 256 * 1024;
+import type { WakeSetStarts } from './wake-set-starts';
 
 /** Where the wake set of a checkpoint is stored. */
 export interface StoredWakeSet extends Pick<Manifest, 'wakePack' | 'wakePages'> {
   readonly store: BlobStore;
   readonly keys: Pick<CheckpointKeys, 'wakePack' | 'wakePages'>;
   readonly secrets: CheckpointSecrets;
+  readonly starts: WakeSetStarts;
 }
 
 /** Reads a wake pack and the wake pages once, from their beginning to their end, while what was read is used already. */
@@ -27,8 +26,9 @@ export class WakePackReader {
     private readonly stored: StoredWakeSet,
     private readonly pages: number,
   ) {
-    const { wakePack: reference, keys, ...where } = stored;
-    this.ownSegments = readSegments({ ...where, kind: 'wakePack', object: keys.wakePack, reference }, headBytes);
+    const { wakePack: reference, keys, store, secrets } = stored;
+    const { wakePack: start } = stored.starts;
+    this.ownSegments = readSegments({ store, secrets, kind: 'wakePack', object: keys.wakePack, reference, start });
     this.read = this.readHead();
     this.read.catch(() => undefined); // whoever asks for it hears of it
   }
@@ -63,8 +63,9 @@ export class WakePackReader {
   }
 
   private async *wakePages(): AsyncGenerator<Buffer, void> {
-    const { wakePages: reference, keys, ...where } = this.stored;
-    if (reference) yield* readSegments({ ...where, kind: 'wakePages', object: keys.wakePages, reference });
+    const { wakePages: reference, keys, store, secrets } = this.stored;
+    const { wakePages: start } = this.stored.starts;
+    if (reference) yield* readSegments({ store, secrets, kind: 'wakePages', object: keys.wakePages, reference, start });
   }
 
   private async readHead(): Promise<WakeHead> {

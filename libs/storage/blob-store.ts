@@ -15,6 +15,9 @@ export interface BlobStore {
   /** The whole object, or exactly `range.length` bytes from `range.offset`. A shorter object is STORAGE_FAILED. */
   read(key: string, range?: BlobRange): Promise<Buffer>;
 
+  /** The first bytes of an object: `most` of them, or all when it has no more. */
+  readStart(key: string, most: number): Promise<Buffer>;
+
   /** Size and age of an object. */
   stat(key: string): Promise<BlobInfo>;
 

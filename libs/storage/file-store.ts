@@ -75,6 +75,17 @@ export class FileStore implements BlobStore {
     }
   }
 
+  async readStart(key: string, most: number): Promise<Buffer> {
+    checkKey(key);
+    try {
+      return await this.openFiles.use(join(this.root, key), ({ handle, bytes }) =>
+        readRange(key, handle, bytes, { offset: 0, length: Math.min(most, bytes) }),
+      );
+    } catch (error) {
+      throw notThere(error) ? await this.missing(key, error) : fromFileSystem(error, key, 'reading');
+    }
+  }
+
   async stat(key: string): Promise<BlobInfo> {
     checkKey(key);
     const info = await statObject(join(this.root, key), key);

@@ -58,16 +58,21 @@ export class S3Store implements BlobStore {
     if (range !== undefined) checkRange(key, range);
     // HTTP has no range without a byte in it.
     if (range?.length === 0) return this.readNothing(key, range);
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await this.fetch(key, range);
-      } catch (error) {
-        if (error instanceof S3ServiceException && error.name === 'InvalidRange') {
-          throw rangeBeyondEnd(key, range!, (await this.stat(key)).bytes);
-        }
-        if (!(error instanceof AnswerBrokeOff) || attempt === limits.readAttempts) throw fromS3(error, key, 'reading');
-        await sleep(limits.readBackoffMs * 2 ** attempt * Math.random());
-      }
+    try {
+      return await this.fetchAgain(key, range);
+    } catch (error) {
+      if (isInvalidRange(error)) throw rangeBeyondEnd(key, range!, (await this.stat(key)).bytes);
+      throw fromS3(error, key, 'reading');
+    }
+  }
+
+  async readStart(key: string, most: number): Promise<Buffer> {
+    checkKey(key);
+    try {
+      return await this.fetchAgain(key, { offset: 0, length: most }, 'or less');
+    } catch (error) {
+      if (isInvalidRange(error)) return Buffer.alloc(0); // it is empty
+      throw fromS3(error, key, 'reading');
     }
   }
 
@@ -123,14 +128,27 @@ export class S3Store implements BlobStore {
     return Buffer.alloc(0);
   }
 
-  private async fetch(key: string, range: BlobRange | undefined): Promise<Buffer> {
+  /** Reads anew when the answer broke off. */
+  private async fetchAgain(...what: Parameters<S3Store['fetch']>): Promise<Buffer> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.fetch(...what);
+      } catch (error) {
+        if (!(error instanceof AnswerBrokeOff) || attempt === limits.readAttempts) throw error;
+        await sleep(limits.readBackoffMs * 2 ** attempt * Math.random());
+      }
+    }
+  }
+
+  private async fetch(key: string, range: BlobRange | undefined, orLess?: 'or less'): Promise<Buffer> {
     const { Body, ContentLength, ContentRange } = await this.client.send(
       new GetObjectCommand({
         ...this.name(key),
         ...(range === undefined ? {} : { Range: `bytes=${range.offset}-${range.offset + range.length - 1}` }),
       }),
     );
-    if (range !== undefined && ContentLength !== range.length) {
+    const isWhole = ContentLength === range?.length || (orLess !== undefined && ContentLength! < range!.length);
+    if (range !== undefined && !isWhole) {
       // Do not download what was not asked for.
       (Body as { destroy?: () => void } | undefined)?.destroy?.();
       throw wrongLength(key, range, ContentLength, ContentRange);
@@ -145,6 +163,10 @@ export class S3Store implements BlobStore {
 /** The connection was lost in the middle of an object: worth another try, which the SDK leaves to us. */
 class AnswerBrokeOff extends Error {
   override readonly name = 'AnswerBrokeOff';
+}
+
+function isInvalidRange(error: unknown): boolean {
+  return error instanceof S3ServiceException && error.name === 'InvalidRange';
 }
 
 async function collect(body: GetObjectCommandOutput['Body']): Promise<Buffer> {

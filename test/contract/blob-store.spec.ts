@@ -122,6 +122,15 @@ describe.each(adapters)('%s', (_name, urlOf) => {
     });
   });
 
+  test('the first bytes of an object are as many as it has', async () => {
+    const content = Buffer.from(Array.from({ length: 5000 }, (_, index) => index % 251));
+    await putBlob(store, 'pack', content);
+    for (const most of [2, 4999, 5000, 5001, 1e6]) {
+      expect(await store.readStart('pack', most)).toEqual(content.subarray(0, most));
+    }
+    await expect(store.readStart('not-there', 10)).rejects.toMatchObject({ code: 'STORAGE_OBJECT_MISSING' });
+  });
+
   test('a listing holds what begins with the prefix, with size and age', async () => {
     const before = Date.now();
     for (const key of ['desk-1/a/pack-0', 'desk-1/a/pack-10', 'desk-1/b/pack-1', 'desk-10/a/pack-0', 'other']) {

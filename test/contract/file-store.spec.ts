@@ -27,6 +27,12 @@ async function openStore(): Promise<BlobStore> {
   return store;
 }
 
+test('an empty object has no first bytes', async () => {
+  const store = await openStore();
+  await putBlob(store, 'nothing', Buffer.alloc(0));
+  expect(await store.readStart('nothing', 100)).toEqual(Buffer.alloc(0));
+});
+
 const incoming = () => readdir(join(root, 'store/.incoming'));
 
 test('a writer killed with -9 leaves nothing to be seen, and the next writer clears what it left', async () => {

@@ -16,6 +16,7 @@ import { createInterface } from 'node:readline';
  *  - AbortMultipartUpload and ListMultipartUploads: it refuses both, and the parts stay on its disk;
  *  - atomicity: an object can be seen while its request is still running;
  *  - a range that ends in byte 0 (`bytes=0-0`): it answers with the whole object;
+ *  - a range of an empty object: it never answers;
  *  - a missing content length, throttling, 5xx, redirects between regions, delays.
  */
 export interface S3Server {

@@ -79,6 +79,11 @@ test('an answer that breaks off is asked for again', async () => {
   expect(gate.seen.filter((operation) => operation === 'GET')).toHaveLength(2);
 });
 
+test('an empty object, of which S3 says that no range is in it, has no first bytes', async () => {
+  onceAt('GET', { status: 416, code: 'InvalidRange' });
+  expect(await store.readStart('nothing', 100)).toEqual(Buffer.alloc(0));
+});
+
 test('a full server is STORAGE_FULL, for a small object and for a part', async () => {
   gate.decide = (operation) => (operation.startsWith('PUT') ? { status: 507, code: 'XMinioStorageFull' } : 'pass');
   await expect(putBlob(store, 'small', Buffer.from('x'))).rejects.toMatchObject({

@@ -110,18 +110,22 @@ beforeAll(async () => {
   await files.remove();
 });
 
+const startBytes = 64;
+
 /** A wake pack and wake pages that are as long as their manifest says, whatever they hold. */
 async function readWakeSet(wakePack: Buffer, pages: Buffer): Promise<unknown> {
   const stored: Readonly<Record<string, Buffer>> = { 'wake-pack': wakePack, 'wake-pages': pages };
   const store = {
     read: async (key: string, range: BlobRange) => stored[key]!.subarray(range.offset, range.offset + range.length),
   };
+  const startOf = (object: Buffer) => ({ content: Promise.resolve(object.subarray(0, startBytes)), most: startBytes });
   const referenceTo = ({ length }: Buffer) => ({ bytes: length, sha256: '' });
   const reader = new WakePackReader(
     {
       store: store as unknown as BlobStore,
       keys: { wakePack: 'wake-pack', wakePages: 'wake-pages' },
       secrets,
+      starts: { wakePack: startOf(wakePack), wakePages: startOf(pages) },
       wakePack: referenceTo(wakePack),
       wakePages: referenceTo(pages),
     },

@@ -39,6 +39,10 @@ export class SteppedStore implements BlobStore {
     return this.step('read', key, () => this.store.read(key, range));
   }
 
+  readStart(key: string, most: number): Promise<Buffer> {
+    return this.step('readStart', key, () => this.store.readStart(key, most));
+  }
+
   stat(key: string): Promise<BlobInfo> {
     return this.step('stat', key, () => this.store.stat(key));
   }

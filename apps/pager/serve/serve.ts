@@ -1,5 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { countPages, HashThreads, StoredCheckpoint, type PageHasher, type ReadingKeys } from '@dormouse/checkpoint';
+import {
+  countPages,
+  HashThreads,
+  readWakeSetStarts,
+  StoredCheckpoint,
+  type PageHasher,
+  type ReadingKeys,
+} from '@dormouse/checkpoint';
 import { describeError } from '@dormouse/errors';
 import { ControlServer, pagerSockets, type ServeJob, type ServeStatus } from '@dormouse/pager-control';
 import { hurry } from '@dormouse/process';
@@ -57,8 +64,10 @@ export async function serve(job: ServeJob, openStore: () => Promise<BlobStore>, 
     const disks = new DiskFileBlocks(job.disks);
     const keys = decodeKeys(job.keys);
     const hasher = new HashThreads(keys.contentKey, threads.hash);
-    const found = await StoredCheckpoint.find(store, job, keys.dataKey);
-    const wakePack = connecting === null ? null : found.wakePack();
+    const finding = StoredCheckpoint.find(store, job, keys.dataKey);
+    const starts = connecting === null ? null : readWakeSetStarts(store, job);
+    const found = await finding;
+    const wakePack = starts && found.wakePack(starts);
     // While QEMU still starts: to decode the page map keeps the loop busy, and QEMU waiting once it has come.
     const memory = readMemory(found, { keys, hasher, disks }, (reason) => update({ waitingForStorage: reason }));
     memory.catch(() => undefined); // met by the first who needs a page of it

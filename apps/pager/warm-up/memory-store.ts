@@ -18,6 +18,10 @@ export class MemoryStore implements BlobStore {
     return Promise.resolve(range ? object.subarray(range.offset, range.offset + range.length) : object);
   }
 
+  readStart(key: string, most: number): Promise<Buffer> {
+    return this.read(key, { offset: 0, length: most });
+  }
+
   stat(key: string): Promise<BlobInfo> {
     return Promise.resolve({ key, bytes: this.objects.get(key)!.length, modifiedAt: new Date() });
   }
