@@ -1,9 +1,7 @@
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isProcessAlive, parseProcessIdentity, unixSocketPath, type ProcessIdentity } from '@dormouse/process';
-
-/** `owner`: who ends a machine in waiting. */
-export type ProcessRole = 'qemu' | 'pager' | 'owner';
+import { processRecord, type ProcessRole } from '@dormouse/pager-control';
+import { recordedProcess, recordProcess, unixSocketPath, type ProcessIdentity } from '@dormouse/process';
 
 /**
  * Where a running machine keeps its sockets, logs and the identities of its processes. Mode 0700; it is QEMU's and the
@@ -44,23 +42,13 @@ export class RunDirectory {
   }
 
   /** Remembers a process for whoever takes over after us. */
-  async recordProcess(role: ProcessRole, identity: ProcessIdentity): Promise<void> {
-    const file = this.file(`${role}.json`);
-    await writeFile(`${file}.new`, JSON.stringify(identity), { mode: 0o600 });
-    await rename(`${file}.new`, file);
+  recordProcess(role: ProcessRole, identity: ProcessIdentity): Promise<void> {
+    return recordProcess(this.file(processRecord(role)), identity);
   }
 
   /** The recorded process if it is alive. */
-  async liveProcess(role: ProcessRole): Promise<ProcessIdentity | null> {
-    let text: string;
-    try {
-      text = await readFile(this.file(`${role}.json`), 'utf8');
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-      throw error;
-    }
-    const identity = parseProcessIdentity(JSON.parse(text));
-    return identity !== null && isProcessAlive(identity) ? identity : null;
+  liveProcess(role: ProcessRole): Promise<ProcessIdentity | null> {
+    return recordedProcess(this.file(processRecord(role)));
   }
 
   /** The end of a log, for error messages. */

@@ -7,6 +7,7 @@ export { ControlServer } from './control-server';
 export { PagerClient } from './pager-client';
 export {
   pagerSockets,
+  processRecord,
   type CaptureJob,
   type CaptureStatus,
   type DiskFiles,
@@ -18,5 +19,6 @@ export {
   type PagerStatus,
   type ServeJob,
   type ServeStatus,
+  type ProcessRole,
   type WakeManner,
 } from './protocol';

@@ -9,6 +9,14 @@ export const pagerSockets = {
   incoming: 'incoming.sock',
 } as const;
 
+/** `owner`: who ends a machine in waiting. */
+export type ProcessRole = 'qemu' | 'pager' | 'owner';
+
+/** The file of the run directory that remembers a process. */
+export function processRecord(role: ProcessRole): string {
+  return `${role}.json`;
+}
+
 interface JobBase {
   readonly operationId: string;
   readonly desktopId: string;
@@ -66,8 +74,8 @@ export interface WakeManner {
   /** Whether the wake set is sent without being asked for. */
   readonly wakeSet: boolean;
   /**
-   * A guest that has asked for nothing for so long has woken. Until then it is sent nothing but what it asks for, so that it
-   * shows what it wants.
+   * A guest that has asked for nothing for so long, and had little use for a processor, has woken. Until then it is sent nothing but
+   * what it asks for, so that it shows what it wants and has the processors to itself.
    */
   readonly restMs: number;
   /** One that never rests is taken to have woken when it has run for this long; while it waits for pages it does not run. */

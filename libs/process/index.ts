@@ -15,6 +15,8 @@ export { hugePageHeap } from './huge-page-heap';
 export { hurry } from './hurry';
 export { Lines } from './lines';
 export { holdsOpen } from './open-files';
+export { recordedProcess, recordProcess } from './process-record';
+export { processStat, type ProcessStat } from './process-stat';
 export { stopMessage, stopPatienceMs, untilStopped, type StopReason } from './lifetime';
 export { ProgramStarter, type DetachedCommand } from './program-starter';
 export { unixSocketPath } from './unix-socket-path';

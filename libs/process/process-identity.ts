@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { processStat } from './process-stat';
 
 /** A process for certain: Linux reuses ids, so the start time (clock ticks since boot, proc(5) field 22) goes with it. */
 export interface ProcessIdentity {
@@ -9,16 +9,8 @@ export interface ProcessIdentity {
 
 /** The identity of a running process, or null when there is none under this id (or only its zombie). */
 export function identifyProcess(pid: number): ProcessIdentity | null {
-  let stat: string;
-  try {
-    stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-  } catch {
-    return null; // no such process: the answer, not a failure
-  }
-  // The command name (field 2) may hold spaces and brackets: count from the last one. Next comes field 3, the state.
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  if (fields[0] === 'Z' || fields[0] === 'X') return null;
-  return { pid, startTicks: Number(fields[19]) };
+  const stat = processStat(pid);
+  return stat === null || ['Z', 'X'].includes(stat.state) ? null : { pid, startTicks: stat.startTicks };
 }
 
 export function isProcessAlive(identity: ProcessIdentity): boolean {

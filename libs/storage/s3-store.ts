@@ -12,6 +12,7 @@ import { DormouseError } from '@dormouse/errors';
 import { checkKey, checkPrefix, checkRange, isBlobKey } from './blob-key';
 import type { BlobInfo, BlobRange, BlobStore, BlobWriter } from './blob-store';
 import { fromS3 } from './s3-errors';
+import { S3ShortWay } from './s3-short-way';
 import { PartBuffers, S3Writer, type S3ObjectName } from './s3-writer';
 import { rangeBeyondEnd } from './storage-errors';
 import type { S3Location } from './storage-url';
@@ -34,6 +35,7 @@ const limits = {
  */
 export class S3Store implements BlobStore {
   private readonly client: S3Client;
+  private readonly shortWay: S3ShortWay;
   private readonly buffers = new PartBuffers();
 
   constructor(private readonly location: S3Location) {
@@ -45,7 +47,9 @@ export class S3Store implements BlobStore {
       requestHandler: { connectionTimeout: limits.connectionTimeoutMs, socketTimeout: limits.requestTimeoutMs },
       ...(endpoint === undefined ? {} : { endpoint }),
       ...(credentials === undefined ? {} : { credentials }),
+      cacheMiddleware: true, // what the SDK does around a request is put together once, and not for each
     });
+    this.shortWay = new S3ShortWay(this.client, location);
   }
 
   async create(key: string): Promise<BlobWriter> {
@@ -69,7 +73,7 @@ export class S3Store implements BlobStore {
   async readStart(key: string, most: number): Promise<Buffer> {
     checkKey(key);
     try {
-      return await this.fetchAgain(key, { offset: 0, length: most }, 'or less');
+      return await this.fetchAgain(key, { offset: 0, length: most }, true);
     } catch (error) {
       if (isInvalidRange(error)) return Buffer.alloc(0); // it is empty
       throw fromS3(error, key, 'reading');
@@ -140,14 +144,19 @@ export class S3Store implements BlobStore {
     }
   }
 
-  private async fetch(key: string, range: BlobRange | undefined, orLess?: 'or less'): Promise<Buffer> {
+  private async fetch(key: string, range: BlobRange | undefined, orLess = false): Promise<Buffer> {
+    const name = this.name(key);
+    return (await this.shortWay.read({ key: name.Key, range, orLess })) ?? this.fetchBySdk(key, range, orLess);
+  }
+
+  private async fetchBySdk(key: string, range: BlobRange | undefined, orLess: boolean): Promise<Buffer> {
     const { Body, ContentLength, ContentRange } = await this.client.send(
       new GetObjectCommand({
         ...this.name(key),
         ...(range === undefined ? {} : { Range: `bytes=${range.offset}-${range.offset + range.length - 1}` }),
       }),
     );
-    const isWhole = ContentLength === range?.length || (orLess !== undefined && ContentLength! < range!.length);
+    const isWhole = ContentLength === range?.length || (orLess && ContentLength! < range!.length);
     if (range !== undefined && !isWhole) {
       // Do not download what was not asked for.
       (Body as { destroy?: () => void } | undefined)?.destroy?.();

@@ -2,7 +2,7 @@ import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Environment } from '@dormouse/config';
 import { s3Url, startS3Server } from '../contract/s3-server';
-import { net, throttleHttp } from './throttle';
+import { startLink } from './start-link';
 
 /** How a storage is reached: as files on the local disk, or as S3 behind a link. */
 export const profiles = ['local', 'net'] as const;
@@ -18,7 +18,7 @@ export async function withStorage<T>(
   await mkdir(join(dataDir, profile), { recursive: true });
   if (profile === 'local') return work(process.env);
   const s3 = await startS3Server(join(dataDir, profile, 'bucket'));
-  const link = await throttleHttp(s3.port, net);
+  const link = await startLink(s3.port);
   try {
     return await work({ ...process.env, STORAGE_URL: s3Url(link.port) });
   } finally {

@@ -9,7 +9,8 @@ import type { GuestImage } from '../guest';
 import { leaveAndStop, migrateTo, RunningDormouse, type Desk } from '../scenario';
 import { figure, type Figure } from './figure';
 import { enlargeImage } from './large-image';
-import { net, throttleHttp, throttleToFile } from './throttle';
+import { startLink } from './start-link';
+import { net, throttleToFile } from './throttle';
 import { usedDesktop } from './used-desktop';
 
 export interface SaveOptions {
@@ -88,7 +89,7 @@ async function onDisk(options: SaveOptions): Promise<Save[]> {
 async function overLink(options: SaveOptions): Promise<Save[]> {
   const directory = join(options.dataDir, 'bucket');
   const s3 = await startS3Server(directory);
-  const store = await throttleHttp(s3.port, net);
+  const store = await startLink(s3.port);
   const environment = { ...process.env, STORAGE_URL: s3Url(store.port) };
   const dormouse = await RunningDormouse.start(join(options.dataDir, 'net'), environment);
   try {

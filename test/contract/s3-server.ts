@@ -4,6 +4,7 @@ import { createServer, request, type IncomingMessage, type Server, type ServerRe
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { hugePageHeap } from '@dormouse/process';
 
 /**
  * A server that speaks S3, from npm's `s3rver`: a process of its own on a free loopback port, objects as files.
@@ -30,14 +31,15 @@ export const bucket = 'checkpoints';
 
 export async function startS3Server(directory: string): Promise<S3Server> {
   // Its continuation tokens are made with a cipher that OpenSSL 3 has put among the old ones. And the engine would look for garbage
-  // after every few MiB that pass through: a server that shares its processors with what is measured is not to do that.
+  // after every few MiB that pass through, and touch new memory for each of them: a server that shares its processors with what is
+  // measured is not to do that.
   const node = [process.execPath, '--openssl-legacy-provider', '--initial-old-space-size=256'];
   const program = require.resolve('s3rver/bin/s3rver.js');
   const options = ['--directory', directory, '--address', '127.0.0.1', '--port', '0', '--silent', '--no-vhost-buckets'];
   const child: ChildProcess = spawn(
     'setpriv', // so that it ends with the tests, however they end
     ['--pdeathsig', 'KILL', ...node, program, ...options, '--configure-bucket', bucket],
-    { stdio: ['ignore', 'pipe', 'inherit'] },
+    { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, ...hugePageHeap } },
   );
   for await (const line of createInterface(child.stdout!)) {
     const port = /listening on .*:(\d+)$/.exec(line)?.[1];

@@ -18,6 +18,8 @@ import { planReadAhead } from './read-ahead-plan';
 const runChunks = 4;
 /** Of the runs that were asked for last so much is kept, as it is stored: a guest that wakes comes back to where it has been. */
 const mostKeptBytes = 16 * 1024 * 1024;
+/** Of frames that are fetched without hurry, read at least: a request costs as much as so many bytes, however few are sent at a time. */
+const leastFillBytes = 1024 * 1024;
 /** Of the checkpoint, kept as it is stored until it is wanted. */
 const mostReadAheadBytes = 36 * 1024 * 1024;
 /** Waits between attempts to read from a store that does not answer. */
@@ -74,6 +76,8 @@ export class ChunkFetcher {
   private keptBytes = 0;
   /** Frames that were read, or are being read, before anybody has asked for them. */
   private readonly ahead = new Map<number, ReadAhead>();
+  /** Those of them that the last read without hurry brought. */
+  private filling: readonly number[] = [];
 
   constructor(
     private readonly checkpoint: CheckpointReader,
@@ -113,38 +117,61 @@ export class ChunkFetcher {
     for (const { first, count } of planReadAhead(this.checkpoint, wanted)) {
       if (keptBytes >= mostReadAheadBytes || stop.aborted) break;
       const run = this.untilRead(() => this.readFrames(first, count));
-      const ahead = { run, isThere: false };
-      run.then(
-        () => (ahead.isThere = true),
-        () => undefined, // met in its turn, and by whoever asks for one of its chunks
+      this.setAhead(
+        Array.from({ length: count }, (_, n) => first + n),
+        run,
       );
-      for (let chunk = first; chunk < first + count; chunk++) this.ahead.set(chunk, ahead);
       keptBytes += (await before)?.bytes ?? 0;
       before = run;
     }
     await before;
   }
 
+  /** Of chunks that lie one after the other, how many are to be fetched together: what has been read is not read again. */
+  alike(first: number, count: number): number {
+    const isAhead = this.ahead.has(first);
+    let next = first + 1;
+    while (next < first + count && this.ahead.has(next) === isAhead) next++;
+    return next - first;
+  }
+
   /**
-   * Chunks that lie one after the other, without hurry. What stands on disk is hashed on another thread.
+   * Chunks that lie one after the other and are `alike`, without hurry. What stands on disk is hashed on another thread.
    * @param workshop its memory holds them until it is used again
    */
   async fetchAll(first: number, count: number, workshop: Workshop): Promise<FetchedRange> {
-    const ahead = this.takeAhead(first, count);
-    if (ahead === null) return this.untilRead(() => this.read(first, count, workshop));
-    const runs = await Promise.all(ahead);
+    if (first >= this.chunks.frames) return this.untilRead(() => this.readWindows(first, count, workshop));
+    if (!this.ahead.has(first)) this.readFill(first, count);
+    const runs = await Promise.all(this.takeAhead(first, count));
     return { open: (chunk) => runs[chunk - first]!.open(chunk) };
   }
 
-  /** One run for each of the chunks, which is kept no longer; null unless all of them were read ahead. */
-  private takeAhead(first: number, count: number): Promise<Run>[] | null {
+  /** Reads frames, and those behind them that are soon to be fetched too. Of what was read so before nothing is wanted any more. */
+  private readFill(first: number, count: number): void {
+    for (const chunk of this.filling) this.ahead.delete(chunk);
+    const behind = this.checkpoint.runLength(first, this.chunks.frames - first, leastFillBytes);
+    const together = this.alike(first, Math.max(count, behind));
+    const run = this.untilRead(() => this.readFrames(first, together));
+    this.filling = Array.from({ length: together }, (_, n) => first + n);
+    this.setAhead(this.filling, run);
+  }
+
+  private setAhead(chunks: readonly number[], run: Promise<Run>): void {
+    const ahead = { run, isThere: false };
+    run.then(
+      () => (ahead.isThere = true),
+      () => undefined, // met in its turn, and by whoever asks for one of its chunks
+    );
+    for (const chunk of chunks) this.ahead.set(chunk, ahead);
+  }
+
+  /** One run for each of the chunks, which is kept no longer. */
+  private takeAhead(first: number, count: number): Promise<Run>[] {
     const runs: Promise<Run>[] = [];
     for (let chunk = first; chunk < first + count; chunk++) {
-      const ahead = this.ahead.get(chunk);
-      if (ahead === undefined) return null;
-      runs.push(ahead.run);
+      runs.push(this.ahead.get(chunk)!.run);
+      this.ahead.delete(chunk);
     }
-    for (let chunk = first; chunk < first + count; chunk++) this.ahead.delete(chunk);
     return runs;
   }
 
@@ -210,8 +237,8 @@ export class ChunkFetcher {
     }
   }
 
-  private read(first: number, count: number, workshop: Workshop | null = null): Promise<Run> {
-    return first < this.chunks.frames ? this.readFrames(first, count) : this.readWindows(first, count, workshop);
+  private read(first: number, count: number): Promise<Run> {
+    return first < this.chunks.frames ? this.readFrames(first, count) : this.readWindows(first, count, null);
   }
 
   private async readFrames(first: number, count: number): Promise<Run> {

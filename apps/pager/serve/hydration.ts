@@ -73,7 +73,7 @@ export class Hydration {
     const { value: first, done } = this.order.next() as IteratorResult<number, undefined>;
     if (done === true) return null;
     await this.yieldToGuest();
-    const count = chunks.runLength(checkpoint, first, this.batch.next(this.guest.requests));
+    const count = fetcher.alike(first, chunks.runLength(checkpoint, first, this.batch.next(this.guest.requests)));
     for (let chunk = first; chunk < first + count; chunk++) this.fetched[chunk] = 1;
     return { first, count, fetched: await fetcher.fetchAll(first, count, workshop) };
   }

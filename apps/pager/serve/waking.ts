@@ -2,7 +2,8 @@ import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { writeTrace, type StoredCheckpoint, type WakeHead } from '@dormouse/checkpoint';
 import { describeError } from '@dormouse/errors';
-import type { ServeJob, ServeStatus, WakeManner } from '@dormouse/pager-control';
+import { processRecord, type ServeJob, type ServeStatus, type WakeManner } from '@dormouse/pager-control';
+import { processStat, recordedProcess } from '@dormouse/process';
 import type { BlobStore } from '@dormouse/storage';
 import { askBlockedTime } from './blocked-time';
 import { GuestMemory, type PageRange } from './guest-memory';
@@ -10,6 +11,7 @@ import { Hydration } from './hydration';
 import { PageAnswers, type StoredMemory } from './page-answers';
 import { PageStream } from './page-stream';
 import { PostcopySource } from './postcopy-source';
+import { ProcessorWatch } from './processor-watch';
 import { WakeFeed } from './wake-feed';
 import { WakeRecord } from './wake-record';
 
@@ -122,9 +124,16 @@ export class Waking {
     await fetcher.then((one) => one.readAhead(wanted, this.rested.signal)).catch(() => undefined);
   }
 
+  /**
+   * A guest of which most was sent ahead may ask for nothing for a while, and be far from what its user waits for: one that is at work
+   * does not rest.
+   */
   private async untilRested(): Promise<void> {
     const { restMs, longestMs } = this.parts.manner;
-    const restsFor = (): number => Math.min(performance.now() - this.answers.lastRequestMs, this.record.elapsedMs);
+    const qemu = await recordedProcess(processRecord('qemu'));
+    const processors = new ProcessorWatch(() => (qemu && processStat(qemu.pid)?.usedMs) ?? null);
+    const lastActiveMs = (): number => Math.max(this.answers.lastRequestMs, processors.lastBusyMs);
+    const restsFor = (): number => Math.min(performance.now() - lastActiveMs(), this.record.elapsedMs);
     while (restsFor() < restMs && this.record.ranMs < longestMs) await sleep(10);
   }
 
