@@ -56,6 +56,24 @@ test('what was read ahead is not read again, by a guest that waits or by the fil
   expect(reads).toBe(readAhead);
 });
 
+test('who fetches little by little, one after the other, has it read in large pieces', async () => {
+  for (let chunk = 0; chunk < frames; chunk++) {
+    const fetched = await fetcher.fetchAll(chunk, fetcher.alike(chunk, 1), workshop, 1024 * 1024);
+    expect(fetched.open(chunk).content.equals(contentOf(chunk))).toBe(true);
+  }
+  expect(reads).toBeLessThanOrEqual(frames / 15 + 1); // a pack may end in between
+});
+
+test('of chunks some of which have been read, those are fetched together of which that is true, or is not', async () => {
+  await fetcher.fetchAll(20, 1, workshop, 512 * 1024);
+  expect(fetcher.alike(18, 6)).toBe(3);
+  expect(fetcher.alike(21, 20)).toBe(6);
+  const before = reads;
+  const fetched = await fetcher.fetchAll(21, 6, workshop);
+  for (let chunk = 21; chunk < 27; chunk++) expect(fetched.open(chunk).content.equals(contentOf(chunk))).toBe(true);
+  expect(reads).toBe(before);
+});
+
 test('it ends when it is stopped, and the rest is read when it is asked for', async () => {
   await fetcher.readAhead(null, AbortSignal.abort());
   expect(reads).toBe(0);

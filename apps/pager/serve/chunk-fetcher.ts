@@ -18,8 +18,6 @@ import { planReadAhead } from './read-ahead-plan';
 const runChunks = 4;
 /** Of the runs that were asked for last so much is kept, as it is stored: a guest that wakes comes back to where it has been. */
 const mostKeptBytes = 16 * 1024 * 1024;
-/** Of frames that are fetched without hurry, read at least: a request costs as much as so many bytes, however few are sent at a time. */
-const leastFillBytes = 1024 * 1024;
 /** Of the checkpoint, kept as it is stored until it is wanted. */
 const mostReadAheadBytes = 36 * 1024 * 1024;
 /** Waits between attempts to read from a store that does not answer. */
@@ -138,18 +136,19 @@ export class ChunkFetcher {
   /**
    * Chunks that lie one after the other and are `alike`, without hurry. What stands on disk is hashed on another thread.
    * @param workshop its memory holds them until it is used again
+   * @param leastBytes of frames, read together at least: who goes on fetching behind them finds the others read
    */
-  async fetchAll(first: number, count: number, workshop: Workshop): Promise<FetchedRange> {
+  async fetchAll(first: number, count: number, workshop: Workshop, leastBytes = 0): Promise<FetchedRange> {
     if (first >= this.chunks.frames) return this.untilRead(() => this.readWindows(first, count, workshop));
-    if (!this.ahead.has(first)) this.readFill(first, count);
+    if (!this.ahead.has(first)) this.readFill(first, count, leastBytes);
     const runs = await Promise.all(this.takeAhead(first, count));
     return { open: (chunk) => runs[chunk - first]!.open(chunk) };
   }
 
-  /** Reads frames, and those behind them that are soon to be fetched too. Of what was read so before nothing is wanted any more. */
-  private readFill(first: number, count: number): void {
+  /** What was read so before and not fetched is not kept. */
+  private readFill(first: number, count: number, leastBytes: number): void {
     for (const chunk of this.filling) this.ahead.delete(chunk);
-    const behind = this.checkpoint.runLength(first, this.chunks.frames - first, leastFillBytes);
+    const behind = this.checkpoint.runLength(first, this.chunks.frames - first, leastBytes);
     const together = this.alike(first, Math.max(count, behind));
     const run = this.untilRead(() => this.readFrames(first, together));
     this.filling = Array.from({ length: together }, (_, n) => first + n);

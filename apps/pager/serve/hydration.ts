@@ -9,6 +9,8 @@ import type { PageStream } from './page-stream';
 const quietMs = 30;
 /** But no longer than this at a stretch: a guest that never rests is hydrated too. */
 const longestYieldMs = 100;
+/** Read together at least, in the order of the store: a request costs as much as so many bytes, however few are sent at a time. */
+const leastReadBytes = 1024 * 1024;
 /** Zero pages are nine bytes each: this many make a part. */
 const zeroPagesPerPart = 2048;
 
@@ -37,6 +39,8 @@ export class Hydration {
   private readonly order: Generator<number>;
   /** Of each chunk, whether it was fetched here: then it is sent, or about to be. */
   private readonly fetched: Uint8Array;
+  /** Whether chunks are taken one after the other by now, as they lie in the store. */
+  private inOrder = false;
 
   constructor(
     private readonly memory: StoredMemory,
@@ -75,7 +79,8 @@ export class Hydration {
     await this.yieldToGuest();
     const count = fetcher.alike(first, chunks.runLength(checkpoint, first, this.batch.next(this.guest.requests)));
     for (let chunk = first; chunk < first + count; chunk++) this.fetched[chunk] = 1;
-    return { first, count, fetched: await fetcher.fetchAll(first, count, workshop) };
+    const leastBytes = this.inOrder ? leastReadBytes : 0;
+    return { first, count, fetched: await fetcher.fetchAll(first, count, workshop, leastBytes) };
   }
 
   private async send({ first, count, fetched }: Batch): Promise<void> {
@@ -112,6 +117,7 @@ export class Hydration {
     const isUnsent = (chunk: number): boolean =>
       this.fetched[chunk] === 0 && chunks.pagesOf(chunk).some((page) => !this.stream.isSent(page));
     for (const chunk of touched) if (isUnsent(chunk)) yield chunk;
+    this.inOrder = true;
     for (let chunk = 0; chunk < chunks.count; chunk++) if (isUnsent(chunk)) yield chunk;
   }
 }
