@@ -74,8 +74,8 @@ export interface WakeManner {
   /** Whether the wake set is sent without being asked for. */
   readonly wakeSet: boolean;
   /**
-   * A guest that has asked for nothing for so long, and had little use for a processor, has woken. Until then it is sent nothing but
-   * what it asks for, so that it shows what it wants and has the processors to itself.
+   * A guest that has asked for nothing for so long has woken, unless what it wants is known and it is at work. Until then it is sent
+   * nothing but what it asks for, so that it shows what it wants and has the processors to itself.
    */
   readonly restMs: number;
   /** One that never rests is taken to have woken when it has run for this long; while it waits for pages it does not run. */

@@ -38,6 +38,8 @@ export class Waking {
   private readonly record = new WakeRecord();
   private readonly answers: PageAnswers;
   private feed: WakeFeed | null = null;
+  /** Earlier wakes have shown what the guest wants. */
+  private knowsWanted = false;
   private fail: (error: Error) => void = () => undefined;
   private readonly failed: Promise<never>;
   private readonly beganAt = new Date();
@@ -64,8 +66,8 @@ export class Waking {
    */
   async wake(feed: WakeFeed, head: WakeHead, checked: Promise<void>): Promise<void> {
     this.feed = feed;
-    const knowsWanted = head.ranksMs.some((rankMs) => rankMs > 0);
-    if (knowsWanted) this.answers.expectTaking();
+    this.knowsWanted = head.ranksMs.some((rankMs) => rankMs > 0);
+    if (this.knowsWanted) this.answers.expectTaking();
     this.parts.update({ state: 'loading' });
     await this.unlessFailed(
       (async () => {
@@ -77,7 +79,7 @@ export class Waking {
         fed.catch(() => undefined); // met below
         await running;
         // Not before: QEMU needs the processors, and what is wanted first is in the wake set.
-        void this.readAhead(knowsWanted ? head.pages : null);
+        void this.readAhead(this.knowsWanted ? head.pages : null);
         this.runningMs = Math.round(performance.now() - this.beganMs);
         this.record.running();
         this.parts.update({ state: 'running' });
@@ -125,12 +127,12 @@ export class Waking {
   }
 
   /**
-   * A guest of which most was sent ahead may ask for nothing for a while, and be far from what its user waits for: one that is at work
-   * does not rest.
+   * A guest that was sent what it wants may ask for nothing for a while, and be far from what its user waits for: at work it does not
+   * rest. One of which nothing is known asks for as long as it works.
    */
   private async untilRested(): Promise<void> {
     const { restMs, longestMs } = this.parts.manner;
-    const qemu = await recordedProcess(processRecord('qemu'));
+    const qemu = this.knowsWanted ? await recordedProcess(processRecord('qemu')) : null;
     const processors = new ProcessorWatch(() => (qemu && processStat(qemu.pid)?.usedMs) ?? null);
     const lastActiveMs = (): number => Math.max(this.answers.lastRequestMs, processors.lastBusyMs);
     const restsFor = (): number => Math.min(performance.now() - lastActiveMs(), this.record.elapsedMs);
