@@ -65,25 +65,20 @@ export class FileStore implements BlobStore {
 
   async read(key: string, range?: BlobRange): Promise<Buffer> {
     checkKey(key);
-    const path = join(this.root, key);
-    try {
-      if (range === undefined) return await readWhole(key, path);
-      checkRange(key, range);
-      return await this.openFiles.use(path, ({ handle, bytes }) => readRange(key, handle, bytes, range));
-    } catch (error) {
-      throw notThere(error) ? await this.missing(key, error) : fromFileSystem(error, key, 'reading');
-    }
+    if (range === undefined) return this.reading(key, (path) => readWhole(key, path));
+    checkRange(key, range);
+    return this.reading(key, (path) =>
+      this.openFiles.use(path, ({ handle, bytes }) => readRange(key, handle, bytes, range)),
+    );
   }
 
   async readStart(key: string, most: number): Promise<Buffer> {
     checkKey(key);
-    try {
-      return await this.openFiles.use(join(this.root, key), ({ handle, bytes }) =>
+    return this.reading(key, (path) =>
+      this.openFiles.use(path, ({ handle, bytes }) =>
         readRange(key, handle, bytes, { offset: 0, length: Math.min(most, bytes) }),
-      );
-    } catch (error) {
-      throw notThere(error) ? await this.missing(key, error) : fromFileSystem(error, key, 'reading');
-    }
+      ),
+    );
   }
 
   async stat(key: string): Promise<BlobInfo> {
@@ -129,6 +124,14 @@ export class FileStore implements BlobStore {
 
   async close(): Promise<void> {
     await this.openFiles.close();
+  }
+
+  private async reading(key: string, read: (path: string) => Promise<Buffer>): Promise<Buffer> {
+    try {
+      return await read(join(this.root, key));
+    } catch (error) {
+      throw notThere(error) ? await this.missing(key, error) : fromFileSystem(error, key, 'reading');
+    }
   }
 
   /** A directory that is empty, since what was mounted there is away, has lost no object: it may come back. */

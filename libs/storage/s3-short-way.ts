@@ -52,7 +52,7 @@ export class S3ShortWay {
         headers: {
           host: host.port === undefined ? host.hostname : `${host.hostname}:${host.port}`,
           'x-amz-content-sha256': 'UNSIGNED-PAYLOAD',
-          ...(range && { range: `bytes=${range.offset}-${range.offset + range.length - 1}` }),
+          ...(range && { range: rangeHeader(range) }),
         },
       },
       { signingDate: new Date(Date.now() + systemClockOffset) },
@@ -108,7 +108,13 @@ interface Way {
   };
 }
 
-function isWanted(bytes: number, { range, orLess }: WantedBytes): boolean {
+/** `Range` (RFC 9110, 14.2): both ends are in it. */
+export function rangeHeader({ offset, length }: BlobRange): string {
+  return `bytes=${offset}-${offset + length - 1}`;
+}
+
+/** @param bytes how many an answer has, NaN when it does not say */
+export function isWanted(bytes: number, { range, orLess }: Omit<WantedBytes, 'key'>): boolean {
   return range === undefined ? bytes >= 0 : bytes === range.length || (orLess && bytes < range.length);
 }
 

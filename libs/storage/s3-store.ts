@@ -12,7 +12,7 @@ import { DormouseError } from '@dormouse/errors';
 import { checkKey, checkPrefix, checkRange, isBlobKey } from './blob-key';
 import type { BlobInfo, BlobRange, BlobStore, BlobWriter } from './blob-store';
 import { fromS3 } from './s3-errors';
-import { S3ShortWay } from './s3-short-way';
+import { isWanted, rangeHeader, S3ShortWay } from './s3-short-way';
 import { PartBuffers, S3Writer, type S3ObjectName } from './s3-writer';
 import { rangeBeyondEnd } from './storage-errors';
 import type { S3Location } from './storage-url';
@@ -153,11 +153,10 @@ export class S3Store implements BlobStore {
     const { Body, ContentLength, ContentRange } = await this.client.send(
       new GetObjectCommand({
         ...this.name(key),
-        ...(range === undefined ? {} : { Range: `bytes=${range.offset}-${range.offset + range.length - 1}` }),
+        ...(range === undefined ? {} : { Range: rangeHeader(range) }),
       }),
     );
-    const isWhole = ContentLength === range?.length || (orLess && ContentLength! < range!.length);
-    if (range !== undefined && !isWhole) {
+    if (range !== undefined && !isWanted(ContentLength ?? NaN, { range, orLess })) {
       // Do not download what was not asked for.
       (Body as { destroy?: () => void } | undefined)?.destroy?.();
       throw wrongLength(key, range, ContentLength, ContentRange);
