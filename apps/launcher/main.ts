@@ -1,5 +1,5 @@
 import { loadConfig } from '@dormouse/config';
-import { isDormouseError } from '@dormouse/errors';
+import { describeError, isDormouseError } from '@dormouse/errors';
 import { createLogger } from '@dormouse/observability';
 import { launch, welcome } from './launch';
 
@@ -7,7 +7,13 @@ async function main(): Promise<number> {
   const { stopped, hurry } = signals();
   const config = loadConfig();
   const logger = createLogger('launcher', config);
-  const launched = await launch(config, logger, stopped);
+  const launched = await launch(config, logger, stopped).catch((error: unknown) => {
+    if (!stopped.aborted) throw error;
+    // Ctrl-C reaches the whole process group: a child that was being started may end by it before it has left the group.
+    logger.info(`stopped before it was up: ${describeError(error).message}`);
+    return null;
+  });
+  if (launched === null) return 0;
   if (!stopped.aborted) {
     if (config.logFormat === 'pretty') process.stdout.write(welcome(launched.url, config));
     else logger.info({ url: launched.url }, 'Dormouse is up');

@@ -10,6 +10,8 @@ const tellEveryMs = 500;
 
 export interface CancellationWatch {
   readonly signal: AbortSignal;
+  /** Stops, and writes what has not been written yet: it stays so. Never rejects. */
+  finish(): Promise<void>;
   stop(): void;
 }
 
@@ -24,31 +26,39 @@ export function watchCancellation(
   logger: Logger,
 ): CancellationWatch {
   const controller = new AbortController();
-  let looking = false;
   let failing = false;
   let told: { facts: JsonObject; atMs: number } | null = null;
-  const look = async (): Promise<boolean> => {
+  const look = async (tellAfterMs: number): Promise<boolean> => {
     const news = facts();
-    const nowMs = performance.now();
-    const isDue = told === null || (nowMs - told.atMs >= tellEveryMs && !isDeepStrictEqual(news, told.facts));
+    const atMs = performance.now();
+    const isDue = told === null || (atMs - told.atMs >= tellAfterMs && !isDeepStrictEqual(news, told.facts));
     if (news === null || !isDue) return ledger.goesOn(fence);
-    told = { facts: news, atMs: nowMs };
-    return ledger.progress(fence, news);
+    const goesOn = await ledger.progress(fence, news);
+    told = { facts: news, atMs };
+    return goesOn;
   };
-  const lookOnce = async (): Promise<void> => {
-    if (looking) return;
-    looking = true;
+  const lookOnce = async (tellAfterMs: number): Promise<void> => {
     try {
-      if (!(await look())) controller.abort();
+      if (!(await look(tellAfterMs))) controller.abort();
       failing = false;
     } catch (error) {
       // Told once: a database may be away for minutes.
       if (!failing) logger.warn({ err: error }, 'progress cannot be written; the work goes on, and it is tried again');
       failing = true;
-    } finally {
-      looking = false;
     }
   };
-  const timer = setInterval(() => void lookOnce(), lookEveryMs);
-  return { signal: controller.signal, stop: () => clearInterval(timer) };
+  let looking: Promise<void> | null = null;
+  const timer = setInterval(() => {
+    looking ??= lookOnce(tellEveryMs).finally(() => (looking = null));
+  }, lookEveryMs);
+  const stop = (): void => clearInterval(timer);
+  return {
+    signal: controller.signal,
+    stop,
+    finish: async () => {
+      stop();
+      await looking;
+      await lookOnce(0);
+    },
+  };
 }

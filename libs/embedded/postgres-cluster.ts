@@ -85,13 +85,14 @@ async function runOn(
     });
     // A program that ends before it has read its input breaks the pipe; what it says on its way out counts.
     child.stdin!.on('error', () => undefined).end(input);
-    const [output, errors, [status]] = await Promise.all([
+    const [output, errors, [status, signal]] = await Promise.all([
       text(child.stdout!),
       text(child.stderr!),
-      once(child, 'close') as Promise<[number | null]>,
+      once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>,
     ]);
     if (status === 0) return;
-    const message = `${command[0]} could not prepare ${directory}: ${(errors || output).trim()}`;
+    const why = (errors || output).trim() || `it ended with ${signal ?? status}`;
+    const message = `${command[0]} could not prepare ${directory}: ${why}`;
     throw new DormouseError('SERVICE_UNAVAILABLE', message, { directory });
   } finally {
     held.release();

@@ -13,19 +13,19 @@ import {
 import { parseLaunchSpec } from '@dormouse/qemu';
 import { SimulatedHypervisor } from '@dormouse/simulation';
 import { openBlobStore } from '@dormouse/storage';
-import { defaultGuestCache, ensureGuestImage } from '../guest';
+import { defaultGuestCache, ensureGuestImage, type GuestImage } from '../guest';
 import { guestLaunchSpec } from '../scenario/desk';
 
 jest.setTimeout(180_000);
 
 let directory: string;
-let launchSpec: Machine['launchSpec'];
+let image: GuestImage;
 const opened: Hypervisor[] = [];
 
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), 'dormouse-hypervisor-'));
   await (await openBlobStore(`file://${directory}/storage`)).close(); // as a worker does at its start
-  launchSpec = parseLaunchSpec(guestLaunchSpec(await ensureGuestImage(defaultGuestCache()), 128));
+  image = await ensureGuestImage(defaultGuestCache());
 });
 afterAll(async () => {
   for (const one of opened) {
@@ -35,31 +35,45 @@ afterAll(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-/** How each is opened; opened again, it is what the successor of a worker that died has. */
-const drivers: Readonly<Record<string, () => Hypervisor>> = {
-  'QEMU and pagers': () =>
-    new QemuHypervisor({
-      qemu: 'qemu-system-x86_64',
-      qemuImg: 'qemu-img',
-      accelerator: 'auto',
-      runRoot: join(directory, 'run'),
-      diskRoot: join(directory, 'disks'),
-      storageUrl: `file://${directory}/storage`,
-      pagerProgram: join(__dirname, '../../dist/apps/pager/main.js'),
-      machinesInWaiting: 1,
-      wakeManner: { restMs: 3_000 }, // so that a wake is not over before it can be joined
-    }),
-  'a simulation': () =>
-    new SimulatedHypervisor({
-      root: join(directory, 'world'),
-      hostId: 'host-1',
-      memoryMiB: 4_096,
-      speed: 20,
-      fails: () => false,
-    }),
+interface Driver {
+  /** Of the machines it is tried with. */
+  readonly memoryMiB: number;
+  /** Opened again, it is what the successor of a worker that died has. */
+  readonly open: () => Hypervisor;
+}
+
+/** A wake must not be over before it can be joined, on a slow machine either: it takes each of them seconds. */
+const drivers: Readonly<Record<string, Driver>> = {
+  'QEMU and pagers': {
+    memoryMiB: 128,
+    open: () =>
+      new QemuHypervisor({
+        qemu: 'qemu-system-x86_64',
+        qemuImg: 'qemu-img',
+        accelerator: 'auto',
+        runRoot: join(directory, 'run'),
+        diskRoot: join(directory, 'disks'),
+        storageUrl: `file://${directory}/storage`,
+        pagerProgram: join(__dirname, '../../dist/apps/pager/main.js'),
+        machinesInWaiting: 1,
+        wakeManner: { restMs: 3_000 },
+      }),
+  },
+  'a simulation': {
+    memoryMiB: 24_576,
+    open: () =>
+      new SimulatedHypervisor({
+        root: join(directory, 'world'),
+        hostId: 'host-1',
+        memoryMiB: 32_768,
+        speed: 20,
+        fails: () => false,
+      }),
+  },
 };
 
-describe.each(Object.entries(drivers))('%s', (_, open) => {
+describe.each(Object.entries(drivers))('%s', (_, { memoryMiB, open }) => {
+  let launchSpec: Machine['launchSpec'];
   const keys = { keyId: randomUUID(), dataKey: randomBytes(32), contentKey: randomBytes(32) };
   const desktopId = 'ada';
   const first = randomUUID();
@@ -81,6 +95,7 @@ describe.each(Object.entries(drivers))('%s', (_, open) => {
   }
 
   beforeAll(async () => {
+    launchSpec = parseLaunchSpec(guestLaunchSpec(image, memoryMiB));
     driver = openAgain();
     await driver.probe();
   });
@@ -88,7 +103,7 @@ describe.each(Object.entries(drivers))('%s', (_, open) => {
   test('examines a launch spec, answers what it would build, and leaves no machine behind', async () => {
     const fingerprint = await driver.examine({ desktopId, launchSpec });
     expect(fingerprint).toEqual(await driver.fingerprint(launchSpec));
-    expect(fingerprint).toMatchObject({ memoryMiB: 128, qemuVersion: (await driver.probe()).qemuVersion });
+    expect(fingerprint).toMatchObject({ memoryMiB, qemuVersion: (await driver.probe()).qemuVersion });
     expect(await driver.machines()).toEqual([]);
   });
 
@@ -154,7 +169,7 @@ describe.each(Object.entries(drivers))('%s', (_, open) => {
     const taken = await capture(checkpointId);
     await taken.switchOver();
     const facts = await taken.commit();
-    expect(facts.ramBytes).toBeGreaterThanOrEqual(128 * 2 ** 20);
+    expect(facts.ramBytes).toBeGreaterThanOrEqual(memoryMiB * 2 ** 20);
     expect(facts.storedBytes).toBeGreaterThan(0);
     taken.close();
     expect(await driver.condition(desktopId)).toBe('stopped');

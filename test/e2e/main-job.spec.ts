@@ -65,7 +65,7 @@ describe('a user who returns', () => {
   });
 
   test('finds a guest that was always there', () => {
-    expect(report.longestSilenceMs).toBeLessThan(3_000);
+    expect(report.longestSilenceMs).toBeLessThan(10_000);
   });
 });
 
@@ -99,6 +99,6 @@ describe('after all of it', () => {
 
   test('stopping leaves no process', async () => {
     expect(await dormouse.stop()).toBe(0);
-    expect(await leftOf(bed.dataDir, 2_000)).toEqual([]);
+    expect(await leftOf(bed.dataDir, 5_000)).toEqual([]);
   });
 });

@@ -47,7 +47,7 @@ whenRoot('a storage that is full', () => {
   });
 
   test('does not halt the guest', () => {
-    expect(watch.longestSilenceMs()).toBeLessThan(3_000);
+    expect(watch.longestSilenceMs()).toBeLessThan(10_000);
   });
 
   test('keeps nothing of what was written before it was full, and no pager', async () => {

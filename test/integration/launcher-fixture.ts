@@ -38,6 +38,12 @@ export class LauncherRun {
     return new LauncherRun(directory, child);
   }
 
+  /** Resolves when it ends as one that was told to; fails with what it has said when it ends otherwise. */
+  async endsWell(): Promise<void> {
+    const code = await this.ended;
+    if (code !== 0) throw new Error(`it ended with ${code}:\n${this.lines.join('\n')}`);
+  }
+
   /** Resolves when a line holds `text`; fails when it ends before. */
   async says(text: string, count = 1): Promise<void> {
     const isOver = this.ended.then(() => true);

@@ -121,6 +121,21 @@ describe('a worker that tells how far it is', () => {
     expect(watch.signal.aborted).toBe(false);
   });
 
+  test('when it is over, what was not told yet is written, once', async () => {
+    const fence = await fixture.capturing('over');
+    let doneBytes = 1;
+    const watch = watchCancellation(fixture.ledger, fence, () => ({ doneBytes }), logger);
+    const told = async (): Promise<unknown> =>
+      (await fixture.ledger.viewOperation(fence.operationId)).progress['doneBytes'];
+    while ((await told()) !== 1) await sleep(20);
+    doneBytes = 2;
+    await watch.finish();
+    expect(await told()).toBe(2);
+    doneBytes = 3;
+    await sleep(700);
+    expect(await told()).toBe(2);
+  });
+
   test('writes nothing while nothing has moved, and hears that its user is back all the same', async () => {
     const fence = await fixture.capturing('returned');
     const watch = watchCancellation(fixture.ledger, fence, () => null, logger);

@@ -5,6 +5,7 @@ import type { GuestClient, GuestImage } from '../guest';
 import { Desk, guestLaunchSpec } from './desk';
 import { watchGuest } from './guest-watch';
 import { RunningDormouse } from './running-dormouse';
+import { slowDown } from './slow-process';
 import { leaveAndStop, sleepAndWake, type Round } from './sleep-and-wake';
 
 export interface MainJobOptions {
@@ -119,20 +120,22 @@ async function reconnectInGrace(dormouse: RunningDormouse, desk: Desk, guest: Gu
 async function reconnectInCapture(desk: Desk, guest: GuestClient): Promise<CalledOff> {
   const watch = watchGuest(guest);
   await desk.broker('disconnected');
-  await desk.until(({ operation }) => operation?.phase === 'capture' && Number(operation.progress['streamBytes']) > 0);
+  await desk.until(({ operation }) => operation?.phase === 'capture');
+  const pager = slowDown(await desk.process('pager')); // the user is back before the capture is over, on any machine
+  await desk.until(({ operation }) => Number(operation?.progress['streamBytes']) > 0);
   await desk.broker('reconnected');
   const back = await desk.until((desktop) => desktop.state === 'running' && desktop.operation === null);
+  pager.atFullSpeed();
   const save = await desk.latest('save');
   await watch.stop();
-  const leftovers = async (): Promise<number> => (await desk.objects()).length;
-  for (let look = 0; look < 100 && (await leftovers()) > 0; look++) await sleep(50); // removed after the answer
-  const cancelled =
-    save.status === 'cancelled' &&
-    back.checkpointId === null &&
-    (await leftovers()) === 0 &&
-    (await desk.runDirectory.liveProcess('pager')) === null;
+  // Cleared away after the answer: the user is not to wait for that.
+  const isAnythingLeft = async (): Promise<boolean> =>
+    (await desk.objects()).length > 0 || (await desk.runDirectory.liveProcess('pager')) !== null;
+  for (let look = 0; look < 200 && (await isAnythingLeft()); look++) await sleep(50);
+  const cancelled = save.status === 'cancelled' && back.checkpointId === null && !(await isAnythingLeft());
   return { cancelled, longestSilenceMs: watch.longestSilenceMs() };
 }
+
 async function aborted(signal: AbortSignal | undefined): Promise<never> {
   if (signal === undefined) return new Promise<never>(() => undefined);
   if (!signal.aborted) await once(signal, 'abort');

@@ -244,7 +244,10 @@ async function hydrate(
       leave.addEventListener('abort', () => resolve('left'));
     });
     const hydrated = await Promise.race([wake.hydrated((news) => (progress = news)), left]);
-    return hydrated === 'left' ? hydrated : { ...hydrated, memoryBytes: hydrated.totalPages * pageBytes };
+    if (hydrated === 'left') return hydrated;
+    progress = hydrated;
+    await watch.finish();
+    return { ...hydrated, memoryBytes: hydrated.totalPages * pageBytes };
   } finally {
     watch.stop();
     wake.letGo();
