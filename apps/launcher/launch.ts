@@ -7,6 +7,7 @@ import { prettyLines, type Logger } from '@dormouse/observability';
 import { Child } from './child';
 import { startServices, type Services } from './services';
 import { settleDesktops } from './settle-desktops';
+import { whenAborted } from './when-aborted';
 
 /** How long api and worker may take to stop. */
 const childPatienceMs = 10_000;
@@ -40,7 +41,7 @@ export async function launch(config: DormouseConfig, logger: Logger, stopped: Ab
       const script = join(__dirname, '..', name, 'main.js');
       const child = new Child({ name, script, environment, logger, onLine: lineWriter(config, name) });
       children.push(child);
-      await Promise.race([child.ready, aborted(stopped)]);
+      await Promise.race([child.ready, whenAborted(stopped)]);
     }
     const url = stopped.aborted ? '' : await findApi(config);
     return {
@@ -92,13 +93,6 @@ async function settle(
     // Whatever it was, the rest has to be stopped all the same.
     logger.error({ err: error }, `desktops could not be put to sleep: ${describeError(error).message}`);
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 }
 
 /** For a person: where it is, where the key is, what to try. */

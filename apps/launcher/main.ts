@@ -2,6 +2,7 @@ import { loadConfig } from '@dormouse/config';
 import { describeError, isDormouseError } from '@dormouse/errors';
 import { createLogger } from '@dormouse/observability';
 import { launch, welcome } from './launch';
+import { whenAborted } from './when-aborted';
 
 async function main(): Promise<number> {
   const { stopped, hurry } = signals();
@@ -36,13 +37,6 @@ function signals(): { stopped: AbortSignal; hurry: AbortSignal } {
   }
   process.once('disconnect', () => stop.abort());
   return { stopped: stop.signal, hurry: hurry.signal };
-}
-
-function whenAborted(signal: AbortSignal): Promise<undefined> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve(undefined);
-    signal.addEventListener('abort', () => resolve(undefined), { once: true });
-  });
 }
 
 main().then(
