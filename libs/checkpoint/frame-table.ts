@@ -1,6 +1,7 @@
 import { decodeColumns, encodeColumns, type Columns } from './columns';
 import { corrupt } from './corruption';
-import { frameBytes, frameEncoding, tagBytes } from './layout';
+import { entriesPerRun, frameBytes, frameEncoding, tagBytes } from './layout';
+import { halfWords, words } from './word-list';
 
 /** Where a frame is stored. */
 export interface FrameLocation {
@@ -14,11 +15,14 @@ export interface FrameLocation {
 
 /** pack · encoding · zero · length · offset */
 const columns: Columns = [2, 1, 1, 4, 8];
-const entryBytes = 16;
+/** In memory: pack and encoding · length · offset, its low word and its high one. */
+const entryWords = 4;
+const encodingShift = 16;
+const wordRange = 2 ** 32;
 
 /** The frames of a checkpoint by their number. Kept in sixteen bytes each: a large desktop has a million. */
 export class FrameTable {
-  private bytes = Buffer.alloc(1024 * entryBytes);
+  private entries = new Uint32Array(1024 * entryWords);
   private count = 0;
 
   get length(): number {
@@ -27,66 +31,77 @@ export class FrameTable {
 
   /** Takes the next frame number; `set` fills in its location once it is stored. */
   reserve(): number {
-    if ((this.count + 1) * entryBytes > this.bytes.length) {
-      this.bytes = Buffer.concat([this.bytes, Buffer.alloc(this.bytes.length)]);
+    if ((this.count + 1) * entryWords > this.entries.length) {
+      const larger = new Uint32Array(this.entries.length * 2);
+      larger.set(this.entries);
+      this.entries = larger;
     }
     return this.count++;
   }
 
   set(frame: number, { pack, encoding, length, offset }: FrameLocation): void {
-    const at = frame * entryBytes;
-    this.bytes.writeUInt16LE(pack, at);
-    this.bytes[at + 2] = encoding;
-    this.bytes.writeUInt32LE(length, at + 4);
-    this.bytes.writeBigUInt64LE(BigInt(offset), at + 8);
+    const at = frame * entryWords;
+    this.entries[at] = pack | (encoding << encodingShift);
+    this.entries[at + 1] = length;
+    this.entries[at + 2] = offset % wordRange;
+    this.entries[at + 3] = Math.floor(offset / wordRange);
   }
 
   get(frame: number): FrameLocation {
-    const at = frame * entryBytes;
+    const at = frame * entryWords;
     return {
       pack: this.packOf(frame),
-      encoding: this.bytes[at + 2]!,
-      length: this.bytes.readUInt32LE(at + 4),
-      offset: Number(this.bytes.readBigUInt64LE(at + 8)),
+      encoding: this.entries[at]! >>> encodingShift,
+      length: this.entries[at + 1]!,
+      offset: this.offsetOf(frame),
     };
   }
 
   /** The `pack` of its location. */
   packOf(frame: number): number {
-    return this.bytes.readUInt16LE(frame * entryBytes);
+    return this.entries[frame * entryWords]! & 0xffff;
   }
 
   /** The same frames in the order in which they are stored, and the number that each of them has there. */
   inStorageOrder(): { readonly table: FrameTable; readonly numberOf: Uint32Array } {
-    const placeOf = new Float64Array(this.count); // exact: packs are far shorter than 4 GiB
-    for (let frame = 0; frame < this.count; frame++) {
-      const at = frame * entryBytes;
-      placeOf[frame] = this.packOf(frame) * 2 ** 32 + Number(this.bytes.readBigUInt64LE(at + 8));
+    const { count } = this;
+    const starts = this.startsOfPacks();
+    const next = starts.slice();
+    // Numbers by themselves are sorted ten times as fast as by a function. They are exact: packs are far shorter than 4 GiB.
+    const places = new Float64Array(count);
+    for (let frame = 0; frame < count; frame++) {
+      places[next[this.packOf(frame)]!++] = this.offsetOf(frame) * count + frame;
     }
-    const order = Uint32Array.from(placeOf.keys()).sort((one, other) => placeOf[one]! - placeOf[other]!);
+    for (let pack = 1; pack < starts.length; pack++) places.subarray(starts[pack - 1], starts[pack]).sort();
     const table = new FrameTable();
-    table.count = this.count;
-    table.bytes = Buffer.alloc(this.count * entryBytes);
-    const numberOf = new Uint32Array(this.count);
-    for (const [number, frame] of order.entries()) {
-      this.bytes.copy(table.bytes, number * entryBytes, frame * entryBytes, (frame + 1) * entryBytes);
+    table.count = count;
+    table.entries = new Uint32Array(count * entryWords);
+    const numberOf = new Uint32Array(count);
+    for (let number = 0; number < count; number++) {
+      const frame = places[number]! % count;
+      for (let word = 0; word < entryWords; word++) {
+        table.entries[number * entryWords + word] = this.entries[frame * entryWords + word]!;
+      }
       numberOf[frame] = number;
     }
     return { table, numberOf };
   }
 
   encode(): Promise<Buffer[]> {
-    return encodeColumns(this.count, columns, ([pack, encoding, , length, offset], from, to) => {
-      let before = 0n;
+    return encodeColumns(this.count, columns, ([packs, encodings, , lengths, offsets], from, to) => {
+      let low = 0;
+      let high = 0;
       for (let frame = from; frame < to; frame++) {
-        const at = frame * entryBytes;
+        const at = frame * entryWords;
         const n = frame - from;
-        pack!.writeUInt16LE(this.bytes.readUInt16LE(at), n * 2);
-        encoding![n] = this.bytes[at + 2]!;
-        length!.writeUInt32LE(this.bytes.readUInt32LE(at + 4), n * 4);
-        const place = this.bytes.readBigUInt64LE(at + 8);
-        offset!.writeBigUInt64LE(BigInt.asUintN(64, place - before), n * 8);
-        before = place;
+        packs!.writeUInt16LE(this.packOf(frame), n * 2);
+        encodings![n] = this.entries[at]! >>> encodingShift;
+        lengths!.writeUInt32LE(this.entries[at + 1]!, n * 4);
+        const borrowed = this.entries[at + 2]! < low ? 1 : 0;
+        offsets!.writeUInt32LE((this.entries[at + 2]! - low) >>> 0, n * 8);
+        offsets!.writeUInt32LE((this.entries[at + 3]! - high - borrowed) >>> 0, n * 8 + 4);
+        low = this.entries[at + 2]!;
+        high = this.entries[at + 3]!;
       }
     });
   }
@@ -103,26 +118,52 @@ export class FrameTable {
     object: string,
   ): Promise<{ frames: FrameTable; end: number }> {
     const table = new FrameTable();
-    const parts: Buffer[] = [];
+    const parts: Uint32Array[] = [];
     const end = await decodeColumns(encoded, at, count, columns, object, (fields, from, to) => {
-      const part = Buffer.alloc((to - from) * entryBytes);
-      const [pack, encoding, , length, offset] = fields;
-      let place = 0n;
+      const part = new Uint32Array((to - from) * entryWords);
+      const packs = halfWords(fields[0]!);
+      const encodings = fields[1]!;
+      const lengths = words(fields[3]!);
+      const differences = words(fields[4]!);
+      let low = 0;
+      let high = 0;
       for (let n = 0; n < to - from; n++) {
-        place = BigInt.asUintN(64, place + offset!.readBigUInt64LE(n * 8));
-        part.writeUInt16LE(pack!.readUInt16LE(n * 2), n * entryBytes);
-        part[n * entryBytes + 2] = encoding![n]!;
-        part.writeUInt32LE(length!.readUInt32LE(n * 4), n * entryBytes + 4);
-        part.writeBigUInt64LE(place, n * entryBytes + 8);
+        low += differences[n * 2]!;
+        high += differences[n * 2 + 1]! + (low >= wordRange ? 1 : 0);
+        low >>>= 0;
+        high >>>= 0;
+        const location = {
+          pack: packs[n]!,
+          encoding: encodings[n]!,
+          length: lengths[n]!,
+          offset: high * wordRange + low,
+        };
+        if (!isPossible(location, packSizes)) throw corrupt(object, `frame ${from + n} points to nowhere`);
+        part[n * entryWords] = packs[n]! | (encodings[n]! << encodingShift);
+        part[n * entryWords + 1] = lengths[n]!;
+        part[n * entryWords + 2] = low;
+        part[n * entryWords + 3] = high;
       }
       parts.push(part);
     });
-    table.bytes = Buffer.concat(parts);
     table.count = count;
-    for (let frame = 0; frame < count; frame++) {
-      if (!isPossible(table.get(frame), packSizes)) throw corrupt(object, `frame ${frame} points to nowhere`);
-    }
+    table.entries = new Uint32Array(count * entryWords);
+    parts.forEach((part, run) => table.entries.set(part, run * entriesPerRun * entryWords));
     return { frames: table, end };
+  }
+
+  private offsetOf(frame: number): number {
+    return this.entries[frame * entryWords + 2]! + this.entries[frame * entryWords + 3]! * wordRange;
+  }
+
+  /** How many frames lie in the packs before each pack, and at last in all of them. */
+  private startsOfPacks(): Uint32Array {
+    let packs = 0;
+    for (let frame = 0; frame < this.count; frame++) packs = Math.max(packs, this.packOf(frame) + 1);
+    const starts = new Uint32Array(packs + 1);
+    for (let frame = 0; frame < this.count; frame++) starts[this.packOf(frame) + 1]!++;
+    for (let pack = 1; pack <= packs; pack++) starts[pack]! += starts[pack - 1]!;
+    return starts;
   }
 }
 

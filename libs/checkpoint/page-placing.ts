@@ -107,8 +107,9 @@ export class PagePlacing {
     if (this.layerContents.size === 0) return [];
     const live = new Set<number>();
     for (let page = 0; page < this.map.pages; page++) {
-      if (this.map.kindOf(page) === pageKind.disk)
-        live.add(blockPlace(this.map.sourceOf(page), this.map.blockOf(page)));
+      if (this.map.kindOf(page) !== pageKind.disk) continue;
+      const place = blockPlace(this.map.sourceOf(page), this.map.blockOf(page));
+      if (this.layerContents.has(place)) live.add(place); // most pages on disk stand in the golden image
     }
     return [...this.layerContents].filter(([place]) => live.has(place)).map(([, content]) => content);
   }

@@ -4,6 +4,7 @@ import type { PageThreads } from '../page-threads';
 import { MemoryStore } from './memory-store';
 import { warmUpCapture } from './warm-up-capture';
 import { warmUpWake } from './warm-up-wake';
+import { keepYoungMemory } from './young-memory';
 
 /**
  * A save and a wake of a little made-up memory, on the threads of the one that may come. So the engine compiles their program
@@ -22,6 +23,7 @@ export async function warmUp({ hash, seal }: PageThreads, signal: AbortSignal): 
   if (isSaved) await warmUpWake(store, madeUp, signal);
   hasher.release();
   collectUnless(signal);
+  if (!signal.aborted) keepYoungMemory(signal);
 }
 
 /** What comes next can use the memory again, instead of more: a pager in waiting has all of it for as long as it waits. */
