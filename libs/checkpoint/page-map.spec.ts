@@ -201,7 +201,7 @@ test('a map is read as it was written, over as many runs of entries as it takes'
       const memory = [{ name: 'pc.ram', bytes: pages * pageBytes }];
       const written = PageMap.forBlocks(memory);
       const frames = new FrameTable();
-      for (const place of locations) frames.set(frames.reserve(), place);
+      for (const place of locations) frames.add(place);
       for (let page = 0; page < pages; page++) {
         const place = pattern[page % pattern.length];
         if (place === null || place === undefined) written.setZero(page);
