@@ -56,7 +56,8 @@ export class PageRun {
     kinds!.set(this.kinds);
     slots!.set(this.slots);
     sources!.set(bytesOf(this.sources));
-    // The guest stands still for this, and a call for each entry would take five times as long.
+    // The guest stands still for this, and a call for each entry would take five times as long. Not `words`: it may hand out a
+    // copy, and what is written to that would be lost.
     const differences = new Uint32Array(places!.buffer, places!.byteOffset, this.length);
     let before = 0;
     for (let entry = 0; entry < this.length; entry++) {
