@@ -1,14 +1,29 @@
-import { existsSync } from 'node:fs';
+import type { Dirent } from 'node:fs';
 import { readdir } from 'node:fs/promises';
-import { join, relative } from 'node:path';
+import { join } from 'node:path';
 
 /**
- * Every file in a directory and its folders, by its path below it; none when there is no such directory. The one that says
- * which directory it is, to hosts that share it, is left out.
+ * Every file in a directory and its folders, by its path below it; none when there is no such directory, or none any more:
+ * a collector may remove a folder while it is being listed. The file that says which directory it is, to hosts that share
+ * it, is left out.
  */
 export async function filesBelow(directory: string): Promise<string[]> {
-  if (!existsSync(directory)) return [];
-  const entries = await readdir(directory, { recursive: true, withFileTypes: true });
-  const files = entries.filter((entry) => entry.isFile() && entry.name !== '.dormouse-id');
-  return files.map((entry) => relative(directory, join(entry.parentPath, entry.name))).sort();
+  const inEach = await Promise.all((await entriesOf(directory)).map((entry) => pathsOf(directory, entry)));
+  return inEach.flat().sort();
+}
+
+async function pathsOf(directory: string, entry: Dirent): Promise<string[]> {
+  if (entry.isDirectory()) {
+    return (await filesBelow(join(directory, entry.name))).map((path) => join(entry.name, path));
+  }
+  return entry.isFile() && entry.name !== '.dormouse-id' ? [entry.name] : [];
+}
+
+async function entriesOf(directory: string): Promise<Dirent[]> {
+  try {
+    return await readdir(directory, { withFileTypes: true });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
 }

@@ -1,7 +1,8 @@
 import { execFile } from 'node:child_process';
-import { readdir, stat, writeFile } from 'node:fs/promises';
+import { stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { filesBelow } from './files';
 
 const run = promisify(execFile);
 
@@ -16,17 +17,7 @@ export async function dropPageCache(paths: readonly string[]): Promise<void> {
     return;
   }
   for (const path of paths) {
-    for await (const file of filesBelow(path))
-      await run('dd', [`if=${file}`, 'iflag=nocache', 'count=0', 'status=none']);
-  }
-}
-
-async function* filesBelow(path: string): AsyncGenerator<string> {
-  if (!(await stat(path)).isDirectory()) {
-    yield path;
-    return;
-  }
-  for (const entry of await readdir(path, { withFileTypes: true, recursive: true })) {
-    if (entry.isFile()) yield join(entry.parentPath, entry.name);
+    const files = (await stat(path)).isDirectory() ? (await filesBelow(path)).map((file) => join(path, file)) : [path];
+    for (const file of files) await run('dd', [`if=${file}`, 'iflag=nocache', 'count=0', 'status=none']);
   }
 }
