@@ -28,6 +28,12 @@ export interface DataSourceOptions {
  */
 const serverOptions = '-c enable_seqscan=off';
 
+/**
+ * Connections stay when nobody uses them: a new one has Postgres start a process, read its catalogs and plan all statements anew, and the
+ * user who comes back after a quiet minute would wait for that. One whose other end has gone without a word is found by TCP.
+ */
+const stayConnected = { idleTimeoutMillis: 0, keepAlive: true };
+
 /** Names the schema change among all who take advisory locks of this database. */
 const migrationLock = 0x646f726d;
 
@@ -43,7 +49,13 @@ export function createDataSource(url: string, options: DataSourceOptions = {}): 
   return new DataSource({
     type: 'postgres',
     // Not `url`: TypeORM would take it apart by itself and lose the unix socket. The driver reads it as libpq does.
-    extra: { connectionString: url, Client: PreparingClient, pipeline: true, options: serverOptions },
+    extra: {
+      connectionString: url,
+      Client: PreparingClient,
+      pipeline: true,
+      options: serverOptions,
+      ...stayConnected,
+    },
     poolSize: options.poolSize ?? 10,
     ...(options.applicationName === undefined ? {} : { applicationName: options.applicationName }),
     synchronize: false,

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { QueryRunner } from 'typeorm';
 import { LedgerFixture } from './ledger-fixture';
 
@@ -63,6 +64,13 @@ test('a statement that was planned for an empty table finds its rows by an index
   );
   const [row] = await connection.query(`EXPLAIN (FORMAT JSON) EXECUTE "${name}" ('row-77')`);
   expect(JSON.stringify(row)).not.toContain('Seq Scan');
+});
+
+test('a connection that nobody uses, and what it has prepared, stays for longer than the driver would keep it', async () => {
+  const prepares = (): Promise<unknown> => fixture.dataSource.query('SELECT $1::int AS "of one that stays"', [1]);
+  await prepares();
+  await sleep(11_000);
+  expect(await prepared('%of one that stays%')).toBe(1);
 });
 
 // The last one: the connection prepares nothing more.

@@ -16,6 +16,7 @@ import { decodeKeys } from '../keys';
 import type { PageThreads } from '../page-threads';
 import { ChunkFetcher } from './chunk-fetcher';
 import { Chunks } from './chunks';
+import { compileLater } from './compile-later';
 import { connectToQemu } from './connect-to-qemu';
 import { restoreEagerly } from './eager-restore';
 import type { StoredMemory } from './page-answers';
@@ -56,7 +57,8 @@ export async function serve(job: ServeJob, openStore: () => Promise<BlobStore>, 
     control.update({ ...change, peakRssBytes: process.resourceUsage().maxRSS * 1024 });
   await control.listen(pagerSockets.control);
   // A guest that waits for a page has no use for a processor, and others should not keep us from one.
-  const onRested = job.how === 'eager' ? () => undefined : hurry();
+  const untilRested = job.how === 'eager' ? [] : [hurry(), compileLater()];
+  const onRested = (): void => untilRested.forEach((end) => end());
   try {
     const connecting = job.how === 'resume' ? null : connectToQemu(pagerSockets.incoming); // at the same time as the checkpoint is read
     connecting?.catch(() => undefined); // looked at below, unless the checkpoint fails first
