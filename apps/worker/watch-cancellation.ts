@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { JsonObject } from '@dormouse/session';
 import type { Fence, SessionLedger } from '@dormouse/ledger';
 import type { Logger } from '@dormouse/observability';
+import { cancelled } from './giving-way';
 
 /** How soon a returning user's wish reaches a save under way. */
 const lookEveryMs = 100;
@@ -9,6 +10,7 @@ const lookEveryMs = 100;
 const tellEveryMs = 500;
 
 export interface CancellationWatch {
+  /** Its reason: CANCELLED. */
   readonly signal: AbortSignal;
   /** Stops, and writes what has not been written yet: it stays so. Never rejects. */
   finish(): Promise<void>;
@@ -39,7 +41,7 @@ export function watchCancellation(
   };
   const lookOnce = async (tellAfterMs: number): Promise<void> => {
     try {
-      if (!(await look(tellAfterMs))) controller.abort();
+      if (!(await look(tellAfterMs))) controller.abort(cancelled());
       failing = false;
     } catch (error) {
       // Told once: a database may be away for minutes.

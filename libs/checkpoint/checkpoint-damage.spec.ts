@@ -41,14 +41,16 @@ async function write(
 ): Promise<void> {
   const options = { keys: fixture.keys, hasher: fixture.hasher, mostRewritten: 8 };
   const writer = new CheckpointWriter(store, name, fixture.blocksOf(memory.length), options);
-  const add = (page: number, content: Buffer | null): void => {
-    if (content === null) writer.addZeroPage(page);
-    else writer.addPage(page, content, 0);
-  };
-  for (const page of [3, 5]) add(page, wild(page));
-  for (const [page, content] of memory.entries()) add(page, content);
+  await fixture.add(
+    writer,
+    [3, 5].map((page) => [page, wild(page)]),
+  );
+  await fixture.add(writer, memory.entries());
   await writer.catchUp();
-  for (const page of [5, 7]) add(page, memory[page]!);
+  await fixture.add(
+    writer,
+    [5, 7].map((page) => [page, memory[page]!]),
+  );
   await writer.commit(await writer.seal(state, fixture.machine));
 }
 

@@ -148,6 +148,18 @@ export function bendWriters(
   });
 }
 
+/** Adds pages in this order; null is a page of zeros. */
+export async function add(
+  writer: CheckpointWriter,
+  pages: Iterable<readonly [page: number, content: Buffer | null]>,
+): Promise<void> {
+  for (const [page, content] of pages) {
+    if (content === null) writer.addZeroPage(page);
+    else writer.addPage(page, content, 0);
+    if (writer.saturated) await writer.drained();
+  }
+}
+
 /** Writes a checkpoint whose page n is `pages[n]`; null is a page of zeros. */
 export async function write(
   store: BlobStore,
@@ -161,11 +173,7 @@ export async function write(
     hasher,
     ...options,
   });
-  for (const [page, content] of pages.entries()) {
-    if (content === null) writer.addZeroPage(page);
-    else writer.addPage(page, content, 0);
-    if (writer.saturated) await writer.drained();
-  }
+  await add(writer, pages.entries());
   await writer.commit(await writer.seal(waking, machine));
 }
 

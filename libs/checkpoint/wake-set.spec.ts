@@ -87,10 +87,7 @@ test('whoever chooses learns what was written since the last checkpoint, and wha
     mostRewritten: 2,
   });
   const now = memory((page) => (page === 1 || page === 20 ? wild(5000 + page) : page === 3 ? null : undefined));
-  for (const [page, content] of now.entries()) {
-    if (content === null) writer.addZeroPage(page);
-    else writer.addPage(page, content, 0);
-  }
+  await fixture.add(writer, now.entries());
   for (const page of [2, 8, 9, 11, 12]) writer.addPage(page, now[page]!, 0); // more than are kept: all of them are forgotten
   writer.addPage(7, wild(7000), 0); // QEMU comes by again
   await writer.commit(await writer.seal(fixture.wakePack, fixture.machine));
@@ -119,14 +116,14 @@ test('what changed after the wake pages were written comes first, and its places
     wakeSet: chooser,
   });
   const now = memory();
-  for (const [page, content] of now.entries()) {
-    if (content === null) writer.addZeroPage(page);
-    else writer.addPage(page, content, 0);
-  }
+  await fixture.add(writer, now.entries());
   await writer.catchUp();
-  for (const page of [299, 200, 0]) writer.addPage(page, (now[page] = wild(9000 + page)), 0);
-  writer.addZeroPage(177);
+  for (const page of [299, 200, 0]) now[page] = wild(9000 + page);
   now[177] = null;
+  await fixture.add(
+    writer,
+    [299, 200, 0, 177].map((page) => [page, now[page] ?? null]),
+  );
   await writer.commit(await writer.seal(fixture.wakePack, fixture.machine));
 
   const { wakePack, manifest } = await fixture.open(await files.open());

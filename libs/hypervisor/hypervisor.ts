@@ -133,15 +133,21 @@ export interface CaptureProgress {
   readonly ramBytes: number;
 }
 
-/** A save whose guest is frozen. Ends by `commit` and the machine's release, or by `abandon`. */
+/**
+ * A save whose guest is frozen. Ends by `commit` and the machine's release, or by `abandon`. Aborted, `switchOver` and `commit` reject
+ * at once with the reason, whatever they were waiting for: a storage that is away must not keep a guest from its user.
+ */
 export interface Capture {
   /** QEMU's own stamp of the freeze, milliseconds since the epoch. */
   readonly frozenAtMs: number;
   /** Takes in the rest and makes all but the manifest durable. @throws with the guest still frozen: abandon it */
-  switchOver(): Promise<void>;
-  /** Writes the manifest: from here on the checkpoint exists. */
-  commit(): Promise<CaptureFacts>;
-  /** Thaws the guest in place and removes what was stored, unless it was committed. */
+  switchOver(signal: AbortSignal): Promise<void>;
+  /** Writes the manifest: from here on the checkpoint exists. Aborted, it may yet come to. */
+  commit(signal: AbortSignal): Promise<CaptureFacts>;
+  /**
+   * Thaws the guest in place and removes what was stored, unless it was committed. What a storage does not let go of in a
+   * moment is left to the collector.
+   */
   abandon(): Promise<void>;
   /** Lets go of the pager after a commit. */
   close(): void;
@@ -167,6 +173,8 @@ export type WakeHow = 'lazy' | 'eager';
 
 /** A machine that runs and whose memory is still coming. */
 export interface Wake {
+  /** Whether its QEMU had been started before anybody asked for it; null of a wake that was joined. */
+  readonly machineWaited: boolean | null;
   /**
    * Announces the machine to the network, sets the guest's clock, and resolves when the guest answers.
    * @returns how far the clock may be off now, in milliseconds; null when nobody sets it

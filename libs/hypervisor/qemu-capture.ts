@@ -1,8 +1,12 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { DormouseError } from '@dormouse/errors';
 import type { CaptureStatus, PagerClient } from '@dormouse/pager-control';
 import { pagerSockets } from '@dormouse/pager-control';
+import { unlessAborted } from '@dormouse/process';
 import { thawMachine, type QmpClient, type QmpEvent } from '@dormouse/qemu';
+import { setClockAfterThaw } from './guest-clock';
 import type { Capture, CaptureFacts, CaptureProgress } from './hypervisor';
+import type { RunDirectory } from './run-directory';
 
 /**
  * QEMU stops the guest when it thinks the rest takes this long. Small, since the guest is frozen not only for QEMU's
@@ -15,6 +19,8 @@ const maxBandwidthBytesPerSecond = 2 ** 40;
 
 /** The guest runs on meanwhile; a busy host or a storage that fails needs more than a moment. */
 const pagerSaysWhyMs = 2_000;
+/** So long a thawed guest's user is kept waiting for what was stored to be removed. */
+const clearUpMs = 2_000;
 
 /** A save in progress: QEMU on one side, its pager on the other. */
 export class QemuCapture implements Capture {
@@ -29,6 +35,7 @@ export class QemuCapture implements Capture {
   private constructor(
     private readonly qmp: QmpClient,
     private readonly pager: PagerClient<CaptureStatus>,
+    private readonly directory: RunDirectory,
   ) {
     qmp.onEvent((event) => this.hear(event));
     qmp.onClose((error) => this.fail(error));
@@ -36,11 +43,10 @@ export class QemuCapture implements Capture {
 
   /** Runs the live phase; resolves when the guest is frozen. What fails or is aborted before leaves it running. */
   static async begin(
-    qmp: QmpClient,
-    pager: PagerClient<CaptureStatus>,
+    { qmp, pager, directory }: { qmp: QmpClient; pager: PagerClient<CaptureStatus>; directory: RunDirectory },
     { signal, onProgress }: { signal: AbortSignal; onProgress: (progress: CaptureProgress) => void },
   ): Promise<QemuCapture> {
-    const capture = new QemuCapture(qmp, pager);
+    const capture = new QemuCapture(qmp, pager, directory);
     const cancel = (): void => capture.fail(new DormouseError('CANCELLED', 'the save was cancelled'));
     signal.addEventListener('abort', cancel);
     const stopProgress = pager.onChange(({ streamBytes, arrivedBytes, ramBytes }) => {
@@ -75,17 +81,13 @@ export class QemuCapture implements Capture {
     }
   }
 
-  async switchOver(): Promise<void> {
-    if (this.failure !== null) throw this.failure; // before QEMU gives the disks away
-    this.switchesOver = true;
-    await this.qmp.execute('migrate-continue', { state: 'pre-switchover' });
-    await this.until('completed');
-    await this.pager.reached('sealed');
+  switchOver(signal: AbortSignal): Promise<void> {
+    return unlessAborted(this.untilSealed(), signal);
   }
 
-  async commit(): Promise<CaptureFacts> {
+  async commit(signal: AbortSignal): Promise<CaptureFacts> {
     this.pager.send('commit');
-    const status = await this.pager.reached('committed');
+    const status = await unlessAborted(this.pager.reached('committed'), signal);
     this.committed = true;
     return {
       ramBytes: status.ramBytes,
@@ -101,12 +103,10 @@ export class QemuCapture implements Capture {
 
   async abandon(): Promise<void> {
     try {
-      // The guest first: its user may be waiting. Then what was stored for it.
+      // A QEMU that waits for its pager to read on answers nobody until that has hung up.
+      if (!this.committed) this.pager.send('abort');
       await thawMachine(this.qmp, { switchesOver: this.switchesOver });
-      if (!this.committed) {
-        this.pager.send('abort');
-        await this.pager.reached('aborted').catch(() => undefined); // a pager that failed has cleaned up after itself
-      }
+      await Promise.all([this.clearedUp(), this.frozenAtMs === 0 ? null : setClockAfterThaw(this.directory)]);
     } finally {
       this.close();
     }
@@ -116,6 +116,21 @@ export class QemuCapture implements Capture {
     this.pager.send('leave');
     this.pager.close();
     this.qmp.close();
+  }
+
+  private async untilSealed(): Promise<void> {
+    if (this.failure !== null) throw this.failure; // before QEMU gives the disks away
+    this.switchesOver = true;
+    await this.qmp.execute('migrate-continue', { state: 'pre-switchover' });
+    await this.until('completed');
+    await this.pager.reached('sealed');
+  }
+
+  /** One that has failed has cleared up after itself; one that was told to commit does so. */
+  private async clearedUp(): Promise<void> {
+    if (this.committed) return;
+    const ended = this.pager.reached('aborted', 'committed').catch(() => undefined);
+    await Promise.race([ended, sleep(clearUpMs, undefined, { ref: false })]);
   }
 
   private allPagesCame(): void {

@@ -40,6 +40,7 @@ import {
 } from '@dormouse/qemu';
 import { DiskLayers } from './disk-layers';
 import { fingerprintOf, type Fingerprint } from './fingerprint';
+import { setClockAfterThaw } from './guest-clock';
 import type {
   Capture,
   CaptureBase,
@@ -57,7 +58,7 @@ import { MachinesInWaiting } from './machines-in-waiting';
 import { connectPager, PagerStarter } from './pager-process';
 import { QemuCapture } from './qemu-capture';
 import { connectQemu, startQemu, withQemu } from './qemu-process';
-import { QemuWake, setGuestClock } from './qemu-wake';
+import { QemuWake } from './qemu-wake';
 import { rescuePipeFiles, rescuePipes, RescueChannel } from './rescue-channel';
 import { ResidentQemu } from './resident-qemu';
 import { RunDirectory } from './run-directory';
@@ -90,8 +91,6 @@ const quitPatienceMs = 5_000;
 const rejoinPatienceMs = 1_000;
 /** From the closing of a pager's socket to its end. */
 const endingPatienceMs = 250;
-/** Its user has the guest already; only the end of the save waits. */
-const clockPatienceMs = 1_000;
 const deafAfterMs = 5_000;
 
 /** The driver port on stock QEMU. Keeps nothing in memory that a restart would lose: what is there is in the run directories. */
@@ -181,7 +180,7 @@ export class QemuHypervisor implements Hypervisor {
         keptGenerations: options.keptGenerations,
         wakeSetPages: Math.min(mostWakeSetPages, Math.floor(machine.launchSpec.memoryMiB * 256 * wakeSetShare)),
       });
-      return await QemuCapture.begin(qmp, pager, options);
+      return await QemuCapture.begin({ qmp, pager, directory }, options);
     } catch (error) {
       qmp.close();
       throw error;
@@ -203,7 +202,7 @@ export class QemuHypervisor implements Hypervisor {
       const [pager] = await Promise.all([pagerStarted, Promise.race([starting, pagerFails(pagerStarted)])]);
       await pager.reached('running', 'hydrated');
       if (how === 'eager') await this.untilRunning(machine.desktopId);
-      return this.served(machine, target, pager);
+      return this.served(machine, target, pager, listens);
     } catch (error) {
       await starting.catch(() => undefined); // a QEMU still being started would be missed by the release
       await this.release(machine.desktopId);
@@ -213,7 +212,7 @@ export class QemuHypervisor implements Hypervisor {
 
   async rejoinWake(machine: Machine, target: CheckpointTarget): Promise<Wake | null> {
     const pager = (await this.servingPager(machine.desktopId)) ?? (await this.replacePager(machine, target));
-    return pager && this.served(machine, target, pager);
+    return pager && this.served(machine, target, pager, null);
   }
 
   async prepareWake(machine: Machine, sealedGeneration: string | null): Promise<void> {
@@ -246,7 +245,7 @@ export class QemuHypervisor implements Hypervisor {
     const pager = await directory.liveProcess('pager');
     if (pager !== null) await stopProcess(pager, { patienceMs: quitPatienceMs });
     await withQemu(directory, thawMachine);
-    await setClockIfItCan(directory);
+    await setClockAfterThaw(directory);
   }
 
   async release(desktopId: string): Promise<void> {
@@ -324,9 +323,15 @@ export class QemuHypervisor implements Hypervisor {
     }
   }
 
-  private served(machine: Machine, target: CheckpointTarget, pager: PagerClient<ServeStatus>): Wake {
+  private served(
+    machine: Machine,
+    target: CheckpointTarget,
+    pager: PagerClient<ServeStatus>,
+    machineWaited: boolean | null,
+  ): Wake {
     const directory = this.directory(machine.desktopId);
-    return new QemuWake(directory, machine.launchSpec, pager, () => this.replacePager(machine, target));
+    const nextPager = (): ReturnType<typeof this.replacePager> => this.replacePager(machine, target);
+    return new QemuWake(directory, machine.launchSpec, pager, nextPager, machineWaited);
   }
 
   /** @returns null when there is none, also when it ended before it could be spoken to */
@@ -482,9 +487,4 @@ async function pagerFails(started: Promise<PagerClient<ServeStatus>>): Promise<n
   const pager = await started;
   await pager.reached('loading', 'running');
   return new Promise<never>(() => undefined);
-}
-
-/** A guest that stood still, perhaps for minutes, is behind. It runs again whether or not its agent can be told so. */
-async function setClockIfItCan(directory: RunDirectory): Promise<void> {
-  await setGuestClock(directory, clockPatienceMs).catch(() => undefined);
 }

@@ -1,6 +1,7 @@
 import { isDormouseError } from '@dormouse/errors';
 import type { PagerClient, ServeStatus } from '@dormouse/pager-control';
-import { GuestAgent, socketNames, type LaunchSpec } from '@dormouse/qemu';
+import type { LaunchSpec } from '@dormouse/qemu';
+import { setGuestClock } from './guest-clock';
 import type { Wake, WakeProgress } from './hypervisor';
 import { withQemu } from './qemu-process';
 import type { RunDirectory } from './run-directory';
@@ -27,6 +28,7 @@ export class QemuWake implements Wake {
     private readonly launchSpec: LaunchSpec,
     private pager: PagerClient<ServeStatus> | null,
     private readonly nextPager: () => Promise<PagerClient<ServeStatus> | null>,
+    readonly machineWaited: boolean | null,
   ) {
     this.complete = this.untilComplete();
     this.complete.catch(() => undefined); // met by `hydrated`
@@ -101,15 +103,4 @@ export class QemuWake implements Wake {
 /** What a pager would have said that died before it could. */
 function withAllPages(status: ServeStatus): ServeStatus {
   return { ...status, state: 'hydrated', sentPages: status.totalPages };
-}
-
-/** Waits for the guest's agent and sets the guest's clock, which has stood still. @throws GUEST_UNRESPONSIVE */
-export async function setGuestClock(directory: RunDirectory, patienceMs: number): Promise<number> {
-  const agent = await GuestAgent.connect(directory.socket(socketNames.agent));
-  try {
-    await agent.synchronise(patienceMs);
-    return await agent.setClock(patienceMs);
-  } finally {
-    agent.close();
-  }
 }

@@ -19,4 +19,5 @@ export { recordedProcess, recordProcess } from './process-record';
 export { processStat, type ProcessStat } from './process-stat';
 export { stopMessage, stopPatienceMs, untilStopped, type StopReason } from './lifetime';
 export { ProgramStarter, type DetachedCommand } from './program-starter';
+export { unlessAborted } from './unless-aborted';
 export { unixSocketPath } from './unix-socket-path';

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { copyFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   identifyProcess,
   isProcessAlive,
@@ -11,6 +12,7 @@ import {
   stopProcess,
   type ProcessIdentity,
 } from './process-identity';
+import { processStat } from './process-stat';
 
 const children: ChildProcess[] = [];
 
@@ -58,6 +60,18 @@ test('a process that has ended and was not waited for is not alive', async () =>
   expect(isProcessAlive(identity)).toBe(true);
   process.kill(identity.pid, 'SIGKILL');
   expect(await processEnded(identity, 5_000)).toBe(true);
+});
+
+test('a process whose first thread has ended is alive as long as another has not', async () => {
+  // The system call that ends a thread and not its process.
+  const exit = { x64: 60, arm64: 93 }[process.arch as 'x64' | 'arm64'];
+  const script = `$| = 1; threads->create(sub { print "ready\\n"; sleep 60 }); sleep 1; syscall(${exit}, 0)`;
+  const { child, identity } = await start('perl', '-Mthreads', '-e', script);
+  await once(child.stdout!, 'data');
+  while (processStat(identity.pid)!.state !== 'Z') await sleep(20);
+  expect(isProcessAlive(identity)).toBe(true);
+  await stopProcess(identity);
+  expect(isProcessAlive(identity)).toBe(false);
 });
 
 test('a program whose name looks like the end of its own entry is identified all the same', async () => {

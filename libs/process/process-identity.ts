@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { processStat } from './process-stat';
+import { processStat, type ProcessStat } from './process-stat';
 
 /** A process for certain: Linux reuses ids, so the start time (clock ticks since boot, proc(5) field 22) goes with it. */
 export interface ProcessIdentity {
@@ -10,7 +10,15 @@ export interface ProcessIdentity {
 /** The identity of a running process, or null when there is none under this id (or only its zombie). */
 export function identifyProcess(pid: number): ProcessIdentity | null {
   const stat = processStat(pid);
-  return stat === null || ['Z', 'X'].includes(stat.state) ? null : { pid, startTicks: stat.startTicks };
+  return stat === null || hasEnded(stat) ? null : { pid, startTicks: stat.startTicks };
+}
+
+/**
+ * The first thread of a process becomes a zombie as soon as it has ended itself. As long as others are on their way out, its files are open,
+ * and its sockets still take connections that nobody answers.
+ */
+function hasEnded({ state, threads }: ProcessStat): boolean {
+  return ['Z', 'X'].includes(state) && threads <= 1;
 }
 
 export function isProcessAlive(identity: ProcessIdentity): boolean {

@@ -12,6 +12,8 @@ export interface ProcessStat {
   readonly usedMs: number;
   /** The same of its children that have ended. */
   readonly childrenUsedMs: number;
+  /** Threads that it still has; of a zombie with none but the first, 1. */
+  readonly threads: number;
   /** When it started, in clock ticks since boot. */
   readonly startTicks: number;
 }
@@ -32,6 +34,7 @@ export function processStat(pid: number): ProcessStat | null {
     parent: Number(fields[1]),
     usedMs: ticks(11) * msPerTick,
     childrenUsedMs: ticks(13) * msPerTick,
+    threads: Number(fields[17]),
     startTicks: Number(fields[19]),
   };
 }

@@ -3,8 +3,8 @@ import type { Capture, CaptureFacts } from '@dormouse/hypervisor';
 export interface CaptureSteps {
   readonly ramBytes: number;
   readonly streamBytes: number;
-  readonly switchOver: () => Promise<void>;
-  readonly commit: () => Promise<void>;
+  readonly switchOver: (signal: AbortSignal) => Promise<void>;
+  readonly commit: (signal: AbortSignal) => Promise<void>;
   readonly thaw: () => Promise<void>;
 }
 
@@ -14,12 +14,12 @@ export class SimulatedCapture implements Capture {
 
   constructor(private readonly steps: CaptureSteps) {}
 
-  switchOver(): Promise<void> {
-    return this.steps.switchOver();
+  switchOver(signal: AbortSignal): Promise<void> {
+    return this.steps.switchOver(signal);
   }
 
-  async commit(): Promise<CaptureFacts> {
-    await this.steps.commit();
+  async commit(signal: AbortSignal): Promise<CaptureFacts> {
+    await this.steps.commit(signal);
     const { ramBytes, streamBytes } = this.steps;
     const storedBytes = Math.round(streamBytes / 4);
     return {

@@ -84,9 +84,9 @@ export class SimulatedHypervisor implements Hypervisor {
     return new SimulatedCapture({
       ramBytes,
       streamBytes,
-      switchOver: () => this.take('switchOver', machine),
-      commit: async () => {
-        await this.take('commit', machine);
+      switchOver: (signal) => this.take('switchOver', machine, signal),
+      commit: async (signal) => {
+        await this.take('commit', machine, signal);
         await this.files.writeCheckpoint(desktopId, checkpointId, { memory: running.memory });
       },
       thaw: () => this.thaw(desktopId),

@@ -11,6 +11,7 @@ export interface WakeSteps {
 
 /** A machine that runs and whose memory comes by itself, whether anybody watches or not. */
 export class SimulatedWake implements Wake {
+  readonly machineWaited = false;
   private readonly runsSinceMs = Date.now();
 
   constructor(private readonly steps: WakeSteps) {}

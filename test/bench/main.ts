@@ -2,7 +2,9 @@
 import { rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { unlessAborted } from '@dormouse/process';
 import { defaultGuestCache, ensureGuestImage } from '../guest';
+import { endAllOf } from '../scenario/processes';
 import { measureBatches } from './batches';
 import { measureEvents } from './events';
 import type { Figure } from './figure';
@@ -171,14 +173,28 @@ async function main(): Promise<void> {
   const stop = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const)
     process.once(signal, () => stop.abort(new Error(`stopped by ${signal}`)));
-  const { figures, more = {} } = await benchmark.measure({ dataDir, memoryMiB, runs, signal: stop.signal, say });
-  await rm(dataDir, { recursive: true, force: true });
+  const { signal } = stop;
+  const measured = benchmark.measure({ dataDir, memoryMiB, runs, signal, say });
+  const { figures, more = {} } = await leavingNothing(dataDir, measured, signal);
   for (const { name, median, least, most, count, unit } of figures) {
     say(`${name.padEnd(24)} ${String(median).padStart(12)} ${unit.padEnd(5)} (${least} … ${most}, of ${count})`);
   }
   if (values.json) {
     const medians = Object.fromEntries(figures.map(({ name, median }) => [name, median]));
     process.stdout.write(`${JSON.stringify({ ...medians, ...more })}\n`);
+  }
+}
+
+/** However the work ends, no machine runs on that it has started in the directory; which stays when it failed, to say why. */
+async function leavingNothing<T>(dataDir: string, work: Promise<T>, signal: AbortSignal): Promise<T> {
+  let failed = true;
+  try {
+    const result = await unlessAborted(work, signal);
+    failed = false;
+    return result;
+  } finally {
+    await endAllOf(dataDir);
+    if (!failed || signal.aborted) await rm(dataDir, { recursive: true, force: true });
   }
 }
 

@@ -141,7 +141,7 @@ describe.each(Object.entries(drivers))('%s', (_, { memoryMiB, open }) => {
     const abandoned = randomUUID();
     const taken = await capture(abandoned);
     expect(Math.abs(Date.now() - taken.frozenAtMs)).toBeLessThan(5_000);
-    await taken.switchOver();
+    await taken.switchOver(never);
     await taken.abandon();
     expect(await driver.condition(desktopId)).toBe('running');
     await driver.release(desktopId);
@@ -155,8 +155,8 @@ describe.each(Object.entries(drivers))('%s', (_, { memoryMiB, open }) => {
 
   test('a guest that was frozen and let go of is found so by a successor, and thawed', async () => {
     const taken = await capture(randomUUID());
-    await taken.switchOver();
-    await taken.commit();
+    await taken.switchOver(never);
+    await taken.commit(never);
     taken.close();
     const successor = openAgain();
     expect(await successor.condition(desktopId)).toBe('stopped');
@@ -167,8 +167,8 @@ describe.each(Object.entries(drivers))('%s', (_, { memoryMiB, open }) => {
   test('a capture that is committed says what it has stored; its machine is then released', async () => {
     checkpointId = randomUUID();
     const taken = await capture(checkpointId);
-    await taken.switchOver();
-    const facts = await taken.commit();
+    await taken.switchOver(never);
+    const facts = await taken.commit(never);
     expect(facts.ramBytes).toBeGreaterThanOrEqual(memoryMiB * 2 ** 20);
     expect(facts.storedBytes).toBeGreaterThan(0);
     taken.close();

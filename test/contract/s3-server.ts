@@ -62,14 +62,14 @@ interface Refusal {
   readonly code: string;
 }
 
-/** What the gate does with a request: let it pass, answer it itself, or let it pass and cut the answer off. */
-export type Verdict = 'pass' | 'cut' | Refusal;
+/** What the gate does with a request: let it pass, answer it itself, let it pass and cut the answer off, or never answer. */
+export type Verdict = 'pass' | 'cut' | 'silence' | Refusal;
 
 /** Stands before an S3 server, sees every request, refuses to write an object again (If-None-Match), and misbehaves on demand. */
 export class S3Gate {
   /** `PUT partNumber uploadId`: the method and the names of the parameters that tell S3's operations apart. */
   readonly seen: string[] = [];
-  decide: (operation: string) => Verdict = () => 'pass';
+  decide: (operation: string, path: string) => Verdict = () => 'pass';
 
   private constructor(
     private readonly server: Server,
@@ -98,10 +98,12 @@ export class S3Gate {
   }
 
   private async handle(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
-    const parameters = [...new URL(incoming.url!, 'http://gate').searchParams.keys()].filter((name) => name !== 'x-id');
+    const { pathname, searchParams } = new URL(incoming.url!, 'http://gate');
+    const parameters = [...searchParams.keys()].filter((name) => name !== 'x-id');
     const operation = [incoming.method, ...parameters.sort()].join(' ');
     this.seen.push(operation);
-    const verdict = this.decide(operation);
+    const verdict = this.decide(operation, pathname);
+    if (verdict === 'silence') return;
     if (typeof verdict === 'object') return refuse(incoming, outgoing, verdict);
     if (incoming.headers['if-none-match'] === '*' && (await this.isThere(incoming))) {
       return refuse(incoming, outgoing, { status: 412, code: 'PreconditionFailed' });

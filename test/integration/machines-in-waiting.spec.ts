@@ -63,7 +63,9 @@ describe.each(qemuBinaries())('with %s', (qemu) => {
     expect([await hypervisor.isAlive(machine.desktopId), await hypervisor.machines()]).toEqual([false, []]);
 
     const awake = { ...machine, diskGeneration: 'two' };
-    await (await hypervisor.wake(awake, checkpoint, 'one')).hydrated(() => undefined);
+    const wake = await hypervisor.wake(awake, checkpoint, 'one');
+    expect(wake.machineWaited).toBe(true);
+    await wake.hydrated(() => undefined);
     expect(await runDirectory(machine).liveProcess('qemu')).toEqual(waits);
     expect(await readdir(join(options.runRoot, '.waiting'))).toEqual([]);
     const second = await savedRunning(awake, 'before the night', 'after it');
@@ -145,8 +147,8 @@ describe.each(qemuBinaries())('with %s', (qemu) => {
     await hypervisor.prepareWake(machine, 'one');
     const [waits] = await waiting();
     const other = { ...machine, launchSpec: { ...launchSpec, extraArguments: ['-device', 'virtio-balloon-pci'] } };
-    await hypervisor.wake({ ...other, diskGeneration: 'two' }, checkpoint, 'one');
-    expect(isProcessAlive(waits!)).toBe(false);
+    const { machineWaited } = await hypervisor.wake({ ...other, diskGeneration: 'two' }, checkpoint, 'one');
+    expect([machineWaited, isProcessAlive(waits!)]).toEqual([false, false]);
     await hypervisor.release(machine.desktopId);
 
     await hypervisor.prepareWake(machine, 'one');

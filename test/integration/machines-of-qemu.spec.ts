@@ -18,7 +18,7 @@ import { openBlobStore } from '@dormouse/storage';
 import { askAgent, defaultGuestCache, ensureGuestImage, GuestClient, runInGuest, type GuestImage } from '../guest';
 import { qemuBinaries } from '../qemu';
 import { guestLaunchSpec } from '../scenario';
-import { freeze, save } from './saved-machine';
+import { freeze, never, save } from './saved-machine';
 
 /**
  * The machines that desktops have, on each QEMU, through the driver port alone: what sleeps and wakes, and what is refused.
@@ -143,7 +143,7 @@ describe.each(qemuBinaries())('with %s', (qemu) => {
         await guest.dirty(4);
         const { capture, target } = await freeze(hypervisor, desktop);
         const frozen = await memoryOfMachine(run);
-        await capture.commit();
+        await capture.commit(never);
         capture.close();
         expect({ round, unlike: pagesUnlike(await memoryInStorage(desktop, target), frozen) }).toEqual({
           round,

@@ -1,6 +1,9 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import type { Capture, CheckpointTarget, Hypervisor, Machine } from '@dormouse/hypervisor';
 
+/** Nobody calls these saves off. */
+export const never = new AbortController().signal;
+
 /** Stores all but the manifest; the guest stands still then. */
 export async function freeze(
   hypervisor: Hypervisor,
@@ -9,16 +12,15 @@ export async function freeze(
   const keys = { keyId: 'test', dataKey: randomBytes(32), contentKey: randomBytes(32) };
   const target = { operationId: 'save', checkpointId: randomUUID(), keys };
   const base = { previousCheckpointId: null, keptGenerations: [] };
-  const signal = new AbortController().signal;
-  const capture = await hypervisor.capture(desktop, target, { ...base, signal, onProgress: () => undefined });
-  await capture.switchOver();
+  const capture = await hypervisor.capture(desktop, target, { ...base, signal: never, onProgress: () => undefined });
+  await capture.switchOver(never);
   return { capture, target };
 }
 
 /** Frees the machine's memory, which is in a checkpoint then. */
 export async function save(hypervisor: Hypervisor, desktop: Machine): Promise<CheckpointTarget> {
   const { capture, target } = await freeze(hypervisor, desktop);
-  await capture.commit();
+  await capture.commit(never);
   capture.close();
   await hypervisor.release(desktop.desktopId);
   return target;

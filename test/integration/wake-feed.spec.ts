@@ -37,9 +37,12 @@ async function begin(onTrial: number, changed: readonly number[] = []): Promise<
       }),
     },
   });
-  for (const [page, content] of pages.entries()) writer.addPage(page, content, 0);
+  await fixture.add(writer, pages.entries());
   if (changed.length > 0) await writer.catchUp();
-  for (const page of changed) writer.addPage(page, pages[page]!, 0);
+  await fixture.add(
+    writer,
+    changed.map((page) => [page, pages[page]!]),
+  );
   await writer.commit(await writer.seal(fixture.wakePack, fixture.machine));
   const found = await StoredCheckpoint.find(store, fixture.identity, fixture.dataKey);
   const wakePack = found.wakePack();

@@ -19,6 +19,7 @@ import {
   type CaptureStatus,
   type PagerCommand,
 } from '@dormouse/pager-control';
+import { unlessAborted } from '@dormouse/process';
 import type { BlobStore } from '@dormouse/storage';
 import { decodeKeys } from '../keys';
 import type { PageThreads } from '../page-threads';
@@ -105,7 +106,8 @@ class Capture {
     // One that is there now and leaves later is noticed when it leaves.
     setTimeout(() => this.control.alone && this.obey('abort'), workerPatienceMs).unref();
     try {
-      const sealed = await this.untilAborted(connection.then(([socket]) => this.receive(socket)));
+      const sealing = connection.then(([socket]) => this.receive(socket));
+      const sealed = await unlessAborted(sealing, this.abort.signal);
       const commit = once(this.commands, 'commit', { signal: this.abort.signal });
       this.update({ state: 'sealed', ...factsOf(sealed) });
       await commit;
@@ -145,7 +147,7 @@ class Capture {
     let reported = 0;
     let caughtUp = false;
     let allCame = false;
-    await readThrough(socket, memory, () => {
+    const afterwards = (): Promise<void> | null => {
       const { writer } = this;
       if (writer === null) return null;
       if (!caughtUp && writer.missing <= lastPages) {
@@ -160,7 +162,9 @@ class Capture {
         this.update(this.progress(stream)); // told that every page has come, the worker has QEMU stop the guest
       }
       return writer.saturated ? writer.drained() : null;
-    });
+    };
+    // Called off, QEMU must not go on waiting for us to read: with its device state it waits in its main loop, and its guest stands still.
+    await readThrough(socket, memory, afterwards, this.abort.signal);
     const { configuration, deviceState } = stream.finish();
     this.update(this.progress(stream));
     return this.writer!.seal(
@@ -231,13 +235,6 @@ class Capture {
   private obey(command: PagerCommand['command']): void {
     if (command === 'abort') this.abort.abort(new DormouseError('CANCELLED', 'the save was given up'));
     else this.commands.emit(command);
-  }
-
-  /** @throws CANCELLED as soon as an abort is asked for */
-  private async untilAborted<T>(work: Promise<T>): Promise<T> {
-    work.catch(() => undefined); // when the abort comes first nobody waits for its outcome
-    const { signal } = this.abort;
-    return Promise.race([work, once(signal, 'abort').then(() => Promise.reject(signal.reason as DormouseError))]);
   }
 
   private update(change: Partial<CaptureStatus>): void {

@@ -21,12 +21,14 @@ interface WithHandle {
  * that may.
  * @param accepted by a server with `pauseOnConnect`: nothing of it has been read
  * @param afterwards is called after each `filled`; a promise holds back what comes next
- * @throws what the target and `afterwards` throw, and what the connection fails with
+ * @param signal hangs up
+ * @throws what the target and `afterwards` throw, what the connection fails with, AbortError
  */
 export async function readThrough(
   accepted: Socket,
   target: ReadTarget,
   afterwards: () => Promise<void> | null,
+  signal: AbortSignal,
 ): Promise<void> {
   const handle = (accepted as unknown as WithHandle)._handle;
   (accepted as unknown as WithHandle)._handle = null;
@@ -47,7 +49,7 @@ export async function readThrough(
       }
     },
   };
-  const socket = new Socket({ handle, onread } as ConstructorParameters<typeof Socket>[0]);
+  const socket = new Socket({ handle, onread, signal } as ConstructorParameters<typeof Socket>[0]);
   const ended = once(socket, 'end');
   socket.resume();
   await ended;

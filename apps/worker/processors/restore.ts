@@ -98,6 +98,7 @@ async function wakeUp(context: WorkerContext, run: Restoring): Promise<Wake | 'e
   const timings: JsonObject = {
     checkpointId: checkpoint.id,
     ...(failures.length > 0 && { failures }),
+    machineWaited: wake.machineWaited,
     runningMs,
     ...(clockSkewMs !== null && { clockSkewMs }),
     readyMs: Math.round(performance.now() - startedMs),

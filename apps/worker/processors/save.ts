@@ -100,7 +100,7 @@ async function capture(context: WorkerContext, { claimed, machine, logger, leave
   const startedMs = performance.now();
   let progress: CaptureProgress | null = null;
   const watch = watchCancellation(ledger, fence, () => progress && inBytes(progress), logger);
-  let taken: Capture;
+  let taken: Capture | null = null;
   try {
     taken = await hypervisor.capture(
       machine,
@@ -112,15 +112,11 @@ async function capture(context: WorkerContext, { claimed, machine, logger, leave
         onProgress: (news) => (progress = news),
       },
     );
-  } finally {
-    watch.stop();
-  }
-  const captureMs = Math.round(performance.now() - startedMs);
-  try {
+    const captureMs = Math.round(performance.now() - startedMs);
     if (!(await ledger.authorizeSwitchover(fence))) throw await whyNot(ledger, fence);
-    await taken.switchOver();
+    await taken.switchOver(watch.signal);
     if (!(await ledger.advance(fence, 'commit'))) throw await whyNot(ledger, fence);
-    const facts = { captureMs, ...(await taken.commit()) };
+    const facts = { captureMs, ...(await taken.commit(watch.signal)) };
     const { ramBytes, storedBytes } = facts;
     const { diskGeneration } = machine;
     const about = { ...facts, fingerprint };
@@ -131,9 +127,12 @@ async function capture(context: WorkerContext, { claimed, machine, logger, leave
     await ledger.progress(fence, result);
     return result;
   } catch (error) {
-    if (isDormouseError(error, 'SUPERSEDED')) taken.close();
-    else await taken.abandon();
-    throw error;
+    const why = watch.signal.aborted ? await whyNot(ledger, fence).catch(() => error) : error;
+    if (isDormouseError(why, 'SUPERSEDED')) taken?.close();
+    else await taken?.abandon();
+    throw why;
+  } finally {
+    watch.stop();
   }
 }
 
