@@ -34,8 +34,7 @@ export class SimulatedFiles {
   }
 
   async machines(): Promise<string[]> {
-    const names = await readdir(this.machinesOf(this.hostId)).catch(absent);
-    return (names ?? []).filter((name) => name.endsWith('.json')).map((name) => name.slice(0, -'.json'.length));
+    return (await wholeIn(this.machinesOf(this.hostId))).map((name) => name.slice(0, -suffix.length));
   }
 
   async removeMachine(desktopId: string): Promise<void> {
@@ -60,7 +59,7 @@ export class SimulatedFiles {
 
   async hasMemory(desktopId: string, memory: string): Promise<boolean> {
     const directory = join(this.root, 'checkpoints', desktopId);
-    const names = (await readdir(directory).catch(absent)) ?? [];
+    const names = await wholeIn(directory);
     const all = await Promise.all(names.map((name) => read<SimulatedCheckpoint>(join(directory, name))));
     return all.some((one) => one?.memory === memory);
   }
@@ -80,6 +79,14 @@ export class SimulatedFiles {
   private checkpointFile(desktopId: string, checkpointId: string): string {
     return join(this.root, 'checkpoints', desktopId, `${checkpointId}.json`);
   }
+}
+
+const suffix = '.json';
+
+/** What is there by its final name: a worker that was killed may have left the draft of another, cut off. */
+async function wholeIn(directory: string): Promise<string[]> {
+  const names = await readdir(directory).catch(absent);
+  return (names ?? []).filter((name) => name.endsWith(suffix));
 }
 
 async function read<T>(file: string): Promise<T | null> {
