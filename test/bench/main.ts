@@ -193,6 +193,7 @@ async function leavingNothing<T>(dataDir: string, work: Promise<T>, signal: Abor
     failed = false;
     return result;
   } finally {
+    if (signal.aborted) process.on('unhandledRejection', () => undefined); // the work under way loses all it speaks to
     await endAllOf(dataDir);
     if (!failed || signal.aborted) await rm(dataDir, { recursive: true, force: true });
   }
