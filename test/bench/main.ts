@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { unlessAborted } from '@dormouse/process';
 import { defaultGuestCache, ensureGuestImage } from '../guest';
-import { endAllOf } from '../scenario/processes';
+import { endAllOf } from '../scenario';
 import { measureBatches } from './batches';
 import { measureEvents } from './events';
 import type { Figure } from './figure';

@@ -87,7 +87,7 @@ describe.each(qemuBinaries())('with %s', (qemu) => {
       try {
         await hypervisor.examine(desktop);
         await hypervisor.boot(desktop, null);
-        await hypervisor.awaitGuest(desktop, 120_000, new AbortController().signal);
+        await hypervisor.awaitGuest(desktop, 120_000, never);
         const asleep = await GuestClient.connect(run.file(socketNames.probe));
         await asleep.ping({ timeoutMs: 60_000 });
         await runInGuest(agent, 'ip addr add 10.0.2.15/24 dev eth0');
@@ -179,7 +179,7 @@ describe.each(qemuBinaries())('with %s', (qemu) => {
           message: expect.stringMatching(/^memory \S+ has pages of 2048 KiB: .*huge pages cannot be used$/),
         });
         await hypervisor.boot(desktop, null);
-        await hypervisor.awaitGuest(desktop, 120_000, new AbortController().signal);
+        await hypervisor.awaitGuest(desktop, 120_000, never);
         const target = await save(hypervisor, desktop);
         const awake = { ...desktop, diskGeneration: 'two' };
         await expect(hypervisor.wake(awake, target, 'one')).rejects.toMatchObject({ code: 'MIGRATION_FAILED' });
