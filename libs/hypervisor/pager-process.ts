@@ -18,19 +18,18 @@ const startPatienceMs = 20_000;
 const nextSpareMs = 5_000;
 
 /**
- * Memory whatever the size of the guest. The heap is small because pages live outside of it. There is one malloc arena for all
- * threads: only the main one comes in huge pages (`hugePageHeap`), and each of several would keep what its threads once needed. The
- * engine counts what comes from a socket as its own, and would look for garbage after every few MiB of it: an old space that may be as
- * large from the beginning halves what reading from a store costs. Where much outside of the heap has become free, the collector is told
- * (`gc`). A pager in waiting does nothing for a long time, and the engine would have made its heap so small by then (`memory-reducer`)
- * that it had to collect every few milliseconds of a wake. The thread pool compresses, hashes and waits for the disk.
+ * Memory whatever the size of the guest. The heap is small because pages live outside of it. The engine counts what comes from a
+ * socket as its own, and would look for garbage after every few MiB of it: an old space that may be as large from the beginning
+ * halves what reading from a store costs. Where much outside of the heap has become free, the collector is told (`gc`). A pager in
+ * waiting does nothing for a long time, and the engine would have made its heap so small by then (`memory-reducer`) that it had to
+ * collect every few milliseconds of a wake. The thread pool compresses, hashes and waits for the disk.
  */
 const nodeFlags = [
   ...['--enable-source-maps', '--expose-gc', '--no-memory-reducer'],
   ...['--max-old-space-size=128', '--initial-old-space-size=64'],
   ...['--min-semi-space-size=4', '--max-semi-space-size=4'],
 ];
-const environment = { ...hugePageHeap, MALLOC_ARENA_MAX: '1', UV_THREADPOOL_SIZE: '6' };
+const environment = { ...hugePageHeap, UV_THREADPOOL_SIZE: '6' };
 
 /**
  * Starts pagers, and keeps one in waiting: loading a program takes longer than waking a guest, and its user waits for
