@@ -17,6 +17,9 @@ export interface SimulatedCheckpoint {
   readonly memory: string;
 }
 
+/** Of a file that is whole: a draft's name ends with something else. */
+const suffix = '.json';
+
 /** All that outlives a worker, in files that appear whole. */
 export class SimulatedFiles {
   constructor(
@@ -34,7 +37,7 @@ export class SimulatedFiles {
   }
 
   async machines(): Promise<string[]> {
-    return (await wholeIn(this.machinesOf(this.hostId))).map((name) => name.slice(0, -suffix.length));
+    return wholeIn(this.machinesOf(this.hostId));
   }
 
   async removeMachine(desktopId: string): Promise<void> {
@@ -45,7 +48,7 @@ export class SimulatedFiles {
   async elsewhere(desktopId: string): Promise<string[]> {
     const hosts = (await readdir(join(this.root, 'machines')).catch(absent)) ?? [];
     const others = hosts.filter((host) => host !== this.hostId);
-    const found = await Promise.all(others.map((host) => read(join(this.machinesOf(host), `${desktopId}.json`))));
+    const found = await Promise.all(others.map((host) => read(this.machineFile(desktopId, host))));
     return others.filter((_, index) => found[index] !== null);
   }
 
@@ -58,35 +61,36 @@ export class SimulatedFiles {
   }
 
   async hasMemory(desktopId: string, memory: string): Promise<boolean> {
-    const directory = join(this.root, 'checkpoints', desktopId);
-    const names = await wholeIn(directory);
-    const all = await Promise.all(names.map((name) => read<SimulatedCheckpoint>(join(directory, name))));
+    const ids = await wholeIn(this.checkpointsOf(desktopId));
+    const all = await Promise.all(ids.map((id) => this.checkpoint(desktopId, id)));
     return all.some((one) => one?.memory === memory);
   }
 
   async removeCheckpoints(desktopId: string): Promise<void> {
-    await rm(join(this.root, 'checkpoints', desktopId), { recursive: true, force: true });
+    await rm(this.checkpointsOf(desktopId), { recursive: true, force: true });
   }
 
   private machinesOf(hostId: string): string {
     return join(this.root, 'machines', hostId);
   }
 
-  private machineFile(desktopId: string): string {
-    return join(this.machinesOf(this.hostId), `${desktopId}.json`);
+  private machineFile(desktopId: string, hostId = this.hostId): string {
+    return join(this.machinesOf(hostId), `${desktopId}${suffix}`);
+  }
+
+  private checkpointsOf(desktopId: string): string {
+    return join(this.root, 'checkpoints', desktopId);
   }
 
   private checkpointFile(desktopId: string, checkpointId: string): string {
-    return join(this.root, 'checkpoints', desktopId, `${checkpointId}.json`);
+    return join(this.checkpointsOf(desktopId), `${checkpointId}${suffix}`);
   }
 }
 
-const suffix = '.json';
-
-/** What is there by its final name: a worker that was killed may have left the draft of another, cut off. */
+/** Whose files are there, whole: a worker that was killed may have left the draft of another, cut off. */
 async function wholeIn(directory: string): Promise<string[]> {
-  const names = await readdir(directory).catch(absent);
-  return (names ?? []).filter((name) => name.endsWith(suffix));
+  const names = (await readdir(directory).catch(absent)) ?? [];
+  return names.filter((name) => name.endsWith(suffix)).map((name) => name.slice(0, -suffix.length));
 }
 
 async function read<T>(file: string): Promise<T | null> {
