@@ -27,6 +27,7 @@ export class HealthController {
 
   @Get('readyz')
   @ApiOperation({ summary: 'The process can do its work: every service it needs, by name' })
+  @ApiResponse({ status: 200, description: 'Every service answers' })
   @ApiResponse({ status: 503, description: 'A service does not answer' })
   async ready(@Res({ passthrough: true }) reply: FastifyReply): Promise<Readiness> {
     const answer = await readiness(

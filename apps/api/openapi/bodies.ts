@@ -41,12 +41,14 @@ export class OperationBody {
   @ApiProperty({ enum: operationKindNames }) kind!: string;
   @ApiProperty() phase!: string;
   @ApiProperty({ enum: ['pending', 'active', 'succeeded', 'failed', 'cancelled', 'superseded'] }) status!: string;
+  @ApiProperty({ description: 'The generation of the desktop that this operation opened' }) generation!: number;
   @ApiProperty() reason!: string;
   @ApiProperty() requestedBy!: string;
   @ApiProperty({ ...anyObject, nullable: true, description: 'Who wants one more, if this one does not end asleep' })
   again!: object | null;
   @ApiProperty({ type: String, nullable: true }) hostId!: string | null;
-  @ApiProperty() attempt!: number;
+  @ApiProperty({ type: String, nullable: true, description: 'The worker that has taken it' }) workerId!: string | null;
+  @ApiProperty({ description: 'How often a worker has taken it' }) attempt!: number;
   @ApiProperty(optionalTime) cancelRequestedAt!: string | null;
   @ApiProperty({
     ...anyObject,
