@@ -12,6 +12,7 @@ import type { DormouseConfig } from '@dormouse/config';
 import { DormouseError } from '@dormouse/errors';
 import { parseLaunchSpec } from '@dormouse/qemu';
 import { openBlobStore, type BlobStore } from '@dormouse/storage';
+import { safeName } from '@dormouse/text';
 import type { Command } from 'commander';
 import { drawLast, showTraces, traceAsData, tracesOf } from './checkpoint-trace';
 import { progressLine } from './progress-line';
@@ -182,7 +183,7 @@ async function diskFilesOf(
   const file: DiskFiles = (source) => {
     const [owner, disk] = source.split('/');
     if (owner === 'image') return images[Number(disk)] ?? null;
-    return join(disksDir, desktopId, `${owner}.${disk}.qcow2`);
+    return join(disksDir, safeName(desktopId), `${owner}.${disk}.qcow2`);
   };
   return Object.assign(file, { disks: images.length });
 }

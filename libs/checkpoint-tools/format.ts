@@ -1,4 +1,5 @@
 /** The numbers of `docs/checkpoint-format.md`, and nothing of the code that writes checkpoints. Integers are little-endian. */
+import { safeName } from '@dormouse/text';
 
 export const formatVersion = 3;
 export const pageBytes = 4096;
@@ -46,7 +47,7 @@ export interface CheckpointName {
 }
 
 export function objectKey({ desktopId, checkpointId }: CheckpointName, object: string): string {
-  return `desktops/${desktopId}/checkpoints/${checkpointId}/${object}`;
+  return `desktops/${safeName(desktopId)}/checkpoints/${checkpointId}/${object}`;
 }
 
 /** The key of a pack that a manifest names; it lies with the checkpoint that wrote it. */

@@ -1,3 +1,5 @@
+import { safeName } from '@dormouse/text';
+
 /** Where the objects of one checkpoint lie in the store. */
 export interface CheckpointKeys {
   /** Common beginning of all of them, with its closing slash. */
@@ -15,7 +17,7 @@ export interface CheckpointKeys {
 
 /** Common beginning of all objects of a desktop. */
 export function desktopPrefix(desktopId: string): string {
-  return `desktops/${desktopId}/`;
+  return `desktops/${safeName(desktopId)}/`;
 }
 
 export function objectKeys(desktopId: string, checkpointId: string): CheckpointKeys {

@@ -4,7 +4,7 @@ import { readMarks, type CheckpointStanding } from '@dormouse/checkpoint';
 import { describeError, isDormouseError } from '@dormouse/errors';
 import { mergeLayers, planLayers, surveyLayers, type LayerPlan, type LayerSurvey } from '@dormouse/hypervisor';
 import type { DesktopHoldings } from '@dormouse/ledger';
-import { isIdentifier } from '@dormouse/session';
+import { desktopOfSafeName, safeName } from '@dormouse/text';
 import type { BlobStore } from '@dormouse/storage';
 import type { GarbageLedger } from './garbage-ledger';
 import { standingsOf } from './standings';
@@ -159,7 +159,7 @@ export class LayerCollector {
   }
 
   private directory(desktopId: string): string {
-    return join(this.options.disksDir, desktopId);
+    return join(this.options.disksDir, safeName(desktopId));
   }
 }
 
@@ -176,7 +176,11 @@ function generationsOf({ desktop, checkpoints }: DesktopHoldings, standings: rea
 
 async function desktopsIn(directory: string): Promise<string[]> {
   try {
-    return (await readdir(directory)).filter(isIdentifier).sort();
+    const names = await readdir(directory);
+    return names
+      .map(desktopOfSafeName)
+      .filter((id) => id !== null)
+      .sort();
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
     throw error;

@@ -1,6 +1,7 @@
 import { collectObjects } from '@dormouse/checkpoint';
 import { describeError, isDormouseError } from '@dormouse/errors';
 import type { BlobStore } from '@dormouse/storage';
+import { desktopOfSafeName } from '@dormouse/text';
 import type { GarbageLedger } from './garbage-ledger';
 import { standingsOf } from './standings';
 
@@ -49,7 +50,10 @@ export class StoreCollector {
   async collectAll(onProgress?: Progress): Promise<StoreReport> {
     const { store, ledger } = this.options;
     const desktops = new Set(await ledger.desktopsWithCondemned(new Date(this.unneededBeforeMs())));
-    for await (const { key } of store.list('desktops/')) desktops.add(key.split('/')[1]!);
+    for await (const { key } of store.list('desktops/')) {
+      const name = key.split('/')[1]!;
+      desktops.add(desktopOfSafeName(name) ?? name);
+    }
     return this.collect([...desktops].sort(), onProgress);
   }
 

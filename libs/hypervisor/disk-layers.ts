@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { DormouseError } from '@dormouse/errors';
 import { writableDisks, type LaunchSpec } from '@dormouse/qemu';
+import { safeName } from '@dormouse/text';
 import { layerName, preparedOn, unfinishedSuffix } from './layers/layer-names';
 
 const run = promisify(execFile);
@@ -51,7 +52,7 @@ export class DiskLayers {
   }
 
   directory(desktopId: string): string {
-    return join(this.root, desktopId);
+    return join(this.root, safeName(desktopId));
   }
 
   private async createOverlay(file: string, backing: { name: string; format: string }): Promise<void> {

@@ -38,6 +38,7 @@ import {
   type LaunchSpec,
   type QmpClient,
 } from '@dormouse/qemu';
+import { desktopOfSafeName, safeName } from '@dormouse/text';
 import { DiskLayers } from './disk-layers';
 import { fingerprintOf, type Fingerprint } from './fingerprint';
 import { setClockAfterThaw } from './guest-clock';
@@ -116,7 +117,7 @@ export class QemuHypervisor implements Hypervisor {
 
   async examine({ desktopId, launchSpec }: Pick<Machine, 'desktopId' | 'launchSpec'>): Promise<Fingerprint> {
     // Named after its desktop, beside the desktop's own: whoever examines it next finds what a killed worker has left.
-    const trial = { desktopId: `.examine-${desktopId}`, launchSpec, diskGeneration: 'trial' };
+    const trial = { desktopId: `.examine-${safeName(desktopId)}`, launchSpec, diskGeneration: 'trial' };
     await this.forget(trial.desktopId);
     try {
       await this.layers.create(trial.desktopId, launchSpec, trial.diskGeneration, null);
@@ -279,8 +280,9 @@ export class QemuHypervisor implements Hypervisor {
 
   async machines(): Promise<readonly string[]> {
     const names = await readdir(this.options.runRoot);
-    const alive = await Promise.all(names.map(async (name) => !name.startsWith('.') && this.isAlive(name)));
-    return names.filter((_, index) => alive[index]);
+    const desktops = names.map(desktopOfSafeName).filter((id) => id !== null);
+    const alive = await Promise.all(desktops.map((id) => this.isAlive(id)));
+    return desktops.filter((_, index) => alive[index]);
   }
 
   async discardGeneration(machine: Machine, generation: string): Promise<void> {

@@ -2,6 +2,7 @@ import { mkdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { processRecord, type ProcessRole } from '@dormouse/pager-control';
 import { recordedProcess, recordProcess, unixSocketPath, type ProcessIdentity } from '@dormouse/process';
+import { safeName } from '@dormouse/text';
 
 /**
  * Where a running machine keeps its sockets, logs and the identities of its processes. Mode 0700; it is QEMU's and the
@@ -14,7 +15,7 @@ export class RunDirectory {
     root: string,
     readonly desktopId: string,
   ) {
-    this.path = join(root, desktopId);
+    this.path = join(root, safeName(desktopId));
   }
 
   /** An empty directory for a machine about to start. */

@@ -1,8 +1,8 @@
-import { identifierPattern } from '@dormouse/session';
 import type { JobName } from '@dormouse/ledger';
+import { desktopIdPattern } from '@dormouse/text';
 import { z } from 'zod';
 
-const desktopId = z.string().regex(identifierPattern);
+const desktopId = z.string().regex(desktopIdPattern);
 const generation = z.int().nonnegative();
 
 /** A job carries ids only: what they mean is read from the database when the job runs. */

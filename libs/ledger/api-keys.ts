@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { DormouseError } from '@dormouse/errors';
 import { ApiKeyEntity, DesktopEntity, OperationEntity, PoolEntity } from '@dormouse/persistence';
-import { isIdentifier } from '@dormouse/session';
+import { isDesktopId, isIdentifier } from '@dormouse/text';
 import { In, type EntityManager } from 'typeorm';
 import { recordAudit } from './audit';
 import type { ApiKeyCommand, RevokeCommand } from './commands';
@@ -106,21 +106,17 @@ export async function useApiKey(transactions: Transactions, key: string): Promis
   });
 }
 
-/** Null when there is none, or when its desktop is gone. */
+/** The pool that a desktop is in, or that an operation happened in, whatever has become of its desktop since; null when there is none. */
 export async function poolOf(
   manager: EntityManager,
   { kind, id }: { kind: 'desktop' | 'operation'; id: string },
 ): Promise<string | null> {
-  const desktopId = kind === 'desktop' ? id : await desktopOf(manager, id);
-  if (desktopId === null) return null;
-  const row = await manager.findOne(DesktopEntity, { select: { poolId: true }, where: { id: desktopId } });
+  const isPossible = kind === 'desktop' ? isDesktopId(id) : isUuid(id);
+  if (!isPossible) return null; // nothing has such an id, and Postgres takes some of these for an error
+  const one = { select: { poolId: true }, where: { id } } as const;
+  const row =
+    kind === 'desktop' ? await manager.findOne(DesktopEntity, one) : await manager.findOne(OperationEntity, one);
   return row?.poolId ?? null;
-}
-
-async function desktopOf(manager: EntityManager, operationId: string): Promise<string | null> {
-  if (!isUuid(operationId)) return null;
-  const row = await manager.findOne(OperationEntity, { select: { desktopId: true }, where: { id: operationId } });
-  return row?.desktopId ?? null;
 }
 
 async function noteUse({ manager, now }: LedgerTransaction, { name, lastUsedAt }: ApiKeyEntity): Promise<void> {

@@ -1,6 +1,7 @@
 import { DormouseError } from '@dormouse/errors';
 import { HostEntity } from '@dormouse/persistence';
-import { isIdentifier, type MachineState } from '@dormouse/session';
+import type { MachineState } from '@dormouse/session';
+import { isIdentifier } from '@dormouse/text';
 import { MoreThan, type EntityManager } from 'typeorm';
 import { asHostView, hostSilenceMs } from './as-view';
 import type { HostAnnouncement } from './commands';

@@ -338,9 +338,16 @@ export class SessionLedger {
     return viewOperation(this.transactions, operationId);
   }
 
-  /** Newest first. Also of a desktop that is gone. */
-  listOperations(desktopId: string, limit = 50): Promise<readonly OperationView[]> {
-    return listOperations(this.dataSource.manager, desktopId, limit);
+  /**
+   * Newest first. Also of a desktop that is gone, or that had this id before.
+   * @param pools those only that happened in these; null: all
+   */
+  listOperations(
+    desktopId: string,
+    limit = 50,
+    pools: readonly string[] | null = null,
+  ): Promise<readonly OperationView[]> {
+    return listOperations(this.dataSource.manager, desktopId, { pools, limit });
   }
 
   /** @throws CHECKPOINT_UNKNOWN. */
@@ -495,7 +502,7 @@ export class SessionLedger {
     return useApiKey(this.transactions, key);
   }
 
-  /** The pool that a desktop, or the desktop of an operation, belongs to; null when there is none such (any more). */
+  /** The pool that a desktop is in, or that an operation happened in; null when there is none such (any more). */
   poolOf(subject: { kind: 'desktop' | 'operation'; id: string }): Promise<string | null> {
     return poolOf(this.dataSource.manager, subject);
   }

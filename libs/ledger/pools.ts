@@ -1,6 +1,7 @@
 import { DormouseError } from '@dormouse/errors';
 import { PoolEntity } from '@dormouse/persistence';
-import { isIdentifier, parsePoolPolicy, type JsonObject } from '@dormouse/session';
+import { parsePoolPolicy, type JsonObject } from '@dormouse/session';
+import { isIdentifier } from '@dormouse/text';
 import { asPoolView } from './as-view';
 import { recordAudit } from './audit';
 import { admitWaiting } from './pool-caps';

@@ -68,13 +68,14 @@ export async function findOperation(manager: EntityManager, operationId: string)
   return row;
 }
 
+/** @param pools null: those that happened in any */
 export async function listOperations(
   manager: EntityManager,
   desktopId: string,
-  limit: number,
+  { pools, limit }: { pools: readonly string[] | null; limit: number },
 ): Promise<readonly OperationView[]> {
   const rows = await manager.find(OperationEntity, {
-    where: { desktopId },
+    where: { desktopId, ...(pools !== null && { poolId: In([...pools]) }) },
     order: { generation: 'DESC' },
     take: limit,
   });

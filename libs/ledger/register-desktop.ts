@@ -1,7 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
 import { DormouseError } from '@dormouse/errors';
 import { DesktopEntity, PoolEntity } from '@dormouse/persistence';
-import { isIdentifier, newSession } from '@dormouse/session';
+import { newSession } from '@dormouse/session';
+import { desktopIdInWords, isDesktopId } from '@dormouse/text';
 import { asDesktopView, asOperationView } from './as-view';
 import { recordAudit } from './audit';
 import type { Registered, Registration } from './commands';
@@ -16,10 +17,8 @@ import { writeDecision } from './write-decision';
 const unsaid = 'registration';
 
 export function registerDesktop(transactions: Transactions, registration: Registration): Promise<Registered> {
-  if (!isIdentifier(registration.id)) {
-    throw new DormouseError('REQUEST_INVALID', 'a desktop id holds a-z, 0-9 and -, at most 63 characters', {
-      id: registration.id,
-    });
+  if (!isDesktopId(registration.id)) {
+    throw new DormouseError('REQUEST_INVALID', desktopIdInWords, { id: registration.id });
   }
   return transactions.run(async (transaction) => {
     const { manager } = transaction;

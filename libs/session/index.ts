@@ -3,7 +3,6 @@
  * decides. Pure: no clock, no database, no queue; the ledger brings those.
  */
 export type { JsonObject, JsonValue } from './json';
-export { identifierPattern, isIdentifier } from './identifiers';
 export { machineStateNames, machineStates, type MachineState } from './machine-states';
 export {
   endedStatuses,
@@ -37,7 +36,7 @@ export {
   type DisconnectReason,
   type PresenceSnapshot,
 } from './broker-events';
-export { parseBrokerEvent } from './parse-broker-event';
+export { parseBrokerEvent, readBrokerEvent, type ReadBrokerEvent } from './parse-broker-event';
 export { nobody, observe, occupancy, visibleConnections, type Occupancy, type Presence } from './presence';
 export { dayNames } from './schedule';
 export {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { isDormouseError } from '@dormouse/errors';
 import { brokerEventTypes } from './broker-events';
-import { parseBrokerEvent } from './parse-broker-event';
+import { parseBrokerEvent, readBrokerEvent } from './parse-broker-event';
 
 const data = {
   desktopId: 'd-1',
@@ -43,6 +43,49 @@ test('what a broker may leave out is null', () => {
   expect(event).toMatchObject({ sequence: null, brokerEpoch: null, userRef: null, poolId: null, occurredAt: null });
 });
 
+describe('a side field never costs the event: it counts as missing, and that is noted', () => {
+  const wrong = [5, 'a line\nbreak', 'x'.repeat(300), ['user'], { of: 'network' }, true, 'nul\u0000'];
+
+  test.each(wrong)('the reason %j', (reason) => {
+    const { event, notes } = readBrokerEvent(cloudEvent({}, { reason }));
+    expect(event).toMatchObject({ type: 'vdc.session.disconnected', connectionId: 'c1', reason: 'unknown' });
+    expect(notes).toEqual([expect.stringContaining('data.reason')]);
+  });
+
+  test.each(wrong)('the userRef and the poolId %j', (given) => {
+    const { event, notes } = readBrokerEvent(cloudEvent({}, { userRef: given, poolId: given }));
+    expect(event).toMatchObject({ userRef: null, poolId: null });
+    expect(notes).toEqual([expect.stringContaining('data.poolId'), expect.stringContaining('data.userRef')]);
+  });
+
+  test.each([0, -1, 3_601, 1.5, '30', {}])('the interval %j of a heartbeat', (intervalSeconds) => {
+    const { event, notes } = readBrokerEvent(cloudEvent({ type: 'vdc.broker.heartbeat' }, { intervalSeconds }));
+    expect(event).toMatchObject({ type: 'vdc.broker.heartbeat', intervalSeconds: null });
+    expect(notes).toEqual([expect.stringContaining('data.intervalSeconds')]);
+  });
+});
+
+test('what is empty is missing, and needs no note', () => {
+  const { event, notes } = readBrokerEvent(
+    cloudEvent({}, { userRef: '', reason: '', brokerEpoch: '', occurredAt: '' }),
+  );
+  expect(event).toMatchObject({ userRef: null, reason: 'unknown', brokerEpoch: null, occurredAt: null });
+  expect(notes).toEqual([]);
+});
+
+test.each(['vdc.broker.heartbeat', 'vdc.broker.started'])('%s may come without data', (type) => {
+  expect(parseBrokerEvent({ specversion: '1.0', id: 'e', source: 's', type })).toMatchObject({ type, data: {} });
+});
+
+test('a leap second is a time', () => {
+  const event = parseBrokerEvent(cloudEvent({}, { occurredAt: '2016-12-31T23:59:60Z' }));
+  expect(event).toMatchObject({ occurredAt: '2017-01-01T00:00:00.000Z' });
+});
+
+test('a source has one form', () => {
+  expect(parseBrokerEvent(cloudEvent({ source: ' bu\u0308ro ' }))).toMatchObject({ source: 'b\u00fcro' });
+});
+
 test.each([
   ['event', 'not an object'],
   ['specversion', cloudEvent({ specversion: '0.3' })],
@@ -53,12 +96,15 @@ test.each([
   ['data.desktopId', cloudEvent({}, { desktopId: '../etc' })],
   ['data.connectionId', cloudEvent({}, { connectionId: undefined })],
   ['data.connectionIds[1]', cloudEvent({ type: 'vdc.broker.snapshot' }, { connectionIds: ['a', 1] })],
-  ['data.intervalSeconds', cloudEvent({ type: 'vdc.broker.heartbeat' }, { intervalSeconds: 0 })],
   ['data.sequence', cloudEvent({}, { sequence: -1 })],
   ['data.sequence', cloudEvent({}, { sequence: '3' })],
   ['data.brokerEpoch', cloudEvent({}, { brokerEpoch: 'x'.repeat(300) })],
-  ['data.userRef', cloudEvent({}, { userRef: 'a\u0000b' })],
   ['data.occurredAt', cloudEvent({}, { occurredAt: 'yesterday' })],
+  ['data.occurredAt', cloudEvent({}, { occurredAt: '-200000-01-01T00:00:00Z' })],
+  ['data.occurredAt', cloudEvent({}, { occurredAt: -200000 })],
+  ['time', cloudEvent({ time: '2030-W05-4' }, { occurredAt: '' })],
+  ['data.desktopId', cloudEvent({}, { desktopId: 'x'.repeat(101) })],
+  ['type', cloudEvent({ type: 'constructor' })],
 ])('a malformed event is refused naming %s', (field, event) => {
   expect(() => parseBrokerEvent(event)).toThrow(
     expect.objectContaining({ code: 'EVENT_MALFORMED', details: { field }, message: expect.stringContaining(field) }),

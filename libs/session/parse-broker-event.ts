@@ -1,56 +1,88 @@
 import { DormouseError } from '@dormouse/errors';
+import { brokerName, desktopIdInWords, instantInWords, isDesktopId, isIdentifier, parseInstant } from '@dormouse/text';
 import { brokerEventTypes, disconnectReasons, type BrokerEvent, type BrokerEventType } from './broker-events';
-import { identifierPattern } from './identifiers';
 import type { JsonObject } from './json';
 
 type Fields = Readonly<Record<string, unknown>>;
 
+export interface ReadBrokerEvent {
+  readonly event: BrokerEvent;
+  /** What was wrong with side fields, and what they were taken for: a sentence each, for the broker and the record. */
+  readonly notes: readonly string[];
+}
+
 const longestText = 256;
 const longestIntervalSeconds = 3_600;
 
+/** Types that say nothing beyond themselves: CloudEvents allows them to come without data. */
+const withoutData: readonly BrokerEventType[] = ['vdc.broker.started', 'vdc.broker.heartbeat'];
+
+/** The event alone. @throws EVENT_MALFORMED as `readBrokerEvent` does */
+export function parseBrokerEvent(cloudEvent: unknown): BrokerEvent {
+  return readBrokerEvent(cloudEvent).event;
+}
+
 /**
  * Reads a CloudEvents 1.0 object from a broker. Fields nobody asked for are kept in `data` and otherwise ignored.
- * `brokerEpoch`, `sequence`, `poolId`, `userRef` and `occurredAt` may be missing; a disconnect reason that is not
- * one of ours counts as `unknown`: the disconnect itself must not be lost over it.
+ *
+ * What says which event it is, of what, and in which order is read strictly: `id`, `source`, `type`, `desktopId`, the connections,
+ * `brokerEpoch`, `sequence` and times. All else is a side field. A side field never costs the event: what is wrong with it is noted,
+ * and it counts as missing. `brokerEpoch`, `sequence`, `occurredAt` and all side fields may be missing or empty.
  * @throws EVENT_MALFORMED with the field in its message and in `details.field`.
  */
-export function parseBrokerEvent(cloudEvent: unknown): BrokerEvent {
+export function readBrokerEvent(cloudEvent: unknown): ReadBrokerEvent {
   const envelope = object(cloudEvent, 'event');
   if (envelope.specversion !== '1.0') throw malformed('specversion', 'must be "1.0" (CloudEvents)');
   const type = eventType(envelope.type);
-  const data = object(envelope.data, 'data');
+  const given = withoutData.includes(type) ? (envelope.data ?? {}) : envelope.data;
+  const data = object(given, 'data');
+  const notes: string[] = [];
+  const side = <T>(name: string, isGood: (value: unknown) => value is T, shape: string): T | null => {
+    const value = data[name];
+    if (isMissing(value)) return null;
+    if (isGood(value)) return value;
+    notes.push(`data.${name} should be ${shape}; it is taken as missing`);
+    return null;
+  };
   const base = {
     id: text(envelope.id, 'id'),
-    source: text(envelope.source, 'source'),
+    source: text(typeof envelope.source === 'string' ? brokerName(envelope.source) : envelope.source, 'source'),
     brokerEpoch: optional(data.brokerEpoch, 'data.brokerEpoch', text),
-    occurredAt: optional(data.occurredAt ?? envelope.time, 'data.occurredAt', instant),
+    occurredAt: isMissing(data.occurredAt)
+      ? optional(envelope.time, 'time', instant)
+      : instant(data.occurredAt, 'data.occurredAt'),
     data: data as JsonObject,
   };
-  if (type === 'vdc.broker.started') return { ...base, type };
-  if (type === 'vdc.broker.heartbeat') {
-    return { ...base, type, intervalSeconds: optional(data.intervalSeconds, 'data.intervalSeconds', interval) };
-  }
-  const ofDesktop = {
-    ...base,
-    desktopId: identifier(data.desktopId, 'data.desktopId'),
-    poolId: optional(data.poolId, 'data.poolId', identifier),
-    userRef: optional(data.userRef, 'data.userRef', text),
-    sequence: optional(data.sequence, 'data.sequence', sequenceNumber),
-  };
-  switch (type) {
-    case 'vdc.session.connected':
-    case 'vdc.session.reconnected':
-      return { ...ofDesktop, type, connectionId: text(data.connectionId, 'data.connectionId') };
-    case 'vdc.session.disconnected': {
-      const given = optional(data.reason, 'data.reason', text);
-      const reason = disconnectReasons.find((known) => known === given) ?? 'unknown';
-      return { ...ofDesktop, type, connectionId: text(data.connectionId, 'data.connectionId'), reason };
+  const read = (): BrokerEvent => {
+    if (type === 'vdc.broker.started') return { ...base, type };
+    if (type === 'vdc.broker.heartbeat') {
+      const shape = `a whole number from 1 to ${longestIntervalSeconds}`;
+      return { ...base, type, intervalSeconds: side('intervalSeconds', isInterval, shape) };
     }
-    case 'vdc.broker.snapshot':
-      return { ...ofDesktop, type, connectionIds: texts(data.connectionIds, 'data.connectionIds') };
-    default:
-      return { ...ofDesktop, type };
-  }
+    const ofDesktop = {
+      ...base,
+      desktopId: desktopId(data.desktopId, 'data.desktopId'),
+      poolId: side('poolId', (id): id is string => isIdentifier(id), 'the id of a pool'),
+      userRef: side('userRef', isText, textInWords),
+      sequence: optional(data.sequence, 'data.sequence', sequenceNumber),
+    };
+    switch (type) {
+      case 'vdc.session.connected':
+      case 'vdc.session.reconnected':
+        return { ...ofDesktop, type, connectionId: text(data.connectionId, 'data.connectionId') };
+      case 'vdc.session.disconnected': {
+        // A reason that is not one of ours is no mistake: brokers have more of them than we tell apart.
+        const said = side('reason', isText, textInWords);
+        const reason = disconnectReasons.find((known) => known === said) ?? 'unknown';
+        return { ...ofDesktop, type, connectionId: text(data.connectionId, 'data.connectionId'), reason };
+      }
+      case 'vdc.broker.snapshot':
+        return { ...ofDesktop, type, connectionIds: texts(data.connectionIds, 'data.connectionIds') };
+      default:
+        return { ...ofDesktop, type };
+    }
+  };
+  return { event: read(), notes };
 }
 
 function eventType(value: unknown): BrokerEventType {
@@ -64,10 +96,14 @@ function object(value: unknown, field: string): Fields {
   return value as Fields;
 }
 
+const textInWords = `a text of 1 to ${longestText} characters without control characters`;
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string' && value !== '' && value.length <= longestText && !/[\p{Cc}\p{Cs}]/u.test(value);
+}
+
 function text(value: unknown, field: string): string {
-  if (typeof value !== 'string' || value === '' || value.length > longestText || /\p{Cc}/u.test(value)) {
-    throw malformed(field, `must be a text of 1 to ${longestText} characters without control characters`);
-  }
+  if (!isText(value)) throw malformed(field, `must be ${textInWords}`);
   return value;
 }
 
@@ -76,14 +112,14 @@ function texts(value: unknown, field: string): readonly string[] {
   return value.map((item, index) => text(item, `${field}[${index}]`));
 }
 
-function identifier(value: unknown, field: string): string {
-  if (!identifierPattern.test(text(value, field))) throw malformed(field, `must match ${identifierPattern.source}`);
+function desktopId(value: unknown, field: string): string {
+  if (!isDesktopId(value)) throw malformed(field, `is no id of a desktop: ${desktopIdInWords}`);
   return value as string;
 }
 
 function instant(value: unknown, field: string): string {
-  const at = new Date(text(value, field));
-  if (Number.isNaN(at.getTime())) throw malformed(field, 'must be a time like 2030-01-31T08:00:00Z');
+  const at = parseInstant(text(value, field));
+  if (at === null) throw malformed(field, `must be ${instantInWords}`);
   return at.toISOString();
 }
 
@@ -92,15 +128,17 @@ function sequenceNumber(value: unknown, field: string): number {
   return value as number;
 }
 
-function interval(value: unknown, field: string): number {
-  if (!Number.isSafeInteger(value) || (value as number) < 1 || (value as number) > longestIntervalSeconds) {
-    throw malformed(field, `must be a whole number from 1 to ${longestIntervalSeconds}`);
-  }
-  return value as number;
+function isInterval(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 1 && (value as number) <= longestIntervalSeconds;
+}
+
+/** Brokers leave a field out, or send it empty. */
+function isMissing(value: unknown): value is undefined | null | '' {
+  return value === undefined || value === null || value === '';
 }
 
 function optional<T>(value: unknown, field: string, read: (value: unknown, field: string) => T): T | null {
-  return value === undefined || value === null ? null : read(value, field);
+  return isMissing(value) ? null : read(value, field);
 }
 
 function malformed(field: string, what: string): DormouseError {

@@ -133,7 +133,7 @@ describe('registering a desktop', () => {
 describe('a request that is not valid is refused with what is wrong', () => {
   const uuid = '7e58a8a5-8b9f-4a2e-9d0e-2f4d2a3b1c00';
   test.each([
-    ['PUT', '/v1/desktops/Desk_1', { launchSpec }, 'REQUEST_INVALID', 400],
+    ['PUT', '/v1/desktops/_desk', { launchSpec }, 'REQUEST_INVALID', 400],
     ['PUT', '/v1/desktops/desk-1', {}, 'REQUEST_INVALID', 400],
     ['PUT', '/v1/desktops/desk-1', { launchSpec: [] }, 'REQUEST_INVALID', 400],
     ['PUT', '/v1/desktops/desk-1', { launchSpec, owner: 'me' }, 'REQUEST_INVALID', 400],

@@ -4,7 +4,7 @@ import { ApiBearerAuth, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagg
 import { AccessGuard, Actor, ChangeInterceptor, Changes, Needs } from '../access';
 import { tokens } from '../dependencies';
 import { CheckpointBody, CheckpointPageBody, ProblemBody } from '../openapi';
-import { CheckpointIdPipe, CheckpointPageQuery, IdentifierPipe, ReasonRequest } from './requests';
+import { CheckpointIdPipe, CheckpointPageQuery, DesktopIdPipe, ReasonRequest } from './requests';
 
 @ApiTags('checkpoints')
 @ApiBearerAuth()
@@ -20,7 +20,7 @@ export class CheckpointsController {
   @ApiOperation({ summary: 'Newest first, and why each is kept; those whose objects are gone are left out' })
   @ApiResponse({ status: 200, type: CheckpointPageBody })
   list(
-    @Param('id', IdentifierPipe) id: string,
+    @Param('id', DesktopIdPipe) id: string,
     @Query() { cursor, limit }: CheckpointPageQuery,
   ): Promise<Page<KeptCheckpointView>> {
     return this.ledger.listCheckpoints(id, { cursor: cursor ?? null, limit });
@@ -32,7 +32,7 @@ export class CheckpointsController {
   @ApiOperation({ summary: 'Keeps a checkpoint, whatever the pool’s policy says, until the pin is taken away' })
   @ApiResponse({ status: 200, type: CheckpointBody })
   pin(
-    @Param('id', IdentifierPipe) desktopId: string,
+    @Param('id', DesktopIdPipe) desktopId: string,
     @Param('checkpointId', CheckpointIdPipe) checkpointId: string,
     @Body() { reason }: ReasonRequest,
     @Actor() actor: string,
@@ -49,7 +49,7 @@ export class CheckpointsController {
   })
   @ApiResponse({ status: 200, type: CheckpointBody })
   unpin(
-    @Param('id', IdentifierPipe) desktopId: string,
+    @Param('id', DesktopIdPipe) desktopId: string,
     @Param('checkpointId', CheckpointIdPipe) checkpointId: string,
     @Query() { reason }: ReasonRequest,
     @Actor() actor: string,

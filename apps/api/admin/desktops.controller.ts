@@ -37,7 +37,8 @@ import {
 import { RegisterDesktopUsecase } from './register-desktop.usecase';
 import {
   ConsentRequest,
-  IdentifierPipe,
+  DesktopIdPipe,
+  momentOf,
   OptionalReasonRequest,
   PageQuery,
   PrewarmRequest,
@@ -81,7 +82,7 @@ export class DesktopsController {
   @Get(':id')
   @Needs('viewer', 'desktop')
   @ApiResponse({ status: 200, type: DesktopBody })
-  show(@Param('id', IdentifierPipe) id: string): Promise<DesktopView> {
+  show(@Param('id', DesktopIdPipe) id: string): Promise<DesktopView> {
     return this.ledger.viewDesktop(id);
   }
 
@@ -89,16 +90,22 @@ export class DesktopsController {
   @Needs('viewer', 'desktop')
   @ApiOperation({ summary: 'Why it is in its state, what comes next and when, and why something did not happen' })
   @ApiResponse({ status: 200, type: ExplanationBody })
-  explain(@Param('id', IdentifierPipe) id: string): Promise<ExplanationView> {
+  explain(@Param('id', DesktopIdPipe) id: string): Promise<ExplanationView> {
     return this.ledger.explainDesktop(id);
   }
 
   @Get(':id/operations')
   @Needs('viewer', 'desktop')
-  @ApiOperation({ summary: 'Newest first, also of a desktop that is gone' })
+  @ApiOperation({
+    summary: 'Newest first, also of a desktop that is gone',
+    description: 'A key that is limited to pools sees what happened in these, not what happened before in another one.',
+  })
   @ApiResponse({ status: 200, type: OperationListBody })
-  async operations(@Param('id', IdentifierPipe) id: string): Promise<{ items: readonly OperationView[] }> {
-    return { items: await this.ledger.listOperations(id) };
+  async operations(
+    @Param('id', DesktopIdPipe) id: string,
+    @Asking() { pools }: Caller,
+  ): Promise<{ items: readonly OperationView[] }> {
+    return { items: await this.ledger.listOperations(id, undefined, pools) };
   }
 
   @Put(':id')
@@ -113,7 +120,7 @@ export class DesktopsController {
   @ApiResponse({ status: 200, description: 'It existed', type: DesktopBody })
   @ApiResponse({ status: 202, description: 'The examination takes its time, see Location', type: OperationBody })
   async put(
-    @Param('id', IdentifierPipe) id: string,
+    @Param('id', DesktopIdPipe) id: string,
     @Body() request: PutDesktopRequest,
     @Actor() actor: string,
     @Asking() caller: Caller,
@@ -138,7 +145,7 @@ export class DesktopsController {
   @ApiOperation({ summary: 'Forgets a desktop that is off, saved or blocked, with its disks and checkpoints' })
   @ApiResponse({ status: 204 })
   async delete(
-    @Param('id', IdentifierPipe) id: string,
+    @Param('id', DesktopIdPipe) id: string,
     @Query() { reason }: OptionalReasonRequest,
     @Actor() actor: string,
   ): Promise<void> {
@@ -152,7 +159,7 @@ export class DesktopsController {
   @Changes('desktop.boot', decided)
   @ApiResponse({ status: 202, type: OperationBody })
   start(
-    @Param('id', IdentifierPipe) id: string,
+    @Param('id', DesktopIdPipe) id: string,
     @Body() { reason }: ReasonRequest,
     @Actor() requestedBy: string,
     @Res({ passthrough: true }) reply: FastifyReply,
@@ -167,7 +174,7 @@ export class DesktopsController {
   @Changes('desktop.save', decided)
   @ApiResponse({ status: 202, type: OperationBody })
   save(
-    @Param('id', IdentifierPipe) id: string,
+    @Param('id', DesktopIdPipe) id: string,
     @Body() { reason, force, fresh }: SaveRequest,
     @Actor() requestedBy: string,
     @Res({ passthrough: true }) reply: FastifyReply,
@@ -190,7 +197,7 @@ export class DesktopsController {
   })
   @ApiResponse({ status: 202, type: OperationBody })
   restore(
-    @Param('id', IdentifierPipe) id: string,
+    @Param('id', DesktopIdPipe) id: string,
     @Body() { reason, checkpointId }: RestoreRequest,
     @Actor() requestedBy: string,
     @Res({ passthrough: true }) reply: FastifyReply,
@@ -212,7 +219,7 @@ export class DesktopsController {
   })
   @ApiResponse({ status: 202, type: OperationBody })
   async consent(
-    @Param('id', IdentifierPipe) id: string,
+    @Param('id', DesktopIdPipe) id: string,
     @Body() { reason, to }: ConsentRequest,
     @Actor() requestedBy: string,
     @Res({ passthrough: true }) reply: FastifyReply,
@@ -234,11 +241,11 @@ export class DesktopsController {
   })
   @ApiResponse({ status: 202, type: DesktopBody })
   prewarm(
-    @Param('id', IdentifierPipe) id: string,
+    @Param('id', DesktopIdPipe) id: string,
     @Body() { reason, until }: PrewarmRequest,
     @Actor() requestedBy: string,
   ): Promise<DesktopView> {
-    return this.ledger.prewarm(id, { reason, requestedBy, ...(until !== undefined && { until: new Date(until) }) });
+    return this.ledger.prewarm(id, { reason, requestedBy, ...(until !== undefined && { until: momentOf(until) }) });
   }
 
   @Post(':id/stop')
@@ -249,7 +256,7 @@ export class DesktopsController {
   @ApiOperation({ summary: 'Powers a running desktop off: what is only in its memory is lost' })
   @ApiResponse({ status: 202, type: OperationBody })
   stop(
-    @Param('id', IdentifierPipe) id: string,
+    @Param('id', DesktopIdPipe) id: string,
     @Body() { reason, force }: PutAwayRequest,
     @Actor() requestedBy: string,
     @Res({ passthrough: true }) reply: FastifyReply,

@@ -4,7 +4,7 @@ import { ApiBearerAuth, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagg
 import { AccessGuard, Actor, ChangeInterceptor, Changes, Needs } from '../access';
 import { tokens } from '../dependencies';
 import { DesktopBody, ProblemBody } from '../openapi';
-import { HoldRequest, IdentifierPipe, ReasonRequest } from './requests';
+import { DesktopIdPipe, HoldRequest, momentOf, ReasonRequest } from './requests';
 
 @ApiTags('desktops')
 @ApiBearerAuth()
@@ -24,11 +24,11 @@ export class HoldsController {
   })
   @ApiResponse({ status: 200, type: DesktopBody })
   hold(
-    @Param('id', IdentifierPipe) id: string,
+    @Param('id', DesktopIdPipe) id: string,
     @Body() { until, reason }: HoldRequest,
     @Actor() actor: string,
   ): Promise<DesktopView> {
-    return this.ledger.holdDesktop(id, { until: new Date(until), reason, actor });
+    return this.ledger.holdDesktop(id, { until: momentOf(until), reason, actor });
   }
 
   @Delete()
@@ -37,7 +37,7 @@ export class HoldsController {
   @ApiOperation({ summary: 'Ends the hold: the pool’s policy decides, at once' })
   @ApiResponse({ status: 200, type: DesktopBody })
   unhold(
-    @Param('id', IdentifierPipe) id: string,
+    @Param('id', DesktopIdPipe) id: string,
     @Query() { reason }: ReasonRequest,
     @Actor() actor: string,
   ): Promise<DesktopView> {

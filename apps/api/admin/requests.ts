@@ -1,6 +1,15 @@
 import { DormouseError } from '@dormouse/errors';
 import { apiScopes, type ApiScope } from '@dormouse/ledger';
-import { consents, identifierPattern, isIdentifier, type Consent } from '@dormouse/session';
+import { consents, type Consent } from '@dormouse/session';
+import {
+  desktopIdInWords,
+  desktopIdPattern,
+  identifierPattern,
+  instantInWords,
+  isDesktopId,
+  isIdentifier,
+  parseInstant,
+} from '@dormouse/text';
 import { Injectable, type PipeTransform } from '@nestjs/common';
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
@@ -11,26 +20,49 @@ import {
   IsBoolean,
   IsIn,
   IsInt,
-  IsISO8601,
   IsObject,
   IsOptional,
   Length,
   Matches,
   Max,
   Min,
+  ValidateBy,
 } from 'class-validator';
 
 export const defaultPool = 'default';
 const longestReason = 500;
 
-const noControlCharacters = /^[^\p{Cc}]*$/u;
+/** What goes into the database, into log lines and onto terminals: no control characters, no halves of characters. */
+const IsPlainText = (longest: number) =>
+  ValidateBy({
+    name: 'isPlainText',
+    validator: {
+      validate: (value): boolean =>
+        typeof value === 'string' && value !== '' && value.length <= longest && !/[\p{Cc}\p{Cs}]/u.test(value),
+      defaultMessage: (about) =>
+        `${about?.property} must be a text of 1 to ${longest} characters without control characters`,
+    },
+  });
+
+const IsInstant = () =>
+  ValidateBy({
+    name: 'isInstant',
+    validator: {
+      validate: (value): boolean => typeof value === 'string' && parseInstant(value) !== null,
+      defaultMessage: (about) => `${about?.property} must be ${instantInWords}`,
+    },
+  });
+
+/** The moment of a field that `IsInstant` has let through. */
+export function momentOf(text: string): Date {
+  return parseInstant(text)!;
+}
 
 /** Who says why says it for the audit log; what needs no reason may have one. */
 export class OptionalReasonRequest {
   @ApiPropertyOptional({ example: 'a new colleague', description: 'Goes into the audit log' })
   @IsOptional()
-  @Length(1, longestReason)
-  @Matches(noControlCharacters, { message: 'reason must not hold control characters' })
+  @IsPlainText(longestReason)
   reason?: string;
 }
 
@@ -62,21 +94,20 @@ export class PutDesktopRequest extends OptionalReasonRequest {
 
 export class ReasonRequest {
   @ApiProperty({ example: 'maintenance of the host', description: 'Goes into the audit log' })
-  @Length(1, longestReason)
-  @Matches(noControlCharacters, { message: 'reason must not hold control characters' })
+  @IsPlainText(longestReason)
   reason!: string;
 }
 
 export class HoldRequest extends ReasonRequest {
   @ApiProperty({ format: 'date-time', description: 'From now on, at most a year ahead' })
-  @IsISO8601({ strict: true })
+  @IsInstant()
   until!: string;
 }
 
 export class PrewarmRequest extends ReasonRequest {
   @ApiPropertyOptional({ format: 'date-time', description: 'Also holds the desktop until then' })
   @IsOptional()
-  @IsISO8601({ strict: true })
+  @IsInstant()
   until?: string;
 }
 
@@ -164,7 +195,7 @@ class PageLimit {
 export class PageQuery extends PageLimit {
   @ApiPropertyOptional({ description: '`nextCursor` of the page before' })
   @IsOptional()
-  @Matches(identifierPattern)
+  @Matches(desktopIdPattern)
   cursor?: string;
 }
 
@@ -180,7 +211,7 @@ export class CheckpointPageQuery extends PageLimit {
 export class KeyPageQuery extends PageLimit {
   @ApiPropertyOptional({ description: '`nextCursor` of the page before' })
   @IsOptional()
-  @Matches(/^(content|desktop\/[a-z0-9][a-z0-9-]{0,62})$/)
+  @Matches(new RegExp(`^(content|desktop/${desktopIdPattern.source.slice(1, -1)})$`))
   cursor?: string;
 }
 
@@ -212,21 +243,30 @@ export class AuditPageQuery extends PageLimit {
 
   @ApiPropertyOptional({ example: 'key:admin', description: 'Only what this one did' })
   @IsOptional()
-  @Length(1, 300)
+  @IsPlainText(300)
   actor?: string;
 
   @ApiPropertyOptional({ example: 'desktop.save' })
   @IsOptional()
-  @Length(1, 100)
+  @IsPlainText(100)
   action?: string;
 
   @ApiPropertyOptional({ example: 'ada', description: 'Only what was done to this one' })
   @IsOptional()
-  @Length(1, 300)
+  @IsPlainText(300)
   target?: string;
 }
 
-/** Ids in addresses become file names and queue names: nothing else gets through. */
+/** Ids in addresses become names of files and queues: nothing else gets through. */
+@Injectable()
+export class DesktopIdPipe implements PipeTransform<string, string> {
+  transform(id: string): string {
+    if (isDesktopId(id)) return id;
+    throw new DormouseError('REQUEST_INVALID', desktopIdInWords, { pattern: desktopIdPattern.source });
+  }
+}
+
+/** Of pools, hosts and keys. */
 @Injectable()
 export class IdentifierPipe implements PipeTransform<string, string> {
   transform(id: string): string {

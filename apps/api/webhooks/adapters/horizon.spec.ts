@@ -39,7 +39,10 @@ test.each([
   ['EventType', null],
   ['EventType', { MachineName: 'x' }],
   ['data.desktopId', { ...message, MachineName: 'no machine!' }],
-  ['data.userRef', { ...message, UserDisplayName: 7 }],
+  ['data.connectionId', { ...message, UserDisplayName: 7 }],
+  ['EventType', { ...message, EventType: 'constructor' }],
+  ['EventType', { ...message, EventType: '__proto__' }],
+  ['EventType', { ...message, EventType: 7 }],
 ])('a message with a bad %s is refused by name', (field, bad) => {
   const act = () => horizon.toEvents(bad, 'msg_1').map(parseBrokerEvent);
   expect(act).toThrow(expect.objectContaining({ code: 'EVENT_MALFORMED', details: { field } }));

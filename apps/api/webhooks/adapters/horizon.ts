@@ -14,7 +14,7 @@ export const horizon: BrokerAdapter = {
   name: 'horizon',
   toEvents: (message, webhookId) => {
     const { EventType, MachineName, UserDisplayName, Time, Node = 'horizon' } = attributesOf(message);
-    const types = meanings[String(EventType)] ?? [];
+    const types = meanings.get(eventType(EventType)) ?? [];
     return types.map((type, index) => ({
       specversion: '1.0',
       id: `${webhookId}.${index + 1}`,
@@ -32,17 +32,25 @@ export const horizon: BrokerAdapter = {
 };
 
 /** `ENDED` is a logoff, which no `DISCONNECTED` follows. */
-const meanings: Readonly<Record<string, readonly BrokerEventType[]>> = {
-  AGENT_PENDING: ['vdc.session.connect_requested'],
-  AGENT_CONNECTED: ['vdc.session.connected'],
-  AGENT_RECONNECTED: ['vdc.session.reconnected'],
-  AGENT_DISCONNECTED: ['vdc.session.disconnected'],
-  AGENT_ENDED: ['vdc.session.logged_off', 'vdc.session.disconnected'],
-};
+const meanings: ReadonlyMap<string, readonly BrokerEventType[]> = new Map([
+  ['AGENT_PENDING', ['vdc.session.connect_requested']],
+  ['AGENT_CONNECTED', ['vdc.session.connected']],
+  ['AGENT_RECONNECTED', ['vdc.session.reconnected']],
+  ['AGENT_DISCONNECTED', ['vdc.session.disconnected']],
+  ['AGENT_ENDED', ['vdc.session.logged_off', 'vdc.session.disconnected']],
+]);
+
+/** Horizon has hundreds, all of this shape. */
+function eventType(given: unknown): string {
+  if (typeof given === 'string' && /^[A-Z][A-Z0-9_]{0,99}$/.test(given)) return given;
+  throw malformed('the EventType of an event of Horizon is of capitals and underscores, such as AGENT_CONNECTED');
+}
 
 function attributesOf(message: unknown): Readonly<Record<string, unknown>> {
   if (typeof message === 'object' && message !== null && 'EventType' in message) return message;
-  throw new DormouseError('EVENT_MALFORMED', 'an event of Horizon is an object with an EventType', {
-    field: 'EventType',
-  });
+  throw malformed('an event of Horizon is an object with an EventType');
+}
+
+function malformed(message: string): DormouseError {
+  return new DormouseError('EVENT_MALFORMED', message, { field: 'EventType' });
 }

@@ -1,0 +1,11 @@
+import { isDesktopId } from './identifiers';
+
+test.each(['ada', 'VDI_01', 'name-0.domain.example', 'WIN10-017', 'a..b', '0', 'x'.repeat(100)])(
+  '%s can be a desktop',
+  (id) => expect(isDesktopId(id)).toBe(true),
+);
+
+test.each(['', '.', '..', '.ada', '-ada', '_ada', 'a b', 'a/b', 'a:b', 'ada\n', 'ädä', 'x'.repeat(101), 7, null])(
+  '%j cannot be a desktop',
+  (id) => expect(isDesktopId(id)).toBe(false),
+);

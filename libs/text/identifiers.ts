@@ -1,0 +1,16 @@
+/** Pool and host ids and names of keys: they become queue names and job ids, so no other characters. */
+export const identifierPattern = /^[a-z0-9][a-z0-9-]{0,62}$/;
+
+export function isIdentifier(value: unknown): boolean {
+  return typeof value === 'string' && identifierPattern.test(value);
+}
+
+/** Desktop ids: names of machines as brokers have them, a host name with its domain among them. */
+export const desktopIdPattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
+
+export function isDesktopId(value: unknown): boolean {
+  return typeof value === 'string' && desktopIdPattern.test(value);
+}
+
+export const desktopIdInWords =
+  'a desktop id is 1 to 100 letters, digits, dots, underscores and hyphens, beginning with a letter or digit';
