@@ -21,6 +21,8 @@ export function listCheckpoints(
     const query = manager
       .createQueryBuilder(CheckpointEntity, 'c')
       .where(`c.desktopId = :desktopId AND c.state <> 'deleted'`, { desktopId })
+      // Of an earlier desktop of this id nothing is durable any more, and what is left of it is nobody's here to see.
+      .andWhere(`(c.state <> 'condemned' OR c.createdAt >= :registered)`, { registered: loaded.row.createdAt })
       .orderBy('c.createdAt', 'DESC')
       .addOrderBy('c.id', 'DESC')
       .take(limit + 1);

@@ -39,6 +39,20 @@ function ask(name: string, method: string, path: string, body?: unknown): Promis
 
 const newest = async () => (await fixture.audit()).at(-1);
 
+test('what happened to an earlier desktop of an id stays with the pool in which it happened', async () => {
+  const operationsFor = async (name: string): Promise<{ id: string }[]> =>
+    ((await (await ask(name, 'GET', '/v1/desktops/wandering/operations')).json()) as { items: { id: string }[] }).items;
+  await registered('wandering', 'blue');
+  const [ofBlue] = await operationsFor('all-viewer');
+  await fixture.client.deleteDesktop('wandering', reason);
+  await registered('wandering', 'red');
+  expect(await operationsFor('all-viewer')).toHaveLength(2);
+  expect(await operationsFor('red-viewer')).toHaveLength(1);
+  expect(await operationsFor('red-viewer')).not.toContainEqual(expect.objectContaining({ id: ofBlue!.id }));
+  await problemOf(await ask('red-viewer', 'GET', `/v1/operations/${ofBlue!.id}`), 'FORBIDDEN', 403);
+  await fixture.client.deleteDesktop('wandering', reason);
+});
+
 describe('a key', () => {
   test('is shown once, and of it only its hash is kept', async () => {
     const key = await makeKey('once', { scope: 'viewer' });
