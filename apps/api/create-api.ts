@@ -24,10 +24,13 @@ export async function createApi(dependencies: ApiDependencies): Promise<NestFast
       problems.answer(error, request, reply);
     },
     forceCloseConnections: 'idle',
+    // What is too long to be an id is told so by those who read ids.
+    routerOptions: { maxParamLength: 16 * 1024 },
   });
   const app = await NestFactory.create<NestFastifyApplication>(ApiModule.with(dependencies), adapter, {
     logger: new NestLogger(new PinoLogger({ pinoHttp: { logger: logger.child({}, { level: 'warn' }) } }), {}),
     abortOnError: false,
+    bodyParser: false,
   });
   adapter.getInstance().addHook('onRequest', (request, reply, done) => {
     void reply.header(requestIdHeader, request.id);

@@ -5,6 +5,7 @@ import { bootstrapKey, hashApiKey, type SessionLedger } from '@dormouse/ledger';
 import { Inject, Injectable, type CanActivate, type ExecutionContext } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 import type { FastifyRequest } from 'fastify';
+import { parseBody } from '../body-parser';
 import { tokens } from '../dependencies';
 import { assertPool, assertScope, setCaller, type Caller } from './caller';
 import { changeOf } from './changes';
@@ -12,7 +13,7 @@ import { needKey, unsaidNeed, type Need } from './needs';
 import { RateGate } from './rate-gate';
 import { RefusalLog } from './refusal-log';
 
-/** Lets in who shows a key, as a bearer token, that allows what the route needs (`@Needs`). */
+/** Lets in who shows a key, as a bearer token, that allows what the route needs (`@Needs`), and has the body of the request parsed. */
 @Injectable()
 export class AccessGuard implements CanActivate {
   constructor(
@@ -31,6 +32,7 @@ export class AccessGuard implements CanActivate {
       const caller = await this.identify(request);
       setCaller(request, caller);
       await this.gate.pass('key', caller.name);
+      request.body = parseBody(request.body); // not before it is known who sends it, and that it is not too often
       assertScope(caller, need.scope);
       await this.assertSubject(caller, need, request);
     } catch (error) {

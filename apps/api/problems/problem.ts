@@ -24,12 +24,18 @@ const foreignErrors: Readonly<Record<number, ErrorCode>> = {
   415: 'MEDIA_TYPE_UNSUPPORTED',
 };
 
+const inOurWords: Partial<Record<ErrorCode, string>> = {
+  MEDIA_TYPE_UNSUPPORTED:
+    'send the body as application/json and say so in content-type; webhooks may also be application/cloudevents+json, or ' +
+    'application/cloudevents-batch+json',
+};
+
 /** Gives anything that was thrown a code. What is not meant for the caller becomes INTERNAL and keeps its cause. */
 export function asDormouseError(error: unknown): DormouseError {
   if (error instanceof DormouseError) return error;
   const code = foreignErrors[foreignStatus(error)];
   const { message } = describeError(error);
-  if (code !== undefined) return new DormouseError(code, message, {}, { cause: error });
+  if (code !== undefined) return new DormouseError(code, inOurWords[code] ?? message, {}, { cause: error });
   return new DormouseError(
     'INTERNAL',
     "something unexpected went wrong; the api's log tells more under the request id",
