@@ -15,6 +15,7 @@ import { Untouched1797800000000 } from './1797800000000-untouched';
 import { NumberedSlots1797900000000 } from './1797900000000-numbered-slots';
 import { WakesInVain1798000000000 } from './1798000000000-wakes-in-vain';
 import { Brokers1798100000000 } from './1798100000000-brokers';
+import { EventIdentity1798300000000 } from './1798300000000-event-identity';
 
 export const migrations = [
   FirstLight1795300000000,
@@ -33,4 +34,5 @@ export const migrations = [
   NumberedSlots1797900000000,
   WakesInVain1798000000000,
   Brokers1798100000000,
+  EventIdentity1798300000000,
 ];

@@ -25,6 +25,8 @@ export const errorCodes = {
   DESKTOP_HELD: { status: 409, title: 'The desktop is held and must not be put away yet' },
   POLICY_FORBIDS: { status: 409, title: 'The policy of the pool does not allow this' },
   CONSENT_NEEDED: { status: 409, title: 'This loses work, and nobody has consented to it' },
+  WEBHOOK_ID_REUSED: { status: 409, title: 'The webhook-id belongs to another webhook' },
+  EVENT_ID_REUSED: { status: 409, title: 'The id of the event belongs to another event' },
   OPERATION_ENDED: { status: 409, title: 'The operation has ended' },
   IDEMPOTENCY_KEY_REUSED: { status: 422, title: 'The Idempotency-Key belongs to another request' },
   IDEMPOTENCY_KEY_IN_USE: { status: 409, title: 'A request with this Idempotency-Key is being answered' },

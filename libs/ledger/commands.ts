@@ -9,10 +9,12 @@ import type {
 } from '@dormouse/session';
 import type { ApiScope, CheckpointView, DesktopView, OperationView } from './views';
 
-/** One verified webhook. `webhookId` is the `webhook-id` header: the same id twice has no second effect. */
+/** One event of a verified webhook, whose `webhook-id` is `webhookId`. The same webhook, or event, twice has no second effect. */
 export interface Delivery {
   readonly webhookId: string;
   readonly event: BrokerEvent;
+  /** What was wrong with the event's side fields. */
+  readonly notes?: readonly string[];
 }
 
 export interface Receipt {

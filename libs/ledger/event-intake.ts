@@ -1,3 +1,4 @@
+import { DormouseError } from '@dormouse/errors';
 import { isEnding } from '@dormouse/session';
 import type { Delivery, Receipt } from './commands';
 import { desktopUnknown } from './loaded-desktop';
@@ -40,7 +41,7 @@ export class EventIntake {
     this.patient = new Lane(store('wait'), (arrival) => this.isOfNobody(arrival));
   }
 
-  /** @throws DESKTOP_UNKNOWN for an event that asks for something, and then nothing is stored */
+  /** @throws DESKTOP_UNKNOWN for an event that asks for something, WEBHOOK_ID_REUSED, EVENT_ID_REUSED; then nothing is stored */
   receive(delivery: Delivery): Promise<Receipt> {
     if (!isOfDesktop(delivery)) return receiveForBroker(this.transactions, delivery);
     return new Promise((answer, refuse) => this.straightOn.take({ delivery, answer, refuse }));
@@ -59,7 +60,9 @@ class Lane {
   private transactions = 0;
 
   constructor(
-    private readonly store: (deliveries: readonly DesktopDelivery[]) => Promise<readonly (Receipt | null)[]>,
+    private readonly store: (
+      deliveries: readonly DesktopDelivery[],
+    ) => Promise<readonly (Receipt | DormouseError | null)[]>,
     /** What becomes of one that was not stored. */
     private readonly passOn: (arrival: Arrival) => void,
   ) {}
@@ -99,7 +102,8 @@ class Lane {
     const receipts = await this.store(arrivals.map(({ delivery }) => delivery));
     arrivals.forEach((arrival, index) => {
       const receipt = receipts[index];
-      if (receipt) arrival.answer(receipt);
+      if (receipt instanceof DormouseError) arrival.refuse(receipt);
+      else if (receipt) arrival.answer(receipt);
       else this.passOn(arrival);
     });
   }

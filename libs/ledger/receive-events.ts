@@ -1,3 +1,4 @@
+import { DormouseError } from '@dormouse/errors';
 import { InboxEventEntity } from '@dormouse/persistence';
 import { isDesktopEvent, type Decision, type DesktopEvent } from '@dormouse/session';
 import { asDesktopView } from './as-view';
@@ -5,6 +6,7 @@ import { heartbeat } from './brokers';
 import type { Delivery, Receipt } from './commands';
 import { decideOn } from './decide-and-write';
 import { lockDesktops, type LoadedDesktop } from './loaded-desktop';
+import { Inbox, inboxRow, seenBefore, storeOnce } from './inbox';
 import { insertRows } from './rows';
 import { brokerStarted } from './storms';
 import type { LedgerTransaction, Transactions } from './transactions';
@@ -24,42 +26,42 @@ export function isOfDesktop(delivery: Delivery): delivery is DesktopDelivery {
  * Events, what they mean, and the work that follows are stored together or not at all: those that come at the same time in one
  * transaction, which then costs hardly more than one of them would. They are decided about in the order given.
  * @param held what becomes of the events of desktops whose row somebody else holds
- * @returns a receipt for each; null for desktops that are left out or that there are not
+ * @returns a receipt or a refusal for each; null for desktops that are left out or that there are not
  */
 export function receiveForDesktops(
   transactions: Transactions,
   deliveries: readonly DesktopDelivery[],
   held: 'wait' | 'leave out',
-): Promise<readonly (Receipt | null)[]> {
+): Promise<readonly (Receipt | DormouseError | null)[]> {
   return transactions.run(async (transaction) => {
     const { manager } = transaction;
     const ids = [...new Set(deliveries.map(({ event }) => event.desktopId))];
     // Statements of one connection run in their order: what was received before is looked at when the rows are locked, and nobody
     // else stores a webhook of these desktops. An id that comes for two desktops at once breaks the insert of one of them, which
     // then comes again and is a duplicate.
-    const [locked, received] = await Promise.all([
-      lockDesktops(manager, ids, held),
-      receivedBefore(transaction, deliveries),
-    ]);
+    const [locked, inbox] = await Promise.all([lockDesktops(manager, ids, held), Inbox.of(manager, deliveries)]);
     const desktops = new Map(locked.map((loaded) => [loaded.row.id, loaded]));
     if (desktops.size === 0) return deliveries.map(() => null);
     const decisions = new DecisionsTogether(transaction);
     const stored: InboxEventEntity[] = [];
-    const receipts: (Receipt | null)[] = [];
-    for (const { webhookId, event } of deliveries) {
+    const receipts: (Receipt | DormouseError | null)[] = [];
+    for (const delivery of deliveries) {
+      const { event } = delivery;
       const loaded = desktops.get(event.desktopId);
       if (loaded === undefined) {
         receipts.push(null);
-      } else if (received.has(webhookId)) {
-        receipts.push(receiptOf(loaded, 'duplicate', seenBefore));
-      } else {
-        received.add(webhookId);
-        const decision = decideOn(transaction, loaded, { type: 'broker', event });
-        const outcome = outcomeOf(decision);
-        stored.push(inboxRow(transaction, { webhookId, event }, outcome));
-        if (outcome !== 'stale') await decisions.write(loaded, decision);
-        receipts.push(receiptOf(loaded, outcome, decision.explanation));
+        continue;
       }
+      const verdict = inbox.take(delivery);
+      if (verdict !== 'new') {
+        receipts.push(verdict === 'duplicate' ? receiptOf(loaded, 'duplicate', seenBefore) : verdict);
+        continue;
+      }
+      const decision = decideOn(transaction, loaded, { type: 'broker', event });
+      const outcome = outcomeOf(decision);
+      stored.push(inboxRow(transaction, delivery, outcome));
+      if (outcome !== 'stale') await decisions.write(loaded, decision);
+      receipts.push(receiptOf(loaded, outcome, decision.explanation));
     }
     await Promise.all([insertRows(manager, InboxEventEntity, stored), decisions.writeRest()]);
     return receipts;
@@ -67,12 +69,11 @@ export function receiveForDesktops(
 }
 
 /** What a broker says of itself concerns no single desktop: its new epoch shows in the next event of each. */
-export function receiveForBroker(transactions: Transactions, { webhookId, event }: Delivery): Promise<Receipt> {
+export function receiveForBroker(transactions: Transactions, delivery: Delivery): Promise<Receipt> {
+  const { event } = delivery;
   return transactions.run(async (transaction) => {
     const outcome = event.type === 'vdc.broker.started' ? 'applied' : 'ignored';
-    if (!(await storeOnce(transaction, { webhookId, event }, outcome))) {
-      return { outcome: 'duplicate', desktop: null, explanation: seenBefore };
-    }
+    if (!(await isNew(transaction, delivery, outcome))) return duplicate;
     if (event.type === 'vdc.broker.heartbeat') await heartbeat(transaction, event);
     const storms = outcome === 'applied' ? await brokerStarted(transaction, event.source) : [];
     return {
@@ -89,40 +90,19 @@ export function receiveForBroker(transactions: Transactions, { webhookId, event 
 /** Something is over that there is not: there is nothing to do, and a broker that was refused would only send it again. */
 export function receiveForNobody(transactions: Transactions, delivery: DesktopDelivery): Promise<Receipt> {
   return transactions.run(async (transaction) =>
-    (await storeOnce(transaction, delivery, 'ignored'))
+    (await isNew(transaction, delivery, 'ignored'))
       ? { outcome: 'ignored', desktop: null, explanation: `no desktop ${delivery.event.desktopId} is registered` }
-      : { outcome: 'duplicate', desktop: null, explanation: seenBefore },
+      : duplicate,
   );
 }
 
-const seenBefore = 'a webhook of this id was received before';
+const duplicate: Receipt = { outcome: 'duplicate', desktop: null, explanation: seenBefore };
 
-async function receivedBefore({ manager }: LedgerTransaction, deliveries: readonly Delivery[]): Promise<Set<string>> {
-  const rows: { id: string }[] = await manager.query(
-    'SELECT webhook_id AS id FROM inbox_events WHERE webhook_id = ANY ($1)',
-    [deliveries.map(({ webhookId }) => webhookId)],
-  );
-  return new Set(rows.map(({ id }) => id));
-}
-
-/** False when the webhook was stored before. Two at the same moment: the second waits here for the first to commit. */
-async function storeOnce(transaction: LedgerTransaction, delivery: Delivery, outcome: Outcome): Promise<boolean> {
-  const row = inboxRow(transaction, delivery, outcome);
-  return (await insertRows(transaction.manager, InboxEventEntity, [row], 'leave out')) > 0;
-}
-
-function inboxRow({ now }: LedgerTransaction, { webhookId, event }: Delivery, outcome: Outcome): InboxEventEntity {
-  const { source, type, data, occurredAt } = event;
-  return {
-    webhookId,
-    source,
-    type,
-    desktopId: isDesktopEvent(event) ? event.desktopId : null,
-    data,
-    occurredAt: occurredAt === null ? null : new Date(occurredAt),
-    receivedAt: now,
-    outcome,
-  };
+/** @throws WEBHOOK_ID_REUSED, EVENT_ID_REUSED */
+async function isNew(transaction: LedgerTransaction, delivery: Delivery, outcome: Outcome): Promise<boolean> {
+  const verdict = await storeOnce(transaction, delivery, outcome);
+  if (verdict instanceof DormouseError) throw verdict;
+  return verdict === 'new';
 }
 
 function receiptOf({ row, operation }: LoadedDesktop, outcome: Outcome, explanation: string): Receipt {

@@ -2,6 +2,7 @@ import { DesktopEntity } from '@dormouse/persistence';
 import { decide, isDesktopEvent, isEnding, type Decision, type Pool, type Session } from '@dormouse/session';
 import type { EntityManager } from 'typeorm';
 import type { Delivery } from './commands';
+import { Inbox, seenBefore } from './inbox';
 import { readDesktop, sessionOf } from './loaded-desktop';
 import type { Transactions } from './transactions';
 import type { RehearsedView } from './views';
@@ -20,16 +21,18 @@ export function rehearse(
   deliveries: readonly Delivery[],
 ): Promise<readonly RehearsedView[]> {
   return transactions.run(async ({ manager, now }) => {
-    const received = await receivedBefore(manager, deliveries);
+    const inbox = await Inbox.of(manager, deliveries);
     const stages = new Map<string, Stage | null>();
     for (const { event } of deliveries) {
       if (!isDesktopEvent(event) || stages.has(event.desktopId)) continue;
       stages.set(event.desktopId, await stageOf(manager, event.desktopId));
     }
     return deliveries.map((delivery) => {
-      const isDuplicate = received.has(delivery.webhookId);
-      received.add(delivery.webhookId);
-      return isDuplicate ? duplicate(delivery) : rehearsed(delivery, stages, now.getTime());
+      const verdict = inbox.take(delivery);
+      if (verdict === 'new') return rehearsed(delivery, stages, now.getTime());
+      return verdict === 'duplicate'
+        ? { ...unmoved(delivery), outcome: 'duplicate', explanation: seenBefore }
+        : { ...unmoved(delivery), outcome: 'refused', explanation: verdict.message };
     });
   });
 }
@@ -67,23 +70,9 @@ function operationIn(effect: Decision['effects'][number]): RehearsedView['operat
   return [];
 }
 
-function duplicate(delivery: Delivery): RehearsedView {
-  const explanation = 'a webhook of this id was received before';
-  return { ...unmoved(delivery), outcome: 'duplicate', explanation };
-}
-
 function unmoved({ webhookId, event }: Delivery) {
   const desktopId = isDesktopEvent(event) ? event.desktopId : null;
   return { webhookId, type: event.type, desktopId, state: null, graceDeadline: null, operations: [] };
-}
-
-async function receivedBefore(manager: EntityManager, deliveries: readonly Delivery[]): Promise<Set<string>> {
-  const ids = deliveries.map(({ webhookId }) => webhookId);
-  const rows: { id: string }[] = await manager.query(
-    'SELECT webhook_id AS id FROM inbox_events WHERE webhook_id = ANY ($1)',
-    [ids],
-  );
-  return new Set(rows.map(({ id }) => id));
 }
 
 async function stageOf(manager: EntityManager, desktopId: string): Promise<Stage | null> {

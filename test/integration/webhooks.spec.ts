@@ -32,7 +32,7 @@ interface Sent {
 
 const connected = (connectionId: string, desktopId = 'desk-1') => ({
   specversion: '1.0',
-  id: 'event-1',
+  id: `event-${randomBytes(8).toString('hex')}`,
   source: 'broker-1',
   type: 'vdc.session.connected',
   data: { desktopId, connectionId },
@@ -71,21 +71,50 @@ test('a signed event is stored, decided about and answered 202 with the state of
   expect((await fixture.client.desktop('desk-1')).presence.connections).toContain('c-accepted');
 });
 
-test('the same webhook-id twice is answered 202 and has no second effect', async () => {
-  await send({ id: 'msg_twice', body: connected('c-twice') });
-  await send({ body: { ...connected('c-twice'), type: 'vdc.session.disconnected' } });
+test.each([
+  ['webhook', 'msg_twice'],
+  ['event, under another webhook-id', 'msg_thrice'],
+])('the same %s twice is answered 202 and has no second effect', async (_, secondId) => {
+  const body = connected(`c-${secondId}`);
+  await send({ id: secondId === 'msg_twice' ? secondId : 'msg_other', body });
+  await send({ body: { ...connected(`c-${secondId}`), type: 'vdc.session.disconnected' } });
   const before = [await fixture.stored(), await fixture.client.desktop('desk-1')];
-  const again = await send({ id: 'msg_twice', body: connected('c-twice') });
+  // Written otherwise, it is the same event.
+  const again = await send({ id: secondId, body: Object.fromEntries(Object.entries(body).reverse()) });
   expect(again.status).toBe(202);
   expect(await again.json()).toMatchObject({ accepted: true, duplicate: true, desktop: { id: 'desk-1' } });
   expect([await fixture.stored(), await fixture.client.desktop('desk-1')]).toEqual(before);
 });
 
+test('ids belong to their broker: the same webhook-id and event id of another one are another event', async () => {
+  const events = await fixture.rows('inbox_events');
+  for (const source of ['ids-a', 'ids-b']) {
+    const answer = await send({ id: 'msg_1', body: { ...connected(`c-${source}`), id: '1', source } });
+    expect(await answer.json()).toMatchObject({ duplicate: false, outcome: 'applied' });
+  }
+  expect(await fixture.rows('inbox_events')).toBe(events + 2);
+});
+
+test.each([
+  ['WEBHOOK_ID_REUSED', 'msg_once', { id: 'event-once' }],
+  ['WEBHOOK_ID_REUSED', 'msg_once', { id: 'event-other' }],
+  ['EVENT_ID_REUSED', 'msg_other_id', { id: 'event-once' }],
+])('another content under a known id is refused with %s, and changes nothing', async (code, id, changed) => {
+  await send({ id: 'msg_once', body: { ...connected('c-once'), id: 'event-once' } });
+  const before = [await fixture.stored(), await fixture.client.desktop('desk-1')];
+  const body = { ...connected('c-once'), ...changed, type: 'vdc.session.disconnected' };
+  await problemOf(await send({ id, body }), code, 409);
+  const heartbeat = { specversion: '1.0', source: 'broker-1', type: 'vdc.broker.heartbeat', ...changed };
+  await problemOf(await send({ id, body: heartbeat }), code, 409);
+  const ofNobody = { ...body, data: { desktopId: 'desk-unknown', connectionId: 'c-once' } };
+  await problemOf(await send({ id, body: ofNobody }), code, 409);
+  expect([await fixture.stored(), await fixture.client.desktop('desk-1')]).toEqual(before);
+});
+
 test('ten of the same webhook at once have one effect', async () => {
   const events = await fixture.rows('inbox_events');
-  const answers = await Promise.all(
-    Array.from({ length: 10 }, () => send({ id: 'msg_storm', body: connected('c-storm') })),
-  );
+  const body = connected('c-storm');
+  const answers = await Promise.all(Array.from({ length: 10 }, () => send({ id: 'msg_storm', body })));
   const bodies = (await Promise.all(answers.map((answer) => answer.json()))) as { duplicate: boolean }[];
   expect(answers.map(({ status }) => status)).toEqual(Array(10).fill(202));
   expect(bodies.filter(({ duplicate }) => !duplicate)).toHaveLength(1);
@@ -98,10 +127,14 @@ test('while a secret is being replaced, both are accepted', async () => {
 });
 
 test('a broker with secrets of its own is believed with each of them, and with no other', async () => {
-  const event = { ...connected('c-own'), source: '/eu' };
-  expect((await send({ secret: ownSecret, body: event })).status).toBe(202);
-  expect((await send({ secret: nextOwnSecret, body: event })).status).toBe(202);
-  await problemOf(await send({ secret, body: event }), 'SIGNATURE_INVALID', 401);
+  const event = () => ({ ...connected('c-own'), source: '/eu' });
+  expect((await send({ secret: ownSecret, body: event() })).status).toBe(202);
+  expect((await send({ secret: nextOwnSecret, body: event() })).status).toBe(202);
+  expect((await send({ secret: ownSecret, body: { ...event(), source: ' /eu ' } })).status).toBe(202);
+  await problemOf(await send({ secret, body: event() }), 'SIGNATURE_INVALID', 401);
+  for (const source of ['/eu ', '/EU', '/e\u200bu', '/ｅｕ', '/e u']) {
+    await problemOf(await send({ secret, body: { ...event(), source } }), 'SIGNATURE_INVALID', 401);
+  }
   await problemOf(await send({ secret: ownSecret, body: connected('c-own') }), 'SIGNATURE_INVALID', 401);
 });
 
@@ -264,8 +297,101 @@ test('a body larger than any event is refused before it is read', async () => {
   await problemOf(await send({ body: `"${'x'.repeat(300 * 1024)}"` }), 'REQUEST_TOO_LARGE', 413);
 });
 
-test('a body of another type is refused', async () => {
-  await problemOf(await send({ contentType: 'text/xml' }), 'MEDIA_TYPE_UNSUPPORTED', 415);
+test.each([
+  ['text/xml', {}],
+  ['text/plain', {}],
+  ['application/x-www-form-urlencoded', {}],
+  ['application/json; charset=iso-8859-1', {}],
+  ['application/json', { 'content-encoding': 'gzip' }],
+])('a body of the type %s %j is refused for that reason', async (contentType, headers) => {
+  await problemOf(await send({ contentType, headers }), 'MEDIA_TYPE_UNSUPPORTED', 415);
+});
+
+test('a byte order mark before the body is passed over', async () => {
+  expect((await send({ body: `\uFEFF${JSON.stringify(connected('c-bom'))}` })).status).toBe(202);
+});
+
+test('a side field that cannot be read costs nothing but a note', async () => {
+  const data = { desktopId: 'desk-1', connectionId: 'c-side', reason: 5, userRef: 'two\nlines' };
+  const body = { ...connected('c-side'), type: 'vdc.session.disconnected', data };
+  const answer = (await (await send({ body })).json()) as { notes: string[] };
+  expect(answer).toMatchObject({ accepted: true, duplicate: false });
+  expect(answer.notes).toEqual([expect.stringContaining('userRef'), expect.stringContaining('reason')]);
+  const [row] = await fixture.dataSource.query('SELECT notes FROM inbox_events WHERE event_id = $1', [body.id]);
+  expect(row.notes).toEqual(answer.notes);
+});
+
+describe('in binary mode', () => {
+  const headersOf = ({ specversion, id, source, type }: ReturnType<typeof connected>) => ({
+    'ce-specversion': specversion,
+    'ce-id': id,
+    'ce-source': encodeURIComponent(source),
+    'ce-type': type,
+  });
+  const sendBinary = (event: ReturnType<typeof connected>) =>
+    send({ contentType: 'application/json', headers: headersOf(event), body: event.data });
+
+  test('an event is what it is in structured mode, and the same one', async () => {
+    const event = { ...connected('c-binary'), source: 'büro' };
+    expect(await (await sendBinary(event)).json()).toMatchObject({ outcome: 'applied', duplicate: false });
+    expect(await (await send({ body: event })).json()).toMatchObject({ duplicate: true });
+    expect((await fixture.client.desktop('desk-1')).presence.connections).toContain('c-binary');
+  });
+
+  test('a heartbeat needs no body', async () => {
+    const event = { ...connected('-'), type: 'vdc.broker.heartbeat' };
+    expect((await send({ headers: headersOf(event), contentType: 'application/json', body: '' })).status).toBe(202);
+  });
+
+  test('attributes are read as strictly', async () => {
+    const event = { ...connected('c-binary'), type: 'constructor' };
+    expect(await problemOf(await sendBinary(event), 'EVENT_MALFORMED', 400)).toMatchObject({ field: 'type' });
+    const headers = { ...headersOf(connected('c-binary')), 'ce-source': '%E0%A4%A' };
+    const answer = await send({ contentType: 'application/json', headers, body: connected('c-binary').data });
+    expect(await problemOf(answer, 'EVENT_MALFORMED', 400)).toMatchObject({ field: 'source' });
+  });
+});
+
+describe('in batch mode', () => {
+  const contentType = 'application/cloudevents-batch+json';
+  const connections = async () => (await fixture.client.desktop('desk-1')).presence.connections;
+
+  test('each event is answered, one that is refused harms no other, and sent again nothing happens twice', async () => {
+    const body = [connected('c-batch-1'), connected('c-batch-2', 'desk-unknown'), connected('c-batch-3')];
+    const answer = await send({ id: 'msg_batch', contentType, body });
+    expect(answer.status).toBe(202);
+    expect(await answer.json()).toEqual({
+      accepted: false,
+      items: [
+        expect.objectContaining({ id: body[0]!.id, source: 'broker-1', accepted: true, outcome: 'applied' }),
+        expect.objectContaining({
+          id: body[1]!.id,
+          accepted: false,
+          error: expect.objectContaining({ code: 'DESKTOP_UNKNOWN' }),
+        }),
+        expect.objectContaining({ id: body[2]!.id, accepted: true, outcome: 'applied' }),
+      ],
+    });
+    expect(await connections()).toEqual(expect.arrayContaining(['c-batch-1', 'c-batch-3']));
+    const again = (await (await send({ id: 'msg_batch', contentType, body })).json()) as { items: object[] };
+    expect(again.items[0]).toMatchObject({ duplicate: true });
+    expect(again.items[2]).toMatchObject({ duplicate: true });
+  });
+
+  test.each([
+    ['that is malformed', 'EVENT_MALFORMED', 400, { ...connected('c-bad'), type: 'nonsense' }],
+    ['of a broker whose secret it is not', 'SIGNATURE_INVALID', 401, { ...connected('c-bad'), source: '/eu' }],
+  ])('one event %s, and none is stored', async (_, code, status, bad) => {
+    const stored = await fixture.stored();
+    await problemOf(await send({ contentType, body: [connected('c-good'), bad] }), code, status);
+    expect(await fixture.stored()).toEqual(stored);
+    expect(await connections()).not.toContain('c-good');
+  });
+
+  test('what is no list is refused, and an empty one is nothing', async () => {
+    await problemOf(await send({ contentType, body: connected('c-1') }), 'EVENT_MALFORMED', 400);
+    expect(await (await send({ contentType, body: [] })).json()).toEqual({ accepted: true, items: [] });
+  });
 });
 
 test('webhooks are counted by what came of them', async () => {

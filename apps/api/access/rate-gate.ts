@@ -5,7 +5,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { tokens } from '../dependencies';
 import type { RateLimit, SharedRates } from '../rates';
 
-/** Whose turns are counted: a key by its name, a broker by its source, and who shows neither by its address. */
+/** Whose turns are counted: a key by its name, a broker by the secret it signs with, and who shows neither by its address. */
 export type CountedKind = 'key' | 'broker' | 'stranger';
 
 /** One who guesses keys or signatures; a person who mistypes is far below. */
@@ -24,9 +24,9 @@ export class RateGate {
   }
 
   /** @throws RATE_LIMITED with `retryAfterS`, which the answer carries as Retry-After too */
-  async pass(kind: CountedKind, subject: string): Promise<void> {
+  async pass(kind: CountedKind, subject: string, turns = 1): Promise<void> {
     const limit = this.limits[kind];
-    const waitMs = await this.rates.take(`${kind}:${subject}`, limit);
+    const waitMs = await this.rates.take(`${kind}:${subject}`, limit, turns);
     if (waitMs === 0) return;
     this.metrics.rateLimited.inc({ kind });
     const retryAfterS = Math.ceil(waitMs / 1000);

@@ -1,7 +1,7 @@
 import { errorCodes } from '@dormouse/errors';
 import { apiScopes } from '@dormouse/ledger';
 import { absenceCauses, keepReasons, machineStateNames, operationKindNames } from '@dormouse/session';
-import { ApiProperty } from '@nestjs/swagger';
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { anyObject, optionalTime, time } from './shapes';
 
 /** Shapes of answers, for the OpenAPI document only: the values themselves are the ledger's views. */
@@ -24,9 +24,11 @@ class AcknowledgedDesktop {
 
 export class AcknowledgementBody {
   @ApiProperty({ enum: [true] }) accepted!: true;
-  @ApiProperty({ description: 'Seen before under this webhook-id: nothing was done' }) duplicate!: boolean;
+  @ApiProperty({ description: 'Seen before, as this webhook or as this event: nothing was done' }) duplicate!: boolean;
   @ApiProperty({ enum: ['applied', 'ignored', 'stale', 'duplicate'] }) outcome!: string;
   @ApiProperty({ type: AcknowledgedDesktop, nullable: true }) desktop!: AcknowledgedDesktop | null;
+  @ApiPropertyOptional({ type: [String], description: 'What was wrong with side fields, which count as missing' })
+  notes?: string[];
 }
 
 class ErrorBody {

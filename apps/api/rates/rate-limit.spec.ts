@@ -44,6 +44,31 @@ test('who waits as long as was said is let through, and not before', () => {
   );
 });
 
+test('several turns are taken together or not at all, and more than a burst are a burst', () => {
+  const limit = { perSecond: 10, burst: 3 };
+  const two = takeTurn(0, start, limit, 2);
+  expect(two).toEqual({ granted: true, spentUntilUs: start + 200_000 });
+  expect(takeTurn(start + 200_000, start, limit, 2)).toEqual({ granted: false, retryAfterMs: 100 });
+  expect(takeTurn(0, start, limit, 1_000)).toEqual({ granted: true, spentUntilUs: start + 300_000 });
+});
+
+test('whatever the clock does, nobody waits for longer than a burst takes', () => {
+  const limits = fc.record({ perSecond: fc.integer({ min: 1, max: 5_000 }), burst: fc.integer({ min: 1, max: 50 }) });
+  const steps = fc.integer({ min: -86_400 * second, max: 86_400 * second });
+  fc.assert(
+    fc.property(limits, steps, fc.integer({ min: 1, max: 60 }), (limit, stepUs, asked) => {
+      let spentUntilUs = 0;
+      for (let n = 0; n < asked; n += 1) {
+        const turn = takeTurn(spentUntilUs, start, limit);
+        if (turn.granted) spentUntilUs = turn.spentUntilUs;
+      }
+      const turn = takeTurn(spentUntilUs, start + stepUs, limit);
+      const burstMs = (limit.burst * 1_000) / limit.perSecond;
+      if (!turn.granted) expect(turn.retryAfterMs).toBeLessThanOrEqual(burstMs + 1_001);
+    }),
+  );
+});
+
 test('in no span of time are more granted than the burst and the rate allow', () => {
   const gaps = fc.array(fc.integer({ min: 0, max: 300_000 }), { minLength: 1, maxLength: 200 });
   const limit = fc.record({ perSecond: fc.integer({ min: 1, max: 50 }), burst: fc.integer({ min: 1, max: 20 }) });

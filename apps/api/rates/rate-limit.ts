@@ -6,17 +6,24 @@ export type Turn =
   | { readonly granted: true; readonly spentUntilUs: number }
   | { readonly granted: false; readonly retryAfterMs: number };
 
+/** A clock that is set back by less is waited for. */
+const unnoticedUs = 1e6;
+
 /**
  * GCRA, the leaky bucket of ATM (ITU-T I.371): all that is remembered of a subject is the moment until which its turns are
- * spent. Each turn spends 1 s / `perSecond`, in whole microseconds, and `burst` of them may be spent ahead.
- * @param spentUntilUs as the turn before has left it, 0 at first; microseconds since 1970, as `nowUs`
+ * spent. Each turn spends 1 s / `perSecond`, in whole microseconds, and `burst` of them may be spent ahead. More than a burst is
+ * never spent ahead: what says so was written before the clock was set back, and counting begins anew.
+ * @param spentUntilUs as the turn before has left it, 0 at first; microseconds of the same clock as `nowUs`
+ * @param turns how many are taken together; more than a burst are a burst
  */
-export function takeTurn(spentUntilUs: number, nowUs: number, { perSecond, burst }: RateLimit): Turn {
+export function takeTurn(spentUntilUs: number, nowUs: number, { perSecond, burst }: RateLimit, turns = 1): Turn {
   const turnUs = Math.round(1e6 / perSecond);
-  const spent = Math.max(spentUntilUs, nowUs);
-  const aheadUs = spent - nowUs - (burst - 1) * turnUs;
+  const taken = Math.min(turns, burst);
+  const isPossible = spentUntilUs <= nowUs + burst * turnUs + unnoticedUs;
+  const spent = isPossible ? Math.max(spentUntilUs, nowUs) : nowUs;
+  const aheadUs = spent - nowUs - (burst - taken) * turnUs;
   if (aheadUs > 0) return { granted: false, retryAfterMs: Math.ceil(aheadUs / 1000) };
-  return { granted: true, spentUntilUs: spent + turnUs };
+  return { granted: true, spentUntilUs: spent + taken * turnUs };
 }
 
 /**
@@ -25,10 +32,14 @@ export function takeTurn(spentUntilUs: number, nowUs: number, { perSecond, burst
  */
 export const takeTurnScript = `
 local turn = math.floor(1e6 / tonumber(ARGV[1]) + 0.5)
+local burst = tonumber(ARGV[2])
+local taken = math.min(tonumber(ARGV[3]), burst)
 local time = redis.call('TIME')
 local now = time[1] * 1e6 + time[2]
 local spent = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), now)
-local ahead = spent - now - (tonumber(ARGV[2]) - 1) * turn
+if spent > now + burst * turn + ${unnoticedUs} then spent = now end
+local ahead = spent - now - (burst - taken) * turn
 if ahead > 0 then return math.ceil(ahead / 1000) end
-redis.call('SET', KEYS[1], string.format('%.0f', spent + turn), 'PX', math.ceil((spent + turn - now) / 1000) + 1)
+spent = spent + taken * turn
+redis.call('SET', KEYS[1], string.format('%.0f', spent), 'PX', math.ceil((spent - now) / 1000) + 1)
 return 0`;

@@ -23,24 +23,24 @@ export class SharedRates {
   ) {}
 
   /** @returns how many milliseconds to wait before the next try; 0: go on */
-  async take(subject: string, limit: RateLimit): Promise<number> {
+  async take(subject: string, limit: RateLimit, turns = 1): Promise<number> {
     if (this.redis.status === 'ready' && performance.now() >= this.askAgainAtMs) {
       try {
-        return await this.takeShared(subject, limit);
+        return await this.takeShared(subject, limit, turns);
       } catch (error) {
         this.askAgainAtMs = performance.now() + mistrustMs;
         this.logger.warn({ err: error }, 'Redis did not count in time; this process counts alone for a moment');
       }
     }
-    return this.takeHere(subject, limit);
+    return this.takeHere(subject, limit, turns);
   }
 
-  private async takeShared(subject: string, { perSecond, burst }: RateLimit): Promise<number> {
+  private async takeShared(subject: string, { perSecond, burst }: RateLimit, turns: number): Promise<number> {
     let timer: NodeJS.Timeout | undefined;
     const tooLate = new Promise<never>((_, reject) => {
       timer = setTimeout(() => reject(new Error(`no answer within ${patienceMs} ms`)), patienceMs);
     });
-    const counted = this.redis.eval(takeTurnScript, 1, `dormouse:rate:${subject}`, perSecond, burst);
+    const counted = this.redis.eval(takeTurnScript, 1, `dormouse:rate:${subject}`, perSecond, burst, turns);
     counted.catch(() => undefined); // too late to be of interest, once the patience is over
     try {
       return Number(await Promise.race([counted, tooLate]));
@@ -49,9 +49,9 @@ export class SharedRates {
     }
   }
 
-  private takeHere(subject: string, limit: RateLimit): number {
-    const nowUs = Date.now() * 1000;
-    const turn = takeTurn(this.spentUntilUs.get(subject) ?? 0, nowUs, limit);
+  private takeHere(subject: string, limit: RateLimit, turns: number): number {
+    const nowUs = Math.round(performance.now() * 1000); // which nobody sets back
+    const turn = takeTurn(this.spentUntilUs.get(subject) ?? 0, nowUs, limit, turns);
     if (!turn.granted) return turn.retryAfterMs;
     if (this.spentUntilUs.size >= longestMemory) this.forgetPaidBack(nowUs);
     this.spentUntilUs.set(subject, turn.spentUntilUs);

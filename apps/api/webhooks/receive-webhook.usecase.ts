@@ -1,18 +1,21 @@
+import { createHash } from 'node:crypto';
+import type { IncomingHttpHeaders } from 'node:http';
 import type { Keys } from '@dormouse/config';
 import { DormouseError, isDormouseError } from '@dormouse/errors';
 import type { Delivery, DesktopView, Receipt, SessionLedger } from '@dormouse/ledger';
 import type { Metrics } from '@dormouse/observability';
-import { machineStates, parseBrokerEvent, type BrokerEvent, type MachineState } from '@dormouse/session';
+import { machineStates, readBrokerEvent, type MachineState } from '@dormouse/session';
 import { Inject, Injectable } from '@nestjs/common';
 import { RateGate } from '../access';
-import { parseJson } from '../body-parser';
+import { parseBody } from '../body-parser';
 import { tokens } from '../dependencies';
 import type { BrokerAdapter } from './adapters';
-import { requireSecretOf, verifySignature, type SignedDelivery } from './verify-signature';
+import { inTheirOrder } from './in-their-order';
+import { requireSecretOf, verifySignature, type SignedDelivery, type Verified } from './verify-signature';
 
 export interface Acknowledgement {
   readonly accepted: true;
-  /** Seen before under this webhook-id: nothing was done. */
+  /** Seen before, as this webhook or as this event: nothing was done. */
   readonly duplicate: boolean;
   readonly outcome: Receipt['outcome'];
   /** Null for events that speak of the broker and of no desktop. */
@@ -22,7 +25,26 @@ export interface Acknowledgement {
     /** Until the desktop answers, in ms: 0 when it does, null when that cannot be told. */
     readonly etaMs: number | null;
   } | null;
+  /** What was wrong with side fields; missing when nothing was. */
+  readonly notes?: readonly string[];
 }
+
+/** One event of a batch: accepted, or refused without any effect on the others. */
+export type BatchItem = { readonly id: string; readonly source: string } & (
+  Acknowledgement | { readonly accepted: false; readonly error: ReturnType<DormouseError['toJSON']> }
+);
+
+export interface BatchAcknowledgement {
+  /** Whether each of them was. */
+  readonly accepted: boolean;
+  readonly items: readonly BatchItem[];
+}
+
+export interface ReceivedWebhook extends SignedDelivery {
+  readonly headers: IncomingHttpHeaders;
+}
+
+const nothingToUs: Acknowledgement = { accepted: true, duplicate: false, outcome: 'ignored', desktop: null };
 
 /**
  * Verifies, stores with what follows from it in one transaction, and answers: nothing here waits for a queue or a machine.
@@ -38,40 +60,57 @@ export class ReceiveWebhook {
   ) {}
 
   /**
-   * A message that amounts to several events is answered as the last of them. Killed in between, it comes again, and those
-   * that were stored are duplicates.
-   * @throws SIGNATURE_INVALID, SIGNATURE_STALE, EVENT_MALFORMED, RATE_LIMITED, DESKTOP_UNKNOWN
+   * A message that amounts to several events is answered as the last of them, and a batch event by event. All are read and checked
+   * before any is stored. Killed in between, it comes again, and those that were stored are duplicates.
+   * @throws SIGNATURE_INVALID, SIGNATURE_STALE, EVENT_MALFORMED, RATE_LIMITED; DESKTOP_UNKNOWN, WEBHOOK_ID_REUSED, EVENT_ID_REUSED,
+   * which in a batch are answered with their event
    */
   async execute(
-    delivery: SignedDelivery,
+    webhook: ReceivedWebhook,
     adapter: BrokerAdapter,
     onVerified: (source: string) => void,
-  ): Promise<Acknowledgement> {
+  ): Promise<Acknowledgement | BatchAcknowledgement> {
     try {
       const { webhookSecrets, brokerSecrets } = this.keys;
       const secrets = [...webhookSecrets, ...brokerSecrets.map(({ secret }) => secret)];
-      const verified = verifySignature(delivery, secrets, Date.now());
+      const verified = verifySignature(webhook, secrets, Date.now());
       onVerified('broker');
-      const events = readEvents(delivery.body, adapter, verified.webhookId);
-      for (const { source } of events) {
-        requireSecretOf(source, verified, this.keys);
-        onVerified(`broker:${source}`);
-        await this.gate.pass('broker', source);
+      const sender = senderOf(verified);
+      await this.gate.pass('broker', sender);
+      const deliveries = readDeliveries(webhook, adapter, verified.webhookId);
+      for (const { event } of deliveries) {
+        requireSecretOf(event.source, verified, this.keys);
+        onVerified(`broker:${event.source}`);
       }
-      let answer: Acknowledgement = { accepted: true, duplicate: false, outcome: 'ignored', desktop: null };
-      for (const [index, event] of events.entries()) {
-        const webhookId = index === 0 ? verified.webhookId : `${verified.webhookId}#${index + 1}`;
-        answer = await this.receive({ webhookId, event });
-      }
+      if (deliveries.length > 1) await this.gate.pass('broker', sender, deliveries.length - 1);
+      if (adapter.answersEach?.(webhook.headers) === true) return await this.receiveEach(deliveries);
+      let answer = nothingToUs;
+      for (const delivery of deliveries) answer = await this.receive(delivery);
       return answer;
     } catch (error) {
-      this.metrics.webhooks.inc({ outcome: isDormouseError(error) ? error.code : 'INTERNAL' });
+      this.count(error);
       throw error;
     }
   }
 
-  private async receive({ webhookId, event }: Delivery): Promise<Acknowledgement> {
-    const { outcome, desktop } = await this.ledger.receiveEvent({ webhookId, event });
+  private async receiveEach(deliveries: readonly Delivery[]): Promise<BatchAcknowledgement> {
+    const items = await inTheirOrder(deliveries, async (delivery): Promise<BatchItem> => {
+      const { id, source } = delivery.event;
+      try {
+        return { id, source, ...(await this.receive(delivery)) };
+      } catch (error) {
+        // What fails on our side fails as a whole, and comes again.
+        if (!isDormouseError(error) || error.status >= 500) throw error;
+        this.count(error);
+        return { id, source, accepted: false, error: error.toJSON() };
+      }
+    });
+    return { accepted: items.every(({ accepted }) => accepted), items };
+  }
+
+  private async receive(delivery: Delivery): Promise<Acknowledgement> {
+    const { event, notes = [] } = delivery;
+    const { outcome, desktop } = await this.ledger.receiveEvent(delivery);
     this.metrics.webhooks.inc({ outcome });
     if (outcome !== 'duplicate') this.metrics.decisions.inc({ trigger: event.type, outcome });
     return {
@@ -79,7 +118,12 @@ export class ReceiveWebhook {
       duplicate: outcome === 'duplicate',
       outcome,
       desktop: desktop && { id: desktop.id, machineState: desktop.state, etaMs: await this.etaMs(desktop) },
+      ...(notes.length > 0 && { notes }),
     };
+  }
+
+  private count(error: unknown): void {
+    this.metrics.webhooks.inc({ outcome: isDormouseError(error) ? error.code : 'INTERNAL' });
   }
 
   /** As earlier ones let expect: the head start of a client that shows a progress bar. */
@@ -91,13 +135,34 @@ export class ReceiveWebhook {
   }
 }
 
-function readEvents(body: Buffer, adapter: BrokerAdapter, webhookId: string): readonly BrokerEvent[] {
-  let parsed: unknown;
+/** Whose turns are counted: who has signed. What a body says can be invented. */
+function senderOf({ secret }: Verified): string {
+  return createHash('sha256').update(secret).digest('hex').slice(0, 32);
+}
+
+function readDeliveries(
+  { body, headers }: ReceivedWebhook,
+  adapter: BrokerAdapter,
+  webhookId: string,
+): readonly Delivery[] {
+  let message: unknown;
   try {
-    parsed = parseJson(body);
+    message = parseBody(body);
   } catch (cause) {
     if (!isDormouseError(cause)) throw cause;
     throw new DormouseError('EVENT_MALFORMED', cause.message, { field: 'event' }, { cause });
   }
-  return adapter.toEvents(parsed, webhookId).map(parseBrokerEvent);
+  const events = adapter.toEvents(message, webhookId, headers);
+  const isBatch = adapter.answersEach?.(headers) === true;
+  return events.map((given, index) => {
+    try {
+      return { ...readBrokerEvent(given), webhookId: index === 0 ? webhookId : `${webhookId}#${index + 1}` };
+    } catch (error) {
+      if (!isBatch || !isDormouseError(error)) throw error;
+      throw new DormouseError(error.code, `event ${index + 1} of the batch: ${error.message}`, {
+        ...error.details,
+        index,
+      });
+    }
+  });
 }

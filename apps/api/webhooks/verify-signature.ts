@@ -1,6 +1,7 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { Keys } from '@dormouse/config';
 import { DormouseError } from '@dormouse/errors';
+import { areLookAlikes, brokerName } from '@dormouse/text';
 
 /** As in the Standard Webhooks specification: what is older may be a replay. */
 const toleranceMs = 5 * 60 * 1000;
@@ -55,7 +56,9 @@ export function verifySignature(
 }
 
 /**
- * A broker with secrets of its own is believed with these alone: who knows another's cannot speak for it.
+ * A broker with secrets of its own is believed with these alone: who knows another's cannot speak for it, and not under a name that
+ * could be taken for its name either.
+ * @param source in its one form, as `brokerName` gives it
  * @throws SIGNATURE_INVALID
  */
 export function requireSecretOf(
@@ -63,11 +66,17 @@ export function requireSecretOf(
   { secret }: Verified,
   { webhookSecrets, brokerSecrets }: Pick<Keys, 'webhookSecrets' | 'brokerSecrets'>,
 ): void {
-  const own = brokerSecrets.filter((one) => one.source === source).map((one) => one.secret);
-  if ((own.length > 0 ? own : webhookSecrets).includes(secret)) return;
+  const own = brokerSecrets.filter((one) => brokerName(one.source) === source).map((one) => one.secret);
+  if (own.length > 0 ? own.includes(secret) : webhookSecrets.includes(secret) && !isTakenFor(source, brokerSecrets)) {
+    return;
+  }
   throw invalid(
     `the webhook is not signed with a secret of ${source}: compare BROKER_SECRETS with the secret of the sender`,
   );
+}
+
+function isTakenFor(source: string, brokerSecrets: Keys['brokerSecrets']): boolean {
+  return brokerSecrets.some((one) => areLookAlikes(one.source, source));
 }
 
 /** In base64, as it is sent. The library of the specification would compute it in JavaScript, at ten times the cost. */

@@ -7,7 +7,7 @@ import { webhookPath } from '../body-parser';
 import { AcknowledgementBody, ProblemBody } from '../openapi';
 import { asDormouseError } from '../problems';
 import { brokerAdapters, cloudEvents, type BrokerAdapter } from './adapters';
-import { ReceiveWebhook, type Acknowledgement } from './receive-webhook.usecase';
+import { ReceiveWebhook, type Acknowledgement, type BatchAcknowledgement } from './receive-webhook.usecase';
 
 @ApiTags('webhooks')
 @Controller(webhookPath)
@@ -19,8 +19,17 @@ export class WebhooksController {
 
   @Post()
   @HttpCode(202)
-  @ApiOperation({ summary: 'An event of a broker: CloudEvents 1.0 JSON, signed as in Standard Webhooks' })
-  @ApiHeader({ name: 'webhook-id', required: true, description: 'The same id twice has no second effect' })
+  @ApiOperation({
+    summary: 'An event of a broker: CloudEvents 1.0 JSON, signed as in Standard Webhooks',
+    description:
+      'In structured, binary or batch mode. A batch is checked as a whole before anything is stored; then each event of it is ' +
+      'accepted or refused by itself, and the answer has `accepted`, whether all were, and an item for each in `items`.',
+  })
+  @ApiHeader({
+    name: 'webhook-id',
+    required: true,
+    description: 'The same id of the same source twice has no second effect; with another content it is refused',
+  })
   @ApiHeader({
     name: 'webhook-timestamp',
     required: true,
@@ -36,8 +45,10 @@ export class WebhooksController {
   @ApiResponse({ status: 400, description: 'EVENT_MALFORMED', type: ProblemBody })
   @ApiResponse({ status: 401, description: 'SIGNATURE_INVALID, SIGNATURE_STALE', type: ProblemBody })
   @ApiResponse({ status: 404, description: 'DESKTOP_UNKNOWN', type: ProblemBody })
+  @ApiResponse({ status: 409, description: 'WEBHOOK_ID_REUSED, EVENT_ID_REUSED', type: ProblemBody })
+  @ApiResponse({ status: 415, description: 'MEDIA_TYPE_UNSUPPORTED', type: ProblemBody })
   @ApiResponse({ status: 429, description: 'RATE_LIMITED: send it again after Retry-After seconds', type: ProblemBody })
-  receive(@Req() request: FastifyRequest): Promise<Acknowledgement> {
+  receive(@Req() request: FastifyRequest): Promise<Acknowledgement | BatchAcknowledgement> {
     return this.receiveIn(cloudEvents, request);
   }
 
@@ -49,7 +60,10 @@ export class WebhooksController {
   })
   @ApiBody({ schema: { type: 'object', description: 'What the broker has to say' } })
   @ApiResponse({ status: 202, description: 'As for the others', type: AcknowledgementBody })
-  receiveShaped(@Param('shape') shape: string, @Req() request: FastifyRequest): Promise<Acknowledgement> {
+  receiveShaped(
+    @Param('shape') shape: string,
+    @Req() request: FastifyRequest,
+  ): Promise<Acknowledgement | BatchAcknowledgement> {
     return this.receiveIn(
       brokerAdapters.find(({ name }) => name === shape),
       request,
@@ -57,7 +71,10 @@ export class WebhooksController {
   }
 
   /** Writes the audit line of a refusal itself: an interceptor, and the observables around it, cost as much as deciding. */
-  private async receiveIn(adapter: BrokerAdapter | undefined, request: FastifyRequest): Promise<Acknowledgement> {
+  private async receiveIn(
+    adapter: BrokerAdapter | undefined,
+    request: FastifyRequest,
+  ): Promise<Acknowledgement | BatchAcknowledgement> {
     try {
       if (adapter === undefined) throw shapeUnknown();
       // Without a body Fastify runs no parser: what was signed is then nothing.

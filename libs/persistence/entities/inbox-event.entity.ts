@@ -6,8 +6,17 @@ export class InboxEventEntity {
   @PrimaryColumn('text', { name: 'webhook_id' })
   webhookId!: string;
 
-  @Column('text')
+  /** The broker: webhook ids are its own, and so are the ids of its events. */
+  @PrimaryColumn('text')
   source!: string;
+
+  /** Null, as the digest, in rows from before they were kept. */
+  @Column('text', { name: 'event_id', nullable: true })
+  eventId!: string | null;
+
+  /** Of what the event says, to tell a repetition from another event under its id. */
+  @Column('text', { nullable: true })
+  digest!: string | null;
 
   @Column('text')
   type!: string;
@@ -17,6 +26,10 @@ export class InboxEventEntity {
 
   @Column('jsonb')
   data!: JsonObject;
+
+  /** What was wrong with its side fields. */
+  @Column('jsonb', { nullable: true })
+  notes!: readonly string[] | null;
 
   @Column('timestamptz', { name: 'occurred_at', nullable: true })
   occurredAt!: Date | null;
