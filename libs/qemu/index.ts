@@ -7,7 +7,15 @@ export { GuestAgent } from './guest-agent';
 export { launchArguments, socketNames, type LaunchPlacement } from './launch-arguments';
 export { machineParts } from './machine-parts';
 export { sleepObstacles } from './sleep-obstacles';
-export { parseLaunchSpec, writableDisks, type DiskSpec, type LaunchSpec, type NicSpec } from './launch-spec';
+export {
+  outdatedArguments,
+  parseLaunchSpec,
+  parseNewLaunchSpec,
+  writableDisks,
+  type DiskSpec,
+  type LaunchSpec,
+  type NicSpec,
+} from './launch-spec';
 export { probeAccelerator, type Accelerator, type AcceleratorChoice } from './accelerator-probe';
 export { thawMachine } from './thaw-machine';
 export { hasWritten } from './disk-writes';

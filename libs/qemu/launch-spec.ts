@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { DormouseError } from '@dormouse/errors';
+import { argumentProblems } from './extra-arguments';
 
 /** Versioned machine types only: what an unversioned one means changes with the QEMU, and a saved machine must not. */
 const versionedMachine = /^pc-(q35|i440fx)-\d+\.\d+$/;
@@ -39,7 +40,7 @@ const launchSpec = z.strictObject({
   readiness: z.enum(['agent', 'none']).default('agent'),
   /** Boots a kernel directly instead of the first disk. */
   kernel: z.strictObject({ image: path, initrd: path.optional(), commandLine: z.string().default('') }).optional(),
-  /** Handed to QEMU as they are, after all others. */
+  /** Handed to QEMU after all others; which are taken: extra-arguments.ts. */
   extraArguments: z.array(z.string().max(4096)).max(64).default([]),
 });
 
@@ -48,12 +49,41 @@ export type LaunchSpec = z.output<typeof launchSpec>;
 export type DiskSpec = z.output<typeof diskSpec>;
 export type NicSpec = z.output<typeof nicSpec>;
 
-/** @throws LAUNCH_SPEC_INVALID naming every field that is wrong */
+/**
+ * Reads a spec that a desktop has. One that was registered earlier may have arguments that are refused now: `outdatedArguments`.
+ * @throws LAUNCH_SPEC_INVALID naming every field that is wrong
+ */
 export function parseLaunchSpec(value: unknown): LaunchSpec {
   const parsed = launchSpec.safeParse(value);
   if (parsed.success) return parsed.data;
-  const problems = parsed.error.issues.map((issue) => `${issue.path.join('.') || 'launch spec'}: ${issue.message}`);
-  throw new DormouseError('LAUNCH_SPEC_INVALID', problems.join('; '), { problems });
+  throw invalid(parsed.error.issues.map((issue) => `${issue.path.join('.') || 'launch spec'}: ${issue.message}`));
+}
+
+/** Reads a spec that a desktop is to get. @throws LAUNCH_SPEC_INVALID naming every field and argument that is wrong */
+export function parseNewLaunchSpec(value: unknown): LaunchSpec {
+  const spec = parseLaunchSpec(value);
+  const problems = argumentProblems(spec.extraArguments).map(inWords);
+  if (problems.length > 0) throw invalid(problems);
+  return spec;
+}
+
+/**
+ * What a spec that was registered earlier has that a new one could not have.
+ * @throws LAUNCH_SPEC_INVALID when a machine must not be started so
+ */
+export function outdatedArguments({ extraArguments }: LaunchSpec): string[] {
+  const problems = argumentProblems(extraArguments);
+  const deadly = problems.filter((problem) => problem.deadly).map(inWords);
+  if (deadly.length > 0) throw invalid(deadly);
+  return problems.map(inWords);
+}
+
+function inWords({ at, reason }: { at: number; reason: string }): string {
+  return `extraArguments.${at}: ${reason}`;
+}
+
+function invalid(problems: readonly string[]): DormouseError {
+  return new DormouseError('LAUNCH_SPEC_INVALID', problems.join('; '), { problems });
 }
 
 /** Each has layers of its own, over its image. */

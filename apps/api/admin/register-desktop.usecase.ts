@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DormouseError } from '@dormouse/errors';
 import type { DesktopView, OperationView, SessionLedger } from '@dormouse/ledger';
-import { parseLaunchSpec } from '@dormouse/qemu';
+import { parseNewLaunchSpec } from '@dormouse/qemu';
 import type { JsonObject } from '@dormouse/session';
 import { Inject, Injectable } from '@nestjs/common';
 import { tokens } from '../dependencies';
@@ -31,7 +31,7 @@ export class RegisterDesktopUsecase {
 
   /** @throws LAUNCH_SPEC_INVALID, DESKTOP_NOT_MIGRATABLE, POOL_UNKNOWN, HOST_UNAVAILABLE, DESKTOP_BUSY */
   async execute({ launchSpec, ...command }: RegisterDesktop): Promise<RegistrationAnswer> {
-    const spec = parseLaunchSpec(launchSpec) as unknown as JsonObject;
+    const spec = parseNewLaunchSpec(launchSpec) as unknown as JsonObject;
     const { desktop, operation, created } = await this.ledger.registerDesktop({ ...command, launchSpec: spec });
     if (operation === null) return { kind: 'registered', created, desktop };
     const examined = await this.ended(operation);
