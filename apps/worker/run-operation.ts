@@ -2,7 +2,7 @@ import { describeError, isDormouseError } from '@dormouse/errors';
 import { NotNow, type JobContext, type JobPayload } from '@dormouse/jobs';
 import type { ClaimedOperation, FinishOutcome } from '@dormouse/ledger';
 import { logAbout, type Logger, type Metrics } from '@dormouse/observability';
-import { parseLaunchSpec } from '@dormouse/qemu';
+import { outdatedArguments, parseLaunchSpec, type LaunchSpec } from '@dormouse/qemu';
 import type { JsonObject, OperationKind } from '@dormouse/session';
 import type { Machine } from '@dormouse/hypervisor';
 import { leaseMs } from './leases';
@@ -21,8 +21,8 @@ export interface OperationRun {
 const slotRetryMs = 200;
 const saveRetryMs = 1_000;
 
-/** What the operation came to; null when it is left to a successor. */
-export type OperationOutcome = Pick<FinishOutcome, 'result' | 'desktop'> | null;
+/** What the operation came to: with an error it has failed. Null when it is left to a successor. */
+export type OperationOutcome = (Pick<FinishOutcome, 'result' | 'desktop'> & { readonly error?: unknown }) | null;
 
 /**
  * Claims the operation of a job, works, and reports its end. A job that finds nothing to claim ends quietly. What the
@@ -48,12 +48,16 @@ export async function runOperation(
     try {
       const launchSpec = parseLaunchSpec(claimed.launchSpec);
       const machine = { desktopId: desktop.id, launchSpec, diskGeneration: desktop.diskGeneration };
-      return conclude(await work({ claimed, machine, logger, leave }));
+      const outdated = startsMachine.has(operation.kind) ? outdatedIn(launchSpec, logger) : {};
+      const done = await work({ claimed, machine, logger, leave });
+      if (done === null) return null;
+      const { error, ...found } = done;
+      return error === undefined
+        ? ({ status: 'succeeded', ...found, result: { ...found.result, ...outdated } } as const)
+        : { ...found, ...failed(error, operation.kind, logger) };
     } catch (error) {
       if (leave.aborted || isDormouseError(error, 'SUPERSEDED')) return null;
-      if (isDormouseError(error, 'CANCELLED')) return { status: 'cancelled' } as const;
-      logger.error({ err: error }, `${operation.kind} failed`);
-      return { status: 'failed', error: describeError(error) } as const;
+      return failed(error, operation.kind, logger);
     }
   });
   if (outcome === null) {
@@ -103,6 +107,22 @@ async function claim(
   }
 }
 
-function conclude(outcome: OperationOutcome): FinishOutcome | null {
-  return outcome === null ? null : { status: 'succeeded', ...outcome };
+const startsMachine: ReadonlySet<OperationKind> = new Set(['boot', 'restore']);
+
+/**
+ * Of a desktop that was registered before its arguments were looked at: it is started as ever, and told.
+ * @throws LAUNCH_SPEC_INVALID when it must not be
+ */
+function outdatedIn(launchSpec: LaunchSpec, logger: Logger): JsonObject {
+  const problems = outdatedArguments(launchSpec);
+  if (problems.length === 0) return {};
+  logger.warn({ outdatedArguments: problems }, 'the launch spec has arguments that are refused now; register it anew');
+  return { outdatedArguments: problems };
+}
+
+function failed(error: unknown, kind: OperationKind, logger: Logger): FinishOutcome {
+  if (isDormouseError(error, 'CANCELLED')) return { status: 'cancelled' };
+  if (isDormouseError(error, 'GUEST_SHUT_DOWN')) logger.info(`the guest has shut down: the ${kind} is over`);
+  else logger.error({ err: error }, `${kind} failed`);
+  return { status: 'failed', error: describeError(error) };
 }

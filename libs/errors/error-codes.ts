@@ -49,6 +49,8 @@ export const errorCodes = {
   MIGRATION_FAILED: { status: 500, title: 'QEMU gave up the migration' },
   STREAM_MALFORMED: { status: 500, title: 'The migration stream is not one Dormouse can read' },
   PAGER_FAILED: { status: 500, title: 'The pager failed' },
+  GUEST_SHUT_DOWN: { status: 409, title: 'The guest has shut down' },
+  WAKE_INTERRUPTED: { status: 500, title: 'The machine was lost after its guest had written to its disk' },
   GUEST_UNRESPONSIVE: { status: 500, title: 'The guest did not answer in time' },
   // Checkpoints and storage
   CHECKPOINT_UNKNOWN: { status: 404, title: 'No such checkpoint' },

@@ -6,13 +6,14 @@ import { DormouseError } from '@dormouse/errors';
 import { writableDisks, type LaunchSpec } from '@dormouse/qemu';
 import { safeName } from '@dormouse/text';
 import { layerName, preparedOn, unfinishedSuffix } from './layers/layer-names';
+import { isWrittenLayer } from './layers/written-layer';
 
 const run = promisify(execFile);
 
 /**
  * The layers (qcow2 overlays) of a desktop's disks: `<root>/<desktop>/<generation>.<disk>.qcow2`. Each wake writes to a
- * layer of its own on top of the one sealed with its checkpoint, so a wake that fails costs nothing and the same
- * checkpoint can be woken again with the disk of its own instant.
+ * layer of its own on top of the one sealed with its checkpoint, so a wake that fails before its guest runs costs nothing and the same
+ * checkpoint can be woken again with the disk of its own instant. What a guest has written stays.
  */
 export class DiskLayers {
   constructor(
@@ -43,7 +44,20 @@ export class DiskLayers {
     await this.create(desktopId, launchSpec, preparedOn(parent), parent);
   }
 
-  async remove(desktopId: string, launchSpec: LaunchSpec, generation: string): Promise<void> {
+  /** @returns false when a guest has written to one of them: then all of them stay */
+  async removeUnwritten(desktopId: string, launchSpec: LaunchSpec, generation: string): Promise<boolean> {
+    if (await this.isWritten(desktopId, launchSpec, generation)) return false;
+    await this.remove(desktopId, launchSpec, generation);
+    return true;
+  }
+
+  /** Whether a guest has written to a layer of this generation. */
+  async isWritten(desktopId: string, launchSpec: LaunchSpec, generation: string): Promise<boolean> {
+    const written = await Promise.all(this.files(desktopId, launchSpec, generation).map(isWrittenLayer));
+    return written.includes(true);
+  }
+
+  private async remove(desktopId: string, launchSpec: LaunchSpec, generation: string): Promise<void> {
     for (const file of this.files(desktopId, launchSpec, generation)) await rm(file, { force: true });
   }
 

@@ -32,9 +32,17 @@ export interface CaptureBase {
 
 /**
  * What is really there. `stopped`: QEMU lives, its guest does not run (frozen by a save, or paused).
- * `waking`: QEMU lives and has not all of its memory yet.
+ * `waking`: QEMU lives and has not all of its memory yet. `shut-down`: QEMU lives, its guest has shut down, also while memory was coming.
  */
-export type MachineCondition = 'absent' | 'running' | 'stopped' | 'waking';
+export type MachineCondition = 'absent' | 'running' | 'stopped' | 'waking' | 'shut-down';
+
+/** What QEMU says of a guest. */
+export type GuestCondition = 'well' | 'shut-down';
+
+export interface GuestReport {
+  readonly desktopId: string;
+  readonly condition: GuestCondition;
+}
 
 /** The driver port. Methods that name a machine may only be called by the holder of its operation. */
 export interface Hypervisor {
@@ -78,6 +86,7 @@ export interface Hypervisor {
    * A wake that fails leaves no machine behind and the checkpoint as it was.
    * @param machine its `diskGeneration` is the one to write to, made here on top of `sealedGeneration`
    * @param how `eager`: all of its memory first, which needs less of QEMU and the kernel, and takes long
+   * @throws WAKE_INTERRUPTED when a guest has written to that layer before: the checkpoint's memory knows nothing of it
    */
   wake(machine: Machine, target: CheckpointTarget, sealedGeneration: string | null, how?: WakeHow): Promise<Wake>;
 
@@ -87,6 +96,9 @@ export interface Hypervisor {
    * @throws MACHINE_GONE, QMP_FAILED when QEMU takes no other pager
    */
   rejoinWake(machine: Machine, target: CheckpointTarget): Promise<Wake | null>;
+
+  /** As `Wake.awaitReady`, for a machine that has all of its memory. @throws GUEST_UNRESPONSIVE */
+  awaitReady(machine: Machine, patienceMs: number): Promise<number | null>;
 
   /**
    * Makes ready, while nobody waits, what waking from `sealedGeneration` will need: its disk layer, and a machine that waits for
@@ -110,14 +122,29 @@ export interface Hypervisor {
 
   condition(desktopId: string): Promise<MachineCondition>;
 
+  /**
+   * Listens from now on to what QEMU says of this guest, if nobody does yet, and tells those who want to know. What is told is a hint:
+   * `condition` asks.
+   */
+  follow(desktopId: string): void;
+
+  /** Told of each change of a guest that is followed, and of how it is when following begins. @returns ends it */
+  onGuestReport(listener: (report: GuestReport) => void): () => void;
+
+  /** What was told last of a guest that is followed; null when nothing was. */
+  guestReport(desktopId: string): GuestReport | null;
+
   /** Whether the machine's QEMU lives on this host. Asks it nothing, so it answers whatever that is waiting for. */
   isAlive(desktopId: string): Promise<boolean>;
 
   /** The desktops whose QEMU lives on this host, whoever started it. */
   machines(): Promise<readonly string[]>;
 
-  /** Removes the disk layer that a wake which failed was writing to. */
-  discardGeneration(machine: Machine, generation: string): Promise<void>;
+  /**
+   * Removes the disk layer of a machine that came to nothing.
+   * @returns false when its guest has written to it: then it stays, since only a person may say that this can be lost
+   */
+  discardGeneration(machine: Machine, generation: string): Promise<boolean>;
 
   /** Removes all that the host keeps of a desktop: run directory and disks. */
   forget(desktopId: string): Promise<void>;

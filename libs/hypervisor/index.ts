@@ -12,6 +12,8 @@ export type {
   CheckpointTarget,
   Hypervisor,
   Machine,
+  GuestCondition,
+  GuestReport,
   MachineCondition,
   Wake,
   WakeHow,

@@ -56,6 +56,8 @@ export class QemuCapture implements Capture {
     });
     try {
       if (signal.aborted) cancel();
+      const { status } = await qmp.execute<{ status: string }>('query-status');
+      if (status === 'shutdown') throw new DormouseError('GUEST_SHUT_DOWN', 'the guest has shut down before its save');
       // The pager's own error says why; QEMU would only notice that the socket closed.
       pager.reached('sealed', 'aborted').catch((error: DormouseError) => capture.fail(error));
       await qmp.execute('migrate-set-capabilities', {
@@ -71,6 +73,7 @@ export class QemuCapture implements Capture {
       });
       await qmp.execute('migrate', { uri: `unix:${pagerSockets.capture}` });
       await capture.until('pre-switchover');
+      if (capture.failure !== null) throw capture.failure; // said in the same moment
       return capture;
     } catch (error) {
       await capture.abandon();
@@ -142,6 +145,8 @@ export class QemuCapture implements Capture {
 
   private hear({ event, data, atMs }: QmpEvent): void {
     if (event === 'STOP') this.frozenAtMs = atMs;
+    if (event === 'SHUTDOWN')
+      this.fail(new DormouseError('GUEST_SHUT_DOWN', 'the guest has shut down during its save'));
     if (event === 'MIGRATION') {
       this.migration = String(data['status']);
       if (this.migration === 'failed' || this.migration === 'cancelled') {

@@ -42,12 +42,14 @@ import { desktopOfSafeName, safeName } from '@dormouse/text';
 import { DiskLayers } from './disk-layers';
 import { fingerprintOf, type Fingerprint } from './fingerprint';
 import { setClockAfterThaw } from './guest-clock';
+import { GuestWatch } from './guest-watch';
 import type {
   Capture,
   CaptureBase,
   CaptureProgress,
   CheckpointKeys,
   CheckpointTarget,
+  GuestReport,
   Hypervisor,
   Machine,
   MachineCondition,
@@ -59,7 +61,7 @@ import { MachinesInWaiting } from './machines-in-waiting';
 import { connectPager, PagerStarter } from './pager-process';
 import { QemuCapture } from './qemu-capture';
 import { connectQemu, startQemu, withQemu } from './qemu-process';
-import { QemuWake } from './qemu-wake';
+import { QemuWake, welcome } from './qemu-wake';
 import { rescuePipeFiles, rescuePipes, RescueChannel } from './rescue-channel';
 import { ResidentQemu } from './resident-qemu';
 import { RunDirectory } from './run-directory';
@@ -99,6 +101,7 @@ export class QemuHypervisor implements Hypervisor {
   private readonly layers: DiskLayers;
   private readonly pagers: PagerStarter;
   private readonly waiting: MachinesInWaiting;
+  private readonly guests = new GuestWatch();
   private readonly resident = new ResidentQemu();
   private readonly starter = new ProgramStarter({ ...process.env, ...hugePageHeap });
   private capabilities: Promise<HostCapabilities> | null = null;
@@ -147,6 +150,7 @@ export class QemuHypervisor implements Hypervisor {
     }
     const qmp = await this.start(machine, directory, {});
     qmp.close();
+    this.follow(machine.desktopId);
   }
 
   async awaitGuest(machine: Machine, patienceMs: number, signal: AbortSignal): Promise<void> {
@@ -195,6 +199,7 @@ export class QemuHypervisor implements Hypervisor {
     how: WakeHow = 'lazy',
   ): Promise<Wake> {
     let starting: Promise<void> = Promise.resolve();
+    await this.checkUnwritten(machine);
     try {
       const listens = how === 'lazy' && (await this.takeWaiting(machine, sealedGeneration));
       if (!listens) await this.anew(machine.desktopId);
@@ -214,6 +219,11 @@ export class QemuHypervisor implements Hypervisor {
   async rejoinWake(machine: Machine, target: CheckpointTarget): Promise<Wake | null> {
     const pager = (await this.servingPager(machine.desktopId)) ?? (await this.replacePager(machine, target));
     return pager && this.served(machine, target, pager, null);
+  }
+
+  awaitReady({ desktopId, launchSpec }: Machine, patienceMs: number): Promise<number | null> {
+    this.follow(desktopId);
+    return welcome(this.directory(desktopId), launchSpec, patienceMs);
   }
 
   async prepareWake(machine: Machine, sealedGeneration: string | null): Promise<void> {
@@ -274,6 +284,18 @@ export class QemuHypervisor implements Hypervisor {
     }
   }
 
+  follow(desktopId: string): void {
+    this.guests.follow(this.directory(desktopId));
+  }
+
+  onGuestReport(listener: (report: GuestReport) => void): () => void {
+    return this.guests.onReport(listener);
+  }
+
+  guestReport(desktopId: string): GuestReport | null {
+    return this.guests.last(desktopId);
+  }
+
   async isAlive(desktopId: string): Promise<boolean> {
     return (await this.directory(desktopId).liveProcess('qemu')) !== null;
   }
@@ -285,8 +307,8 @@ export class QemuHypervisor implements Hypervisor {
     return desktops.filter((_, index) => alive[index]);
   }
 
-  async discardGeneration(machine: Machine, generation: string): Promise<void> {
-    await this.layers.remove(machine.desktopId, machine.launchSpec, generation);
+  discardGeneration(machine: Machine, generation: string): Promise<boolean> {
+    return this.layers.removeUnwritten(machine.desktopId, machine.launchSpec, generation);
   }
 
   async forget(desktopId: string): Promise<void> {
@@ -295,6 +317,7 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   async close(): Promise<void> {
+    this.guests.close();
     this.pagers.close();
     this.resident.stop();
     this.starter.close();
@@ -317,7 +340,7 @@ export class QemuHypervisor implements Hypervisor {
     for (;;) {
       const condition = await this.condition(desktopId);
       if (condition === 'running') return;
-      if (condition === 'absent' || performance.now() > deadline) {
+      if (condition === 'absent' || condition === 'shut-down' || performance.now() > deadline) {
         const said = await this.directory(desktopId).logTail('qemu.log');
         throw new DormouseError('MIGRATION_FAILED', `QEMU could not load the machine: ${said}`);
       }
@@ -332,6 +355,7 @@ export class QemuHypervisor implements Hypervisor {
     machineWaited: boolean | null,
   ): Wake {
     const directory = this.directory(machine.desktopId);
+    this.follow(machine.desktopId);
     const nextPager = (): ReturnType<typeof this.replacePager> => this.replacePager(machine, target);
     return new QemuWake(directory, machine.launchSpec, pager, nextPager, machineWaited);
   }
@@ -411,6 +435,16 @@ export class QemuHypervisor implements Hypervisor {
     return launchArguments(launchSpec, { name: desktopId, accelerator, overlays, ...how });
   }
 
+  /** @throws WAKE_INTERRUPTED */
+  private async checkUnwritten({ desktopId, launchSpec, diskGeneration }: Machine): Promise<void> {
+    if (diskGeneration === null || !(await this.layers.isWritten(desktopId, launchSpec, diskGeneration))) return;
+    throw new DormouseError(
+      'WAKE_INTERRUPTED',
+      `a guest has already written to the disk layer ${diskGeneration}; the memory of the checkpoint knows nothing of that`,
+      { desktopId, diskGeneration },
+    );
+  }
+
   private async startForWake(machine: Machine, sealedGeneration: string | null, how: WakeHow): Promise<void> {
     const { desktopId, launchSpec, diskGeneration } = machine;
     if (diskGeneration !== null) await this.layers.create(desktopId, launchSpec, diskGeneration, sealedGeneration);
@@ -470,9 +504,10 @@ function pagerKeys({ keyId, dataKey, contentKey }: CheckpointKeys): PagerKeys {
 
 function askCondition(directory: RunDirectory): Promise<MachineCondition> {
   return withQemu(directory, async (qmp) => {
+    const { status, running } = await qmp.execute<{ status: string; running: boolean }>('query-status');
+    if (status === 'shutdown') return 'shut-down';
     const { status: migration } = await qmp.execute<{ status?: string }>('query-migrate');
     if (migration?.startsWith('postcopy-') === true) return 'waking';
-    const { status, running } = await qmp.execute<{ status: string; running: boolean }>('query-status');
     if (status === 'inmigrate') return 'waking';
     return running ? 'running' : 'stopped';
   });

@@ -12,6 +12,19 @@ const announcement = { initial: 50, max: 550, rounds: 5, step: 50 };
 const mostFruitlessPagers = 5;
 const fruitlessMs = 1_000;
 
+/** As `Wake.awaitReady`. */
+export async function welcome(
+  directory: RunDirectory,
+  { readiness }: LaunchSpec,
+  patienceMs: number,
+): Promise<number | null> {
+  const [clockSkewMs] = await Promise.all([
+    readiness === 'agent' ? setGuestClock(directory, patienceMs) : null,
+    withQemu(directory, (qmp) => qmp.execute('announce-self', announcement)),
+  ]);
+  return clockSkewMs;
+}
+
 /** A machine that runs while its pager brings the rest of its memory. A pager that dies is replaced. */
 export class QemuWake implements Wake {
   private readonly complete: Promise<ServeStatus>;
@@ -34,12 +47,8 @@ export class QemuWake implements Wake {
     this.complete.catch(() => undefined); // met by `hydrated`
   }
 
-  async awaitReady(patienceMs: number): Promise<number | null> {
-    const [clockSkewMs] = await Promise.all([
-      this.launchSpec.readiness === 'agent' ? setGuestClock(this.directory, patienceMs) : null,
-      withQemu(this.directory, (qmp) => qmp.execute('announce-self', announcement)),
-    ]);
-    return clockSkewMs;
+  awaitReady(patienceMs: number): Promise<number | null> {
+    return welcome(this.directory, this.launchSpec, patienceMs);
   }
 
   async hydrated(onProgress: (progress: WakeProgress) => void): Promise<WakeProgress> {

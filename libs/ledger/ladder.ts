@@ -41,8 +41,16 @@ export async function rungsFor(
     return { id, durableAtMs: durableAt!.getTime(), failures: failuresOf('restore', id) };
   });
   const own = resorts.find(({ id }) => id === checkpointId) ?? null;
+  const diskWentOn = durable.some(
+    ({ id, diskGeneration }) => id === checkpointId && diskGeneration !== loaded.row.diskGeneration,
+  );
   const older = resorts.filter(({ durableAtMs }) => own === null || durableAtMs < own.durableAtMs);
-  return rungsOf(sessionOf(loaded), { own, older, coldBootFailures: failuresOf('boot', checkpointId ?? '') });
+  return rungsOf(sessionOf(loaded), {
+    own,
+    older,
+    diskWentOn,
+    coldBootFailures: failuresOf('boot', checkpointId ?? ''),
+  });
 }
 
 /** Takes the next step with a desktop that could not be woken, if its pool has consented to it beforehand. */

@@ -1,4 +1,4 @@
-import type { JsonObject, MachineState, OperationPhase } from '@dormouse/session';
+import type { JsonObject, MachineState, Observed, OperationPhase } from '@dormouse/session';
 import type { DataSource } from 'typeorm';
 import { createApiKey, listApiKeys, poolOf, revokeApiKey, useApiKey } from './api-keys';
 import { listAudit, recordAudit, type AuditQuery } from './audit';
@@ -232,8 +232,8 @@ export class SessionLedger {
   }
 
   /** Restore: the guest runs and answers. The phase is `hydrate`, the state `hydrating`. */
-  guestRan(fence: Fence, result: JsonObject): Promise<boolean> {
-    return guestRan(this.transactions, fence, result);
+  guestRan(fence: Fence, result: JsonObject, found?: FinishOutcome['desktop']): Promise<boolean> {
+    return guestRan(this.transactions, fence, result, found);
   }
 
   /** Ends the operation. One that is no longer in force is left as it is. @throws INTERNAL for a false success. */
@@ -242,7 +242,7 @@ export class SessionLedger {
   }
 
   /** What the host really holds of a desktop without an open operation. */
-  reportMachine(desktopId: string, observed: 'absent' | 'running'): Promise<DesktopView> {
+  reportMachine(desktopId: string, observed: Observed): Promise<DesktopView> {
     return reportMachine(this.transactions, desktopId, observed);
   }
 

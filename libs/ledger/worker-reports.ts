@@ -1,6 +1,6 @@
 import { DormouseError } from '@dormouse/errors';
 import { CheckpointEntity, DesktopEntity, OperationEntity } from '@dormouse/persistence';
-import type { JsonObject, OperationPhase } from '@dormouse/session';
+import type { JsonObject, Observed, OperationPhase } from '@dormouse/session';
 import type { EntityManager } from 'typeorm';
 import { asDesktopView } from './as-view';
 import { withdrawCheckpoint, writeWoken } from './checkpoints';
@@ -78,14 +78,22 @@ export function beginRelease(transactions: Transactions, fence: Fence): Promise<
   return ask(transactions, fence, (generation) => ({ type: 'release_reached', generation }));
 }
 
-export function guestRan(transactions: Transactions, fence: Fence, result: JsonObject): Promise<boolean> {
+/** From here on the disk is what the guest makes of it: whatever becomes of the machine, the desktop keeps the layer it writes to. */
+export function guestRan(
+  transactions: Transactions,
+  fence: Fence,
+  result: JsonObject,
+  found: FinishOutcome['desktop'] = {},
+): Promise<boolean> {
   return ask(
     transactions,
     fence,
     (generation) => ({ type: 'guest_ran', generation }),
-    async ({ manager }, { operation }) => {
+    async (transaction, loaded) => {
+      const { operation } = loaded;
       if (operation === null) return;
-      await updateRow(manager, OperationEntity, operation, { result: { ...operation.result, ...result } });
+      await writeFindings(transaction, loaded, fence, found);
+      await updateRow(transaction.manager, OperationEntity, operation, { result: { ...operation.result, ...result } });
     },
   );
 }
@@ -97,7 +105,7 @@ export function finish(transactions: Transactions, fence: Fence, outcome: Finish
     const { row, operation } = loaded;
     const withdrawn =
       row.machineState === 'resident' && operation?.phase !== 'release' && outcome.status !== 'succeeded';
-    await writeFindings(transaction, loaded, fence, outcome);
+    await writeFindings(transaction, loaded, fence, outcome.desktop);
     if (outcome.status === 'succeeded' && operation?.kind === 'register') {
       await writeAccepted(transaction, row, operation, outcome);
     }
@@ -127,11 +135,7 @@ export function finish(transactions: Transactions, fence: Fence, outcome: Finish
   });
 }
 
-export function reportMachine(
-  transactions: Transactions,
-  desktopId: string,
-  observed: 'absent' | 'running',
-): Promise<DesktopView> {
+export function reportMachine(transactions: Transactions, desktopId: string, observed: Observed): Promise<DesktopView> {
   return transactions.run(async (transaction) => {
     const loaded = await lockKnownDesktop(transaction.manager, desktopId);
     await decideAndWrite(transaction, loaded, { type: 'machine_observed', observed });
@@ -143,7 +147,7 @@ async function writeFindings(
   transaction: LedgerTransaction,
   loaded: LoadedDesktop,
   fence: Fence,
-  { desktop: found }: FinishOutcome,
+  found: FinishOutcome['desktop'],
 ): Promise<void> {
   const { row } = loaded;
   if (found?.diskGeneration !== undefined) await writeLayer(transaction, loaded, fence, found.diskGeneration);

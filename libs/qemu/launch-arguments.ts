@@ -7,6 +7,8 @@ export const socketNames = {
   control: 'qmp.sock',
   /** A second QMP for people and tools. */
   monitor: 'monitor.sock',
+  /** A third QMP, on which Dormouse hears what becomes of the guest. */
+  events: 'events.sock',
   console: 'console.sock',
   /** The guest's second serial port, for a probe inside the guest. */
   probe: 'probe.sock',
@@ -22,7 +24,7 @@ export interface LaunchPlacement {
   readonly overlays: readonly string[];
   /** Wait for a migration stream instead of booting. */
   readonly incoming?: string;
-  /** A pair of pipes, `<rescue>.in` and `<rescue>.out`, that carry a third QMP. */
+  /** A pair of pipes, `<rescue>.in` and `<rescue>.out`, that carry one more QMP. */
   readonly rescue?: string;
   /** Do not run the guest. */
   readonly paused?: boolean;
@@ -40,6 +42,9 @@ export function launchArguments(spec: LaunchSpec, placement: LaunchPlacement): s
     ...['-rtc', 'base=utc,clock=host', '-device', 'vmgenid,guid=auto'],
     ...qmp('control', socketNames.control),
     ...qmp('monitor', socketNames.monitor),
+    ...qmp('events', socketNames.events),
+    // A guest that shuts down leaves a QEMU that says so. One that ended with its guest would look like one that died.
+    ...['-action', 'shutdown=pause'],
     ...(placement.rescue === undefined ? [] : monitor('rescue', `pipe,id=rescue,path=${placement.rescue}`)),
     ...serial('console', socketNames.console, ',logfile=console.log,logappend=on'),
     ...serial('probe', socketNames.probe),

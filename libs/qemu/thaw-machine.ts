@@ -19,7 +19,7 @@ export interface ThawOptions {
  *
  * A migration that switches over ends by itself, soon. To call it off then is a race that QEMU 7.2 can lose: the guest runs on, but
  * its disks are still given away, and QEMU aborts when it next writes or is saved (docs/qemu.md). `cont` takes them back,
- * also from a guest that runs.
+ * also from a guest that runs. A guest that has shut down stays so.
  * @throws MIGRATION_FAILED when the guest does not run in the end
  */
 export async function thawMachine(qmp: QmpClient, { switchesOver = false }: ThawOptions = {}): Promise<void> {
@@ -40,6 +40,7 @@ export async function thawMachine(qmp: QmpClient, { switchesOver = false }: Thaw
     }
     const { status, running } = await qmp.execute<{ status: string; running: boolean }>('query-status');
     if (running && continued) return;
+    if (status === 'shutdown') return; // there is no guest any more that could go on
     // A migration that ends without success resumes the guest by itself, a moment after it says so.
     if (status === 'finish-migrate') {
       await sleep(2);

@@ -1,3 +1,4 @@
+import type { ErrorCode } from '@dormouse/errors';
 import { decide } from './decide';
 import type { BrokerEvent, DesktopEvent } from './broker-events';
 import { machineStateNames, machineStates, type MachineState } from './machine-states';
@@ -95,10 +96,7 @@ const report = (
     | 'release_reached'
     | 'guest_ran',
 ) => ({ type, generation: 7 }) as const;
-const finished = (
-  status: 'succeeded' | 'failed' | 'cancelled',
-  code?: 'CHECKPOINT_CORRUPT' | 'STORAGE_FULL' | 'STORAGE_FAILED',
-) =>
+const finished = (status: 'succeeded' | 'failed' | 'cancelled', code?: ErrorCode) =>
   ({
     type: 'operation_finished',
     generation: 7,
@@ -135,6 +133,7 @@ const eventOf: Record<Exclude<Signal, 'unchanged'>, SessionEvent> = {
   cancelled: finished('cancelled'),
   foundAbsent: { type: 'machine_observed', observed: 'absent' },
   foundRunning: { type: 'machine_observed', observed: 'running' },
+  foundShutDown: { type: 'machine_observed', observed: 'shut-down' },
 };
 
 describe('the transition table', () => {
@@ -975,5 +974,45 @@ describe('a forced request', () => {
 test('every operation begins in the first of its phases', () => {
   for (const kind of Object.keys(operationKinds) as OperationKind[]) {
     expect(firstPhase(kind)).toBe(operationKinds[kind].phases[0]);
+  }
+});
+
+describe('a guest shuts down', () => {
+  const shutDown = finished('failed', 'GUEST_SHUT_DOWN');
+
+  test.each<[MachineState, string]>([
+    ['hydrating', 'succeeded'],
+    ['restoring', 'succeeded'],
+    ['saving', 'cancelled'],
+    ['committing', 'cancelled'],
+  ])(
+    'while it is %s: the desktop is off, what was under way has %s, and nothing is told as an error',
+    (state, status) => {
+      const { session, effects } = settle(sessionIn(state), shutDown);
+      expect(session).toMatchObject({ machine: 'off', operation: null, lastError: null });
+      expect(effects).toEqual([expect.objectContaining({ type: 'end_operation', status })]);
+    },
+  );
+
+  test.each<MachineState>(['running', 'grace', 'save-failed'])(
+    'while it is %s: the desktop is off, and no error is told',
+    (state) => {
+      const { session } = settle(sessionIn(state, { operation: null, presence: alice }), {
+        type: 'machine_observed',
+        observed: 'shut-down',
+      });
+      expect(session).toMatchObject({ machine: 'off', lastError: null, deadlineMs: null });
+    },
+  );
+});
+
+test('a wake whose guest has written before it was lost waits for an operator: to wake again would lose that', () => {
+  for (const goingBack of [null, { checkpointId: 'older', from: 'saved' as const }]) {
+    const operation = { ...sessionIn('restoring').operation!, goingBack };
+    const { session } = settle(
+      sessionIn('restoring', { operation, presence: alice }),
+      finished('failed', 'WAKE_INTERRUPTED'),
+    );
+    expect(session).toMatchObject({ machine: 'restore-blocked', lastError: { code: 'WAKE_INTERRUPTED' } });
   }
 });

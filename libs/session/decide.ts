@@ -4,7 +4,7 @@ import { attended, inDoubtOrNot } from './attendance';
 import type { Pool } from './plan';
 import { heardAgain, inSilence, observe, occupancy, visibleConnections } from './presence';
 import { ruleBook } from './rule-book';
-import type { Decision, Session, SessionEvent } from './session';
+import type { Decision, Observed, Session, SessionEvent } from './session';
 import { answers, type Signal } from './transitions';
 
 const requestSignals = {
@@ -26,6 +26,12 @@ const reportSignals = {
   release_reached: 'releaseReached',
   guest_ran: 'guestRan',
 } as const;
+
+const foundSignals: Readonly<Record<Observed, Signal>> = {
+  absent: 'foundAbsent',
+  running: 'foundRunning',
+  'shut-down': 'foundShutDown',
+};
 
 /**
  * The one place where it is decided what an event means for a desktop: what is stale is turned away, the rest is
@@ -56,7 +62,7 @@ function answer(session: Session, event: SessionEvent, nowMs: number, answered: 
     case 'pool_changed':
       return answered('termsChanged');
     case 'machine_observed':
-      return answered(event.observed === 'absent' ? 'foundAbsent' : 'foundRunning');
+      return answered(foundSignals[event.observed]);
     case 'grace_elapsed':
       if (session.deadlineMs === null || event.generation !== session.generation) {
         return stale(session, 'this timer was set for a deadline that is no longer in force');

@@ -275,8 +275,10 @@ const losses: Readonly<Record<Consent, (asOf: string) => string>> = {
   'cold-boot': (asOf) => `Booted from its disk as it was at ${asOf}, it loses what was only in its memory`,
 };
 
+const coldBootNow = 'Booted from its disk as its guest has left it, it loses what was only in its memory';
+
 function choiceInWords({ desktopId }: Session, { to, asOfMs, failed }: Rung): string {
-  const loses = losses[to](asOfMs === null ? 'its last sleep' : time(asOfMs));
+  const loses = asOfMs === null && to === 'cold-boot' ? coldBootNow : losses[to](time(asOfMs ?? 0));
   const inVain = failed ? '; it was tried and failed' : '';
   return `${loses}${inVain}: \`dormouse desktop consent ${desktopId} ${to}\`.`;
 }

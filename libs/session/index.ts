@@ -51,6 +51,7 @@ export {
   type Decision,
   type Effect,
   type GoingBack,
+  type Observed,
   type OpenOperation,
   type RecordedError,
   type Session,

@@ -46,6 +46,8 @@ export interface Resorts {
   /** Its checkpoint. */
   readonly own: Resort | null;
   readonly older: readonly Resort[];
+  /** Its disk is another than that of its checkpoint: a guest has written to it since. */
+  readonly diskWentOn?: boolean;
   /** Boots from its disk alone that have failed. */
   readonly coldBootFailures: number;
 }
@@ -56,7 +58,7 @@ export interface Resorts {
  */
 export function rungsOf(
   { machine, lastError }: Pick<Session, 'machine' | 'lastError'>,
-  { own, older, coldBootFailures }: Resorts,
+  { own, older, diskWentOn = false, coldBootFailures }: Resorts,
 ): readonly Rung[] {
   if (machine !== 'restore-blocked') return [];
   const isHopeless = lastError !== null && hopelessRestores.includes(lastError.code);
@@ -67,7 +69,12 @@ export function rungsOf(
   return [
     ...again.map((resort) => wakes('own-checkpoint', resort)),
     ...(before === undefined ? [] : [wakes('older-checkpoint', before)]),
-    { to: 'cold-boot', checkpointId: null, asOfMs: own?.durableAtMs ?? null, failed: coldBootFailures > 0 },
+    {
+      to: 'cold-boot',
+      checkpointId: null,
+      asOfMs: diskWentOn ? null : (own?.durableAtMs ?? null),
+      failed: coldBootFailures > 0,
+    },
   ];
 }
 

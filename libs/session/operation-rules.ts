@@ -196,8 +196,11 @@ export const operationRules = {
     return applied(settledAnew(ended, pool, nowMs), 'the desktop is whole again');
   },
 
-  restoreFailed: ({ session, event, nowMs }) => {
+  restoreFailed: (question) => {
+    const { session, event, nowMs } = question;
     const error = errorOf(event);
+    if (error?.code === 'GUEST_SHUT_DOWN') return guestShutDown(question);
+    if (error?.code === 'WAKE_INTERRUPTED') return memoryLost(question);
     const goingBack = session.operation?.goingBack;
     const ended = change(end(from(session), finishedAs(event), error), { lastError: error });
     if (goingBack) {
@@ -226,14 +229,7 @@ export const operationRules = {
     );
   },
 
-  memoryLost: ({ session, event }) =>
-    applied(
-      change(end(from(session), finishedAs(event), errorOf(event)), {
-        machine: 'restore-blocked',
-        lastError: errorOf(event),
-      }),
-      'the guest was lost before its memory was whole; going back to the checkpoint loses work, so an operator must decide',
-    ),
+  memoryLost,
 
   stopped: ({ session }) => {
     const ended = change(end(from(session), 'succeeded'), { lastError: null, saveFailures: 0 });
@@ -257,6 +253,25 @@ export const operationRules = {
     ),
 } satisfies Record<Exclude<RuleName, keyof typeof sessionRules>, Rule>;
 
+/** Whatever was under way: what its guest has written is on its disk, and there is nothing left to be saved or woken. */
+function guestShutDown({ session, event }: Question): Decision {
+  const ended =
+    session.operation?.kind === 'restore'
+      ? end(from(session), 'succeeded')
+      : end(from(session), 'cancelled', errorOf(event));
+  return applied(change(ended, { machine: 'off', lastError: null }), 'the guest has shut down: the desktop is off');
+}
+
+function memoryLost(question: Question): Decision {
+  const { session, event } = question;
+  const error = errorOf(event);
+  if (error?.code === 'GUEST_SHUT_DOWN') return guestShutDown(question);
+  return applied(
+    change(end(from(session), finishedAs(event), error), { machine: 'restore-blocked', lastError: error }),
+    'the guest was lost before its memory was whole; going back to the checkpoint loses work, so an operator must decide',
+  );
+}
+
 function stayAwake({ session, pool, nowMs }: Question): Decision {
   const ended = end(from(session), 'cancelled');
   const again = savedAgain(ended, session.operation?.again, pool, nowMs);
@@ -264,8 +279,10 @@ function stayAwake({ session, pool, nowMs }: Question): Decision {
   return applied(settledAnew(ended, pool, nowMs), 'the save is called off; the guest runs on');
 }
 
-function saveFailed({ session, event, pool, nowMs }: Question): Decision {
+function saveFailed(question: Question): Decision {
+  const { session, event, pool, nowMs } = question;
   const error = errorOf(event);
+  if (error?.code === 'GUEST_SHUT_DOWN') return guestShutDown(question);
   const ended = change(end(from(session), 'failed', error), { lastError: error });
   if (error?.code === 'MACHINE_GONE')
     return applied(change(ended, { machine: 'off' }), 'the machine died: the desktop is off');

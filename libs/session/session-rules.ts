@@ -291,6 +291,14 @@ export const sessionRules = {
     );
   },
 
+  shutDown: ({ session }) => {
+    if (session.operation !== null) return stays(session, 'ignored', 'the worker of its operation will tell');
+    return applied(
+      change(disarm(from(session)), { machine: 'off', lastError: null }),
+      'the guest has shut down: the desktop is off',
+    );
+  },
+
   ownershipUnclear: ({ session }) =>
     applied(
       change(disarm(from(session)), {

@@ -210,7 +210,10 @@ export type SessionEvent =
       readonly status: FinishStatus;
       readonly error: RecordedError | null;
     }
-  | { readonly type: 'machine_observed'; readonly observed: 'absent' | 'running' };
+  | { readonly type: 'machine_observed'; readonly observed: Observed };
+
+/** What a host finds of a desktop that nobody works on. `shut-down`: its guest has ended by itself, and its machine is gone. */
+export type Observed = 'absent' | 'running' | 'shut-down';
 
 /** What a decision asks of the world outside the session; the session itself is in `Decision.session`. */
 export type Effect =

@@ -35,6 +35,7 @@ export const signals = [
   // A host, about a desktop nobody works on
   'foundAbsent',
   'foundRunning',
+  'foundShutDown',
 ] as const;
 
 export type Signal = (typeof signals)[number];
@@ -89,12 +90,13 @@ export const rules = {
   saveFailed: ['save-failed', 'running', 'queued', 'off'],
   releaseFailed: ['running', 'grace', 'queued', 'save-failed', 'quarantined', 'off'],
   awake: ['running', 'grace'],
-  restoreFailed: ['saved', 'restore-blocked'],
-  memoryLost: ['restore-blocked'],
+  restoreFailed: ['saved', 'restore-blocked', 'off'],
+  memoryLost: ['restore-blocked', 'off'],
   stopped: ['off', 'booting', 'restore-blocked'],
   stopFailed: ['running', 'grace', 'off'],
   stillUnclear: ['stay'],
   crashed: ['stay', 'off'],
+  shutDown: ['stay', 'off'],
   ownershipUnclear: ['quarantined'],
   vanished: ['stay', 'off', 'booting', 'restore-blocked'],
 } as const satisfies Record<string, readonly (MachineState | 'stay')[]>;
@@ -130,6 +132,7 @@ const ordinarily: Record<Signal, RuleName> = {
   cancelled: 'outOfPlace',
   foundAbsent: 'ignore',
   foundRunning: 'ignore',
+  foundShutDown: 'ignore',
 };
 
 const particularly: Record<MachineState, Partial<Record<Signal, RuleName>>> = {
@@ -161,6 +164,7 @@ const particularly: Record<MachineState, Partial<Record<Signal, RuleName>>> = {
     failed: 'stopFailed',
     cancelled: 'stopFailed',
     foundAbsent: 'crashed',
+    foundShutDown: 'shutDown',
   },
   grace: {
     arrived: 'settle',
@@ -171,6 +175,7 @@ const particularly: Record<MachineState, Partial<Record<Signal, RuleName>>> = {
     saveRequested: 'openSave',
     stopRequested: 'openStop',
     foundAbsent: 'crashed',
+    foundShutDown: 'shutDown',
   },
   queued: {
     arrived: 'withdrawSave',
@@ -244,6 +249,7 @@ const particularly: Record<MachineState, Partial<Record<Signal, RuleName>>> = {
     saveRequested: 'openSave',
     stopRequested: 'openStop',
     foundAbsent: 'crashed',
+    foundShutDown: 'shutDown',
   },
   'restore-blocked': {
     bootRequested: 'openColdBoot',

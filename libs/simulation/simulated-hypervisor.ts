@@ -117,6 +117,11 @@ export class SimulatedHypervisor implements Hypervisor {
     return null;
   }
 
+  async awaitReady(machine: Machine): Promise<null> {
+    await this.take('ready', machine);
+    return null;
+  }
+
   async prepareWake(): Promise<void> {
     // Nothing is ever made ahead: there are no disks.
   }
@@ -162,8 +167,20 @@ export class SimulatedHypervisor implements Hypervisor {
     return this.files.machines();
   }
 
-  async discardGeneration(): Promise<void> {
-    // There are no disks.
+  follow(): void {
+    // These guests have nothing to say.
+  }
+
+  onGuestReport(): () => void {
+    return () => undefined;
+  }
+
+  guestReport(): null {
+    return null;
+  }
+
+  async discardGeneration(): Promise<boolean> {
+    return true; // there are no disks
   }
 
   async forget(desktopId: string): Promise<void> {

@@ -28,7 +28,7 @@ const movers = {
     ] as const),
     ...(['succeeded', 'failed', 'cancelled'] as const),
   ],
-  'Census of the host': ['foundAbsent', 'foundRunning'],
+  'Census of the host': ['foundAbsent', 'foundRunning', 'foundShutDown'],
 } as const satisfies Record<string, readonly Signal[]>;
 
 /** @throws when a signal has no column */

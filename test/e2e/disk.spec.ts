@@ -101,9 +101,8 @@ test('one that always fails leaves a desktop that wakes at the next attempt', as
   expect(await running.guest.read()).toBe('after the first wake');
 });
 
-test('a machine that is lost while its memory comes is woken from the same checkpoint, with the disk of that moment', async () => {
+test('of a machine that is lost while its memory comes the disk stays as its guest left it, until somebody consents to lose it', async () => {
   await bed.sleeps(running);
-  const layers = await running.desk.layers();
   const { id } = await dormouse.api.command('ada', 'restore', { reason: 'to be spoilt' });
   const pager = slowDown(await running.desk.process('pager'));
   await running.desk.until(({ state }) => state === 'hydrating');
@@ -114,10 +113,20 @@ test('a machine that is lost while its memory comes is woken from the same check
   pager.atFullSpeed();
   running.guest.close();
   expect(await running.desk.ended(id)).toMatchObject({ status: 'failed', phase: 'hydrate' });
-  expect(await running.desk.view()).toMatchObject({ state: 'restore-blocked' });
-  expect((await running.desk.layers()).filter((layer) => !layers.includes(layer))).toEqual([]);
+  const { state, diskGeneration } = await running.desk.view();
+  expect({ state, diskGeneration }).toEqual({ state: 'restore-blocked', diskGeneration: id });
+  expect(await running.desk.layers()).toContain(`${id}.0.qcow2`);
+  const { consents } = await dormouse.api.explain('ada');
+  expect(consents.map(({ to, asOf }) => [to, asOf === null])).toEqual([
+    ['own-checkpoint', false],
+    ['older-checkpoint', false],
+    ['cold-boot', true],
+  ]);
+  expect(consents.at(-1)!.sentence).toContain('as its guest has left it');
 
-  running = await bed.wakes(running);
+  const again = await dormouse.api.consent('ada', { to: 'own-checkpoint', reason: 'ada agrees' });
+  expect(await running.desk.ended(again.id)).toMatchObject({ status: 'succeeded' });
+  running = await bed.answering(running);
   expect(await running.guest.read()).toBe('after the first wake');
   expect(await memoryOf(running.guest)).toEqual(running.memory);
 });

@@ -1,4 +1,5 @@
 import { isDormouseError } from '@dormouse/errors';
+import type { GuestReport } from '@dormouse/hypervisor';
 import type { WorkerContext } from '../worker-context';
 
 const everyMs = 5_000;
@@ -11,26 +12,35 @@ const believedAbsent = new Set(['off', 'saved', 'restore-blocked']);
 /**
  * Compares what the ledger believes of this host's machines with what is really there, at start and every few seconds,
  * and reports the difference. Desktops with an open operation are its worker's business. Looks at those that have a machine, or are
- * believed to: however many sleep, they cost nothing.
+ * believed to: however many sleep, they cost nothing. It listens to what QEMU says of each guest, and looks at once when one shuts down.
  */
 export class MachineCensus {
   private timer: NodeJS.Timeout | null = null;
   private counting: Promise<void> = Promise.resolve();
+  private stopListening = (): void => undefined;
 
   constructor(private readonly context: WorkerContext) {}
 
   async start(): Promise<void> {
+    this.stopListening = this.context.hypervisor.onGuestReport((report) => this.hear(report));
     await this.count();
-    this.timer = setInterval(() => {
-      this.counting = this.count().catch((error: unknown) => {
-        this.context.logger.warn({ err: error }, 'the machines could not be counted; tried again shortly');
-      });
-    }, everyMs);
+    this.timer = setInterval(() => this.inTurn(() => this.count()), everyMs);
   }
 
   async stop(): Promise<void> {
     if (this.timer !== null) clearInterval(this.timer);
+    this.stopListening();
     await this.counting;
+  }
+
+  private hear({ desktopId, condition }: GuestReport): void {
+    if (condition === 'shut-down') this.inTurn(() => this.compare(desktopId));
+  }
+
+  private inTurn(look: () => Promise<void>): void {
+    this.counting = this.counting.then(look).catch((error: unknown) => {
+      this.context.logger.warn({ err: error }, 'the machines could not be counted; tried again shortly');
+    });
   }
 
   private async count(): Promise<void> {
@@ -39,9 +49,13 @@ export class MachineCensus {
     const known = new Set(believed.map(({ id }) => id));
     // Of hundreds that run, as they should, none is asked the ledger for again.
     for (const { id, state } of believed) {
-      if (believedRunning.has(state) && !(await hypervisor.isAlive(id))) await this.compare(id);
+      const asItShouldBe = (await hypervisor.isAlive(id)) && hypervisor.guestReport(id)?.condition !== 'shut-down';
+      if (believedRunning.has(state) && !asItShouldBe) await this.compare(id);
     }
-    for (const id of await hypervisor.machines()) if (!known.has(id)) await this.compare(id);
+    for (const id of await hypervisor.machines()) {
+      hypervisor.follow(id);
+      if (!known.has(id)) await this.compare(id);
+    }
   }
 
   private async compare(desktopId: string): Promise<void> {
@@ -61,6 +75,12 @@ export class MachineCensus {
     }
     // Looked at after the row was read: an older sight would make a machine that has just booted look lost.
     const alive = await hypervisor.isAlive(desktopId);
+    if (alive && believedRunning.has(desktop.state) && (await hypervisor.condition(desktopId)) === 'shut-down') {
+      await hypervisor.release(desktopId);
+      logger.info({ desktopId, hostId }, 'the guest has shut down');
+      await ledger.reportMachine(desktopId, 'shut-down');
+      return;
+    }
     const surprising = alive ? believedAbsent.has(desktop.state) : believedRunning.has(desktop.state);
     if (!surprising) return;
     const observed = alive ? 'running' : 'absent';

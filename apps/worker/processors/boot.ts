@@ -15,15 +15,17 @@ export async function boot(
   const booted = { ...machine, diskGeneration: layer?.generation ?? null };
   try {
     // Taken over from a worker that died: what it has started is not started again.
-    const runs = claimed.takenOver && (await hypervisor.condition(machine.desktopId)) === 'running';
+    const found = claimed.takenOver ? await hypervisor.condition(machine.desktopId) : 'absent';
+    const runs = found !== 'absent' && found !== 'shut-down';
+    if (runs) hypervisor.follow(machine.desktopId);
     if (!runs) await hypervisor.boot(booted, layer?.on ?? null);
     await hypervisor.awaitGuest(booted, guestPatienceMs, leave);
   } catch (error) {
     if (leave.aborted) return null;
     if (!isDormouseError(error, 'GUEST_UNRESPONSIVE')) {
       await hypervisor.release(machine.desktopId); // the desktop is off now, and its machine with it
-      if (layer?.isNew) await hypervisor.discardGeneration(booted, layer.generation);
-      throw error;
+      if (!layer?.isNew || (await hypervisor.discardGeneration(booted, layer.generation))) throw error;
+      return { error, desktop: { hostId, diskGeneration: layer.generation } };
     }
     logger.warn(`the guest runs, but its agent has not answered for ${guestPatienceMs / 1000} s`);
   }

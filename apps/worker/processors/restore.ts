@@ -14,6 +14,7 @@ import type { CheckpointView, OperationView } from '@dormouse/ledger';
 import type { JsonObject } from '@dormouse/session';
 import { writesToDisk } from '../disk-generation';
 import { keysForWake } from '../checkpoint-keys';
+import { guestShutDown, whenShutDown } from '../guest-shut-down';
 import { whyNot } from '../giving-way';
 import type { OperationOutcome, OperationRun } from '../run-operation';
 import { watchCancellation } from '../watch-cancellation';
@@ -30,30 +31,38 @@ interface Restoring extends OperationRun {
 
 /**
  * Place (does the machine fit this host) → wake (the guest runs and answers) → hydrate (the rest of its memory comes).
- * Until the guest runs a failure costs nothing: the checkpoint and its disk layer are only read.
+ * Until the guest runs a failure costs nothing: the checkpoint and its disk layer are only read. What a guest has written stays, whatever
+ * becomes of its wake; the ledger and a person say what is to be done with it.
  */
 export async function restore(context: WorkerContext, run: OperationRun): Promise<OperationOutcome> {
   const { claimed, leave, logger } = run;
   const layer = writesToDisk(run.machine.launchSpec) ? claimed.layer : null;
   const diskGeneration = layer?.generation ?? null;
   const machine = { ...run.machine, diskGeneration };
+  const desktop = foundOf(context, machine);
+  let ran = isInUse(run);
   try {
     const restoring = { ...run, machine, ...(await whatToWake(context.keys, run)) };
     const found = claimed.takenOver ? await takeOver(context, restoring) : null;
     const wake = found ?? (await wakeUp(context, restoring));
     if (wake === 'elsewhere') return null;
+    ran = true;
     const hydrated = wake === 'complete' ? {} : await hydrate(context, run, wake);
     if (hydrated === 'left') return null;
     const result = { ...claimed.operation.result, ...hydrated };
-    return { result, desktop: { hostId: context.hostId, ...(diskGeneration !== null && { diskGeneration }) } };
+    if ((await context.hypervisor.condition(machine.desktopId)) === 'shut-down') throw guestShutDown(machine.desktopId);
+    return { result, desktop };
   } catch (error) {
     if (leave.aborted || isDormouseError(error, 'SUPERSEDED')) throw error;
     if (isInUse(run) && isDormouseError(error, 'KEY_UNAVAILABLE')) {
       logger.warn({ err: error }, 'the pager of the worker before is not joined yet; its guest runs on');
       return null;
     }
-    await giveUp(context, machine);
-    throw error;
+    const hasShutDown = (await context.hypervisor.condition(machine.desktopId)) === 'shut-down';
+    const wrote = await giveUp(context, machine, ran);
+    if (hasShutDown) return { error: guestShutDown(machine.desktopId), desktop };
+    if (ran || !wrote) throw error;
+    return { error: interrupted(error), desktop };
   }
 }
 
@@ -105,7 +114,7 @@ async function wakeUp(context: WorkerContext, run: Restoring): Promise<Wake | 'e
     ttrMs,
   };
   logger.info(timings, 'the desktop is awake');
-  if (await ledger.guestRan(fence, timings)) {
+  if (await ledger.guestRan(fence, timings, foundOf(context, machine))) {
     context.metrics.wakeSeconds.observe(ttrMs / 1000);
     return wake;
   }
@@ -145,11 +154,23 @@ async function climb(
       if (!isDormouseError(error) || !mendable.includes(error.code)) throw error;
       last = error;
       failures.push(inWords(step, error));
-      await giveUp(context, machine); // also its layer, to which a guest that ran for a moment may have written
+      if (await giveUp(context, machine)) throw interrupted(error);
       await ledger.progress(fence, { failures });
     }
   }
   throw new DormouseError(last.code, last.message, { ...last.details, failures }, { cause: last });
+}
+
+/** Its guest ran for a moment and wrote: to wake the checkpoint once more would throw that away. */
+function interrupted(cause: unknown): DormouseError {
+  if (isDormouseError(cause, 'WAKE_INTERRUPTED')) return cause;
+  const why = cause instanceof Error ? cause.message : String(cause);
+  const message = `the machine was lost after its guest had written to its disk, and that layer is kept: ${why}`;
+  return new DormouseError('WAKE_INTERRUPTED', message, isDormouseError(cause) ? cause.details : {}, { cause });
+}
+
+function foundOf({ hostId }: WorkerContext, { diskGeneration }: Machine) {
+  return { hostId, ...(diskGeneration !== null && { diskGeneration }) };
 }
 
 /** Of the attempts before this one, on this host and on others. */
@@ -183,7 +204,7 @@ function manifestLost(cause: DormouseError): DormouseError {
 }
 
 /** @returns how far the guest's clock may be off, in milliseconds; null when that is not known */
-async function untilReady(wake: Wake, logger: OperationRun['logger']): Promise<number | null> {
+async function untilReady(wake: Pick<Wake, 'awaitReady'>, logger: OperationRun['logger']): Promise<number | null> {
   try {
     return await wake.awaitReady(readyPatienceMs);
   } catch (error) {
@@ -201,55 +222,54 @@ async function untilReady(wake: Wake, logger: OperationRun['logger']): Promise<n
 async function takeOver(context: WorkerContext, run: Restoring): Promise<Wake | 'complete' | null> {
   const inUse = isInUse(run);
   try {
-    const wake = await findWake(context, run, inUse);
-    if (wake === 'complete' || inUse) return wake;
-    await untilReady(wake, run.logger);
-    if (!(await context.ledger.guestRan(run.claimed.fence, {}))) throw await whyNot(context.ledger, run.claimed.fence);
+    const wake = await findWake(context, run);
+    if (inUse) return wake;
+    await untilReady(wake === 'complete' ? ready(context, run) : wake, run.logger);
+    const { fence } = run.claimed;
+    if (!(await context.ledger.guestRan(fence, {}, foundOf(context, run.machine))))
+      throw await whyNot(context.ledger, fence);
     return wake;
   } catch (error) {
     if (inUse || isDormouseError(error, 'SUPERSEDED')) throw error;
     run.logger.warn({ err: error }, 'the wake of the worker before cannot be gone on with; it begins anew');
-    // With its disk layer: the guest may have written to it, and the memory of the checkpoint knows nothing of that.
-    await giveUp(context, run.machine);
+    if (await giveUp(context, run.machine)) throw interrupted(error);
     return null;
   }
 }
 
-async function findWake(
-  { hypervisor }: WorkerContext,
-  { machine, target }: Restoring,
-  inUse: boolean,
-): Promise<Wake | 'complete'> {
+/** A guest that has all of its memory, and that nobody has been told of. */
+function ready({ hypervisor }: WorkerContext, { machine }: Restoring): Pick<Wake, 'awaitReady'> {
+  return { awaitReady: (patienceMs) => hypervisor.awaitReady(machine, patienceMs) };
+}
+
+async function findWake({ hypervisor }: WorkerContext, { machine, target }: Restoring): Promise<Wake | 'complete'> {
   if ((await hypervisor.condition(machine.desktopId)) === 'absent') {
     throw new DormouseError('MACHINE_GONE', 'the machine ended before it had all of its memory');
   }
-  const wake = await hypervisor.rejoinWake(machine, target);
-  if (wake !== null) return wake;
-  // A guest whose clock nobody has set yet is rather woken again.
-  if (!inUse)
-    throw new DormouseError('PAGER_FAILED', 'the pager ended before anybody was told that its guest is awake');
-  return 'complete';
+  return (await hypervisor.rejoinWake(machine, target)) ?? 'complete';
 }
 
 async function hydrate(
-  { ledger }: WorkerContext,
-  { claimed, logger, leave }: OperationRun,
+  { ledger, hypervisor }: WorkerContext,
+  { claimed, machine, logger, leave }: OperationRun,
   wake: Wake,
 ): Promise<JsonObject | 'left'> {
   let progress: WakeProgress | null = null;
   // A restore is not called off once its guest runs: only the progress is of interest here.
   const watch = watchCancellation(ledger, claimed.fence, () => progress && inBytes(progress), logger);
+  const shutDown = whenShutDown(hypervisor, machine.desktopId);
   try {
     const left = new Promise<'left'>((resolve) => {
       if (leave.aborted) resolve('left');
       leave.addEventListener('abort', () => resolve('left'));
     });
-    const hydrated = await Promise.race([wake.hydrated((news) => (progress = news)), left]);
+    const hydrated = await Promise.race([wake.hydrated((news) => (progress = news)), shutDown.rejects, left]);
     if (hydrated === 'left') return hydrated;
     progress = hydrated;
     await watch.finish();
     return { ...hydrated, memoryBytes: hydrated.totalPages * pageBytes };
   } finally {
+    shutDown.stop();
     watch.stop();
     wake.letGo();
   }
@@ -260,8 +280,12 @@ function inBytes(progress: WakeProgress): JsonObject {
   return { ...progress, doneBytes: sentPages * pageBytes, totalBytes: totalPages * pageBytes };
 }
 
-/** What cannot be made whole must not run on. The layer it wrote to goes with it: the checkpoint's own disk is below. */
-async function giveUp({ hypervisor }: WorkerContext, machine: Machine): Promise<void> {
+/**
+ * What cannot be made whole must not run on. Its layer goes when there is nothing in it, unless it is the desktop's already.
+ * @returns whether its guest has written to its disk
+ */
+async function giveUp({ hypervisor }: WorkerContext, machine: Machine, ran = false): Promise<boolean> {
   await hypervisor.release(machine.desktopId);
-  if (machine.diskGeneration !== null) await hypervisor.discardGeneration(machine, machine.diskGeneration);
+  if (machine.diskGeneration === null || ran) return ran;
+  return !(await hypervisor.discardGeneration(machine, machine.diskGeneration));
 }

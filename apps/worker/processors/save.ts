@@ -17,6 +17,15 @@ import type { WorkerContext } from '../worker-context';
  * A desktop that nobody has used since it was woken may be let go without a save.
  */
 export async function save(context: WorkerContext, run: OperationRun): Promise<OperationOutcome> {
+  try {
+    return await saved(context, run);
+  } catch (error) {
+    if (isDormouseError(error, 'GUEST_SHUT_DOWN')) await context.hypervisor.release(run.machine.desktopId);
+    throw error;
+  }
+}
+
+async function saved(context: WorkerContext, run: OperationRun): Promise<OperationOutcome> {
   const { ledger } = context;
   const { claimed } = run;
   let result: JsonObject;
@@ -80,6 +89,7 @@ async function fallBack(context: WorkerContext, run: OperationRun): Promise<bool
   logger.info('nobody has used the desktop since it was woken: it goes back to its checkpoint');
   await release(context, run, claimed.checkpoint?.diskGeneration ?? null);
   if (machine.diskGeneration !== null) {
+    // It holds nothing: QEMU has counted no write, and the layer itself is looked at again.
     await hypervisor.discardGeneration(machine, machine.diskGeneration).catch((error: unknown) => {
       logger.warn({ err: error }, 'the layer of the wake could not be removed; it is collected');
     });
