@@ -1,4 +1,4 @@
-import { phaseAt, steadyUntil, type Phase } from './schedule';
+import { periodsFrom, type Phase } from './schedule';
 import type { PoolPolicy } from './pool-policy';
 import { occupancy } from './presence';
 import type { Absence, AbsenceCause, Session } from './session';
@@ -67,11 +67,11 @@ function latest(action: Plan['action'], waits: readonly Awaited[]): Plan {
 export function graceEnd(policy: PoolPolicy, { sinceMs, cause }: Absence): number {
   const { schedule } = policy;
   if (schedule === undefined) return sinceMs + graceIn(policy, null, cause);
-  for (let atMs = sinceMs; ;) {
-    const endMs = Math.max(atMs, sinceMs + graceIn(policy, phaseAt(schedule, atMs), cause));
-    const steadyMs = steadyUntil(schedule, atMs);
-    if (endMs < steadyMs) return endMs;
-    atMs = steadyMs;
+  const periods = periodsFrom(schedule, sinceMs);
+  for (;;) {
+    const { phase, fromMs, untilMs } = periods.next().value;
+    const endMs = Math.max(fromMs, sinceMs + graceIn(policy, phase, cause));
+    if (endMs < untilMs) return endMs;
   }
 }
 

@@ -2,9 +2,10 @@ import { DormouseError } from '@dormouse/errors';
 import { z } from 'zod';
 import { capNames, type Caps } from './caps';
 import { consents, type Consent } from './ladder';
-import { dayNames, wallClock, type Schedule } from './schedule';
+import { dayNames, type Schedule } from './schedule';
 import { absenceCauses, type AbsenceCause } from './session';
 import type { StormPolicy } from './storm';
+import { isTimeZone } from './time-zone';
 
 /** How long a desktop waits for its user before it is put to sleep. */
 export interface GraceTerms {
@@ -136,16 +137,6 @@ export function parsePoolPolicy(value: unknown): PoolPolicy {
   const field = [...issue.path, ...(isUnknown ? [issue.keys[0]!] : [])].join('.');
   const what = isUnknown ? 'is not a field of a pool policy' : issue.message;
   throw new DormouseError('REQUEST_INVALID', `pool policy: ${field} ${what}`, { field });
-}
-
-function isTimeZone(name: string): boolean {
-  try {
-    wallClock(name, 0);
-    return true;
-  } catch (error) {
-    if (error instanceof RangeError) return false; // the answer, not a failure
-    throw error;
-  }
 }
 
 function isDate(text: string): boolean {

@@ -1,4 +1,8 @@
-import { phaseAt, steadyUntil, type Phase, type Schedule } from './schedule';
+import * as fc from 'fast-check';
+import { absenceCauses } from './session';
+import { graceEnd } from './plan';
+import type { PoolPolicy } from './pool-policy';
+import { dayNames, periodsFrom, type Period, type Phase, type Schedule } from './schedule';
 
 const phase = (name: string, from: string, to: string, days: Phase['days']): Phase => ({ name, from, to, days });
 const workdays = ['mon', 'tue', 'wed', 'thu', 'fri'] as const;
@@ -13,7 +17,11 @@ const berlin: Schedule = {
   ],
 };
 
-const nameAt = (at: string, schedule = berlin) => phaseAt(schedule, Date.parse(at))?.name ?? null;
+const nameAt = (at: string, schedule = berlin) => firstPeriod(schedule, Date.parse(at)).phase?.name ?? null;
+
+function firstPeriod(schedule: Schedule, atMs: number): Period {
+  return periodsFrom(schedule, atMs).next().value;
+}
 
 test.each([
   ['a summer morning, UTC+2', '2030-07-02T05:59:59Z', 'night'],
@@ -40,23 +48,125 @@ test('an hour that the clock shows twice belongs to its phase twice, one it leav
   expect(nameAt('2030-03-31T01:00:00Z', early)).toBe(null);
 });
 
-test.each(['Europe/Berlin', 'America/New_York', 'Australia/Lord_Howe', 'Asia/Kathmandu', 'UTC'])(
-  'in %s no phase begins or ends between an instant and the one it is steady until, over a year',
-  (timeZone) => {
-    const schedule = { ...berlin, timeZone };
-    const minuteMs = 60_000;
-    const endMs = Date.parse('2031-01-01T00:00:00Z');
-    let steps = 0;
-    for (let atMs = Date.parse('2030-01-01T00:00:00Z'); atMs < endMs; steps += 1) {
-      const untilMs = steadyUntil(schedule, atMs);
-      expect(untilMs).toBeGreaterThan(atMs);
-      const middle = phaseAt(schedule, (atMs + untilMs) / 2)?.name;
-      const last = phaseAt(schedule, untilMs - 1)?.name;
-      if (middle !== phaseAt(schedule, atMs)?.name || last !== middle) throw new Error(new Date(atMs).toISOString());
-      if (untilMs - atMs >= minuteMs) expect(phaseAt(schedule, untilMs - minuteMs)?.name).toBe(last);
-      atMs = untilMs;
+const zones = [
+  'Europe/Berlin',
+  'America/New_York',
+  'America/Havana', // set at midnight
+  'America/Sao_Paulo', // was set at midnight too
+  'Africa/Casablanca', // set twice for Ramadan
+  'Australia/Lord_Howe', // by half an hour
+  'Asia/Kathmandu',
+  'Pacific/Apia', // has left out 2011-12-30
+  'UTC',
+];
+
+test.each(zones)('in %s one period follows the other, over a year, and each has one phase', (timeZone) => {
+  const schedule = { ...berlin, timeZone };
+  const [startMs, endMs] = [Date.parse('2030-01-01T00:00:00Z'), Date.parse('2031-01-01T00:00:00Z')];
+  let count = 0;
+  let atMs = startMs;
+  for (const { phase: held, fromMs, untilMs } of periodsFrom(schedule, startMs)) {
+    expect(fromMs).toBe(atMs);
+    expect(untilMs).toBeGreaterThan(fromMs);
+    for (const withinMs of [fromMs, (fromMs + untilMs) / 2, untilMs - 1]) {
+      if (phaseAt(schedule, withinMs) !== held) throw new Error(new Date(withinMs).toISOString());
     }
-    // Three edges a day, and a few more steps on the days on which the clock is set.
-    expect(steps).toBeLessThan(365 * 3 + 400);
-  },
-);
+    count += 1;
+    if ((atMs = untilMs) > endMs) break;
+  }
+  expect(count).toBeLessThan(365 * 3 + 30);
+});
+
+const minuteMs = 60_000;
+const timeOfDay = (most: number) =>
+  fc.integer({ min: 0, max: most }).map((minutes) => {
+    const [hour, minute] = [Math.floor(minutes / 60), minutes % 60].map((part) => String(part).padStart(2, '0'));
+    return `${hour}:${minute}`;
+  });
+const grace = fc.integer({ min: 0, max: 36 * 60 }).map((minutes) => minutes * minuteMs);
+const instant = fc.integer({ min: Date.parse('2009-01-01T00:00:00Z'), max: Date.parse('2032-01-01T00:00:00Z') });
+const anyPhase = fc
+  .record({
+    name: fc.string({ minLength: 1, maxLength: 3 }),
+    days: fc.uniqueArray(fc.constantFrom(...dayNames), { minLength: 1 }),
+    from: timeOfDay(24 * 60 - 1),
+    to: timeOfDay(24 * 60),
+    graceMs: grace,
+  })
+  .filter(({ from, to }) => from !== to);
+
+test('a grace ends when it does for one who looks at the clock every minute', () => {
+  fc.assert(
+    fc.property(
+      fc.record({ timeZone: fc.constantFrom(...zones), phases: fc.array(anyPhase, { minLength: 1, maxLength: 6 }) }),
+      fc.array(fc.integer({ min: 0, max: 4 }), { maxLength: 3 }),
+      grace,
+      fc.constantFrom(...absenceCauses),
+      fc.oneof(instant, instantBesideAChange()),
+      (drawn, holidaysAfter, graceMs, cause, sinceMs) => {
+        const dayMs = 24 * 60 * minuteMs;
+        const holidays = holidaysAfter.map((day) => new Date(sinceMs + day * dayMs).toISOString().slice(0, 10));
+        const policy: PoolPolicy = { graceMs, keepCheckpoints: 2, schedule: { ...drawn, holidays } };
+        expect(graceEnd(policy, { sinceMs, cause })).toBe(steppedGraceEnd(policy, sinceMs, cause));
+      },
+    ),
+    { numRuns: 150 },
+  );
+});
+
+/** Near the moments at which the clocks of some of the zones are set, or a day is left out. */
+function instantBesideAChange(): fc.Arbitrary<number> {
+  const changes = [
+    '2030-03-31T01:00:00Z',
+    '2030-10-27T01:00:00Z',
+    '2030-03-10T05:00:00Z',
+    '2030-11-03T05:00:00Z',
+    '2011-12-30T10:00:00Z',
+    '2018-02-18T02:00:00Z',
+    '2026-02-15T02:00:00Z',
+    '2030-04-06T15:00:00Z',
+  ].map((at) => Date.parse(at));
+  return fc
+    .tuple(fc.constantFrom(...changes), fc.integer({ min: -3 * 24 * 60, max: 3 * 60 }))
+    .map(([changeMs, minutes]) => changeMs + minutes * minuteMs);
+}
+
+/** Slow and plain: the phase is looked up anew every minute. */
+function steppedGraceEnd(policy: PoolPolicy, sinceMs: number, cause: (typeof absenceCauses)[number]): number {
+  const graceAt = (atMs: number): number => {
+    const held = phaseAt(policy.schedule!, atMs);
+    const without = cause === 'unassigned' || cause === 'deleted';
+    return without ? 0 : (held?.graceMs ?? policy.graceMs);
+  };
+  for (let atMs = sinceMs; ;) {
+    const endMs = Math.max(atMs, sinceMs + graceAt(atMs));
+    const nextMs = (Math.floor(atMs / minuteMs) + 1) * minuteMs;
+    if (endMs < nextMs) return endMs;
+    atMs = nextMs;
+  }
+}
+
+function phaseAt(schedule: Schedule, atMs: number): Phase | null {
+  const localMs = wallClock(schedule.timeZone, atMs);
+  return schedule.phases.find((one) => holds(one, schedule, localMs)) ?? null;
+}
+
+function holds({ days, from, to }: Phase, { holidays = [] }: Schedule, localMs: number): boolean {
+  const [date, time] = new Date(localMs).toISOString().split('T') as [string, string];
+  const before = new Date(localMs - 24 * 60 * minuteMs).toISOString().slice(0, 10);
+  const isOn = (day: string): boolean =>
+    days.includes(holidays.includes(day) ? 'holiday' : dayNames[new Date(day).getUTCDay()]!);
+  if (from < to) return time >= from && time.slice(0, 5) < to && isOn(date);
+  return (time >= from && isOn(date)) || (time.slice(0, 5) < to && isOn(before));
+}
+
+const formats = new Map<string, Intl.DateTimeFormat>();
+
+/** What the clock on the wall shows, as if it were UTC. */
+function wallClock(timeZone: string, atMs: number): number {
+  const format =
+    formats.get(timeZone) ??
+    new Intl.DateTimeFormat('sv-SE', { timeZone, dateStyle: 'short', timeStyle: 'medium', hourCycle: 'h23' });
+  formats.set(timeZone, format);
+  return Date.parse(`${format.format(atMs).replace(' ', 'T')}Z`) + (((atMs % 1_000) + 1_000) % 1_000);
+}

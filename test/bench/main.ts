@@ -11,13 +11,14 @@ import type { Figure } from './figure';
 import { measureIndex } from './index-image';
 import { measureKills } from './kills';
 import { measureMainJob } from './main-job';
+import { measurePlans } from './plans';
 import { measureSave } from './save';
 import { measureSize } from './size';
 import { measureStorm } from './storm';
 import { profiles, type Profile } from './profile';
 import { measureWake } from './wake';
 
-const usage = `usage: npm run bench -- main-job | size | save | index | wake | batches | kills | events | storm [--runs N] [--memory MiB]
+const usage = `usage: npm run bench -- main-job | size | save | index | wake | batches | kills | events | storm | plans [--runs N] [--memory MiB]
                       [--fill MiB] [--image GiB] [--profile local|net] [--desktops N] [--users N]
                       [--pace N] [--part sleepers|day] [--json]
   main-job  the small guest, --fill MiB of its memory filled: answer after waking, beside QEMU's own eager restore
@@ -35,7 +36,8 @@ const usage = `usage: npm run bench -- main-job | size | save | index | wake | b
   index     the index of a golden image of --image GiB (10), beside openssl hashing it
   events    webhooks a second, verified, decided and durable, beside a bare handler that does one INSERT
   storm     --desktops N (10000) on 20 simulated hosts: what those that sleep cost, all of them left at once, and a working
-            day of --users N (all) of them, --pace N (14) logins a second in the morning; or one --part of this`;
+            day of --users N (all) of them, --pace N (14) logins a second in the morning; or one --part of this
+  plans     decisions a second when a desktop is put away, by the README's policy, and how long one takes by the largest policy`;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -131,6 +133,10 @@ const benchmarks: Readonly<
   events: {
     runs: 3,
     measure: async (options) => ({ figures: await measureEvents(options) }),
+  },
+  plans: {
+    runs: 5,
+    measure: (options) => Promise.resolve({ figures: measurePlans(options) }),
   },
   storm: {
     runs: 3,
