@@ -225,6 +225,7 @@ test('a store that does not answer is not taken for damage', async () => {
     answers ? work() : Promise.reject(new DormouseError('STORAGE_FAILED', 'the server is away'));
   const leaving = fixture.bend(store, {
     read: (key, range) => whileItAnswers(() => store.read(key, range)),
+    readStart: (key, most) => whileItAnswers(() => store.readStart(key, most)),
     stat: (key) => whileItAnswers(() => store.stat(key)),
   });
   const reader = await fixture.open(leaving, identity, fixture.keys);

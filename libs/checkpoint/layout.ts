@@ -36,6 +36,18 @@ export const objectHeaderBytes = 16;
 /** Of an object's plaintext, and of what it decompresses to. */
 export const longestObjectBytes = 2 ** 30;
 export const longestManifestBytes = 16 * 1024 * 1024;
+/** More than the pages ahead and the longest list of requests take. */
+export const longestTraceBytes = 16 * 1024 * 1024;
+/**
+ * The most that is read of an object as a whole, as it is stored. What lies in the storage may be anything, and of any size: a sparse
+ * file costs whoever made it nothing. What is read in pieces (packs, the wake pack) is read by the sizes in the manifest.
+ */
+export const mostStoredBytes = {
+  manifest: longestManifestBytes,
+  wakeTrace: longestTraceBytes,
+  pageMap: longestObjectBytes,
+  knownPages: longestObjectBytes,
+} as const;
 
 /**
  * Pages of a segment of the wake pack (256 KiB). Large enough to compress well, small enough to be opened in less than a

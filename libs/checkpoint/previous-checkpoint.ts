@@ -5,7 +5,7 @@ import type { FrameTable } from './frame-table';
 import { HashIndex } from './hash-index';
 import type { HashList } from './hash-list';
 import { decodeKnownPages, type LayerContent } from './known-pages';
-import { framePages, pageKind } from './layout';
+import { framePages, mostStoredBytes, pageKind } from './layout';
 import type { Manifest } from './manifest';
 import type { PageMap } from './page-map';
 import { blockPlace, slotPlace } from './places';
@@ -48,7 +48,7 @@ export class PreviousCheckpoint {
     const { manifest, keys, secrets } = stored;
     const [{ map, frames }, encrypted] = await Promise.all([
       stored.pageMap(),
-      readObject(store, keys.knownPages, manifest.knownPages),
+      readObject(store, keys.knownPages, manifest.knownPages, mostStoredBytes.knownPages),
       stored.checkSizes(),
     ]);
     const known = decodeKnownPages(

@@ -2,6 +2,7 @@ import { DormouseError, isDormouseError } from '@dormouse/errors';
 import type { BlobRange, BlobStore } from '@dormouse/storage';
 import { corrupt } from './corruption';
 import type { CheckpointSecrets } from './encryption';
+import { mostStoredBytes } from './layout';
 import { decodeManifest, sha256, type Manifest, type ObjectReference } from './manifest';
 import { objectKeys } from './object-keys';
 import type { ObjectStart } from './wake-set-starts';
@@ -23,7 +24,7 @@ export async function readManifest(
   const key = objectKeys(desktopId, checkpointId).manifest;
   let encoded: Buffer;
   try {
-    encoded = await store.read(key);
+    encoded = await readAtMost(store, key, mostStoredBytes.manifest);
   } catch (cause) {
     if (!isDormouseError(cause, 'STORAGE_OBJECT_MISSING')) throw cause;
     throw new DormouseError(
@@ -40,13 +41,25 @@ export async function readManifest(
   return manifest;
 }
 
-/** @throws CHECKPOINT_INCOMPLETE, CHECKPOINT_CORRUPT naming the object */
+/** A whole object; one that is larger is not read. @throws CHECKPOINT_CORRUPT naming the object; the storage's own error */
+export async function readAtMost(store: BlobStore, key: string, most: number): Promise<Buffer> {
+  const content = await store.readStart(key, most + 1);
+  if (content.length > most) throw corrupt(key, `it is larger than the ${most} bytes that it can have`);
+  return content;
+}
+
+/**
+ * @param most bytes that an object of this kind has
+ * @throws CHECKPOINT_INCOMPLETE, CHECKPOINT_CORRUPT naming the object
+ */
 export async function readObject(
   store: BlobStore,
   key: string,
   { bytes, sha256: digest }: ObjectReference,
+  most: number,
 ): Promise<Buffer> {
-  const content = await present(store.read(key), key);
+  if (bytes > most) throw corrupt(key, `the manifest says ${bytes} bytes, and it has ${most} at most`);
+  const content = await present(readAtMost(store, key, bytes), key);
   if (content.length !== bytes || sha256(content) !== digest) {
     throw corrupt(key, 'its digest does not match the manifest');
   }

@@ -4,6 +4,7 @@ import { CheckpointReader } from './checkpoint-reader';
 import { noDisks, type DiskBlocks } from './disk-catalog';
 import { CheckpointSecrets, type DataKey } from './encryption';
 import type { FrameTable } from './frame-table';
+import { mostStoredBytes } from './layout';
 import type { Manifest } from './manifest';
 import { desktopPrefix, objectKeys, type CheckpointKeys } from './object-keys';
 import { countPages, PageMap } from './page-map';
@@ -43,7 +44,8 @@ export class StoredCheckpoint {
   async pageMap(): Promise<{ map: PageMap; frames: FrameTable }> {
     const { store, keys, secrets } = this;
     const { pageMap, blocks, diskSources, packs } = this.manifest;
-    const plaintext = secrets.decryptObject('pageMap', await readObject(store, keys.pageMap, pageMap), keys.pageMap);
+    const encoded = await readObject(store, keys.pageMap, pageMap, mostStoredBytes.pageMap);
+    const plaintext = secrets.decryptObject('pageMap', encoded, keys.pageMap);
     return PageMap.decode(plaintext, { blocks, diskSources, packSizes: packs.map(({ bytes }) => bytes) }, keys.pageMap);
   }
 

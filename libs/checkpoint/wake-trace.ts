@@ -4,9 +4,9 @@ import { isDormouseError } from '@dormouse/errors';
 import { putBlob, type BlobStore } from '@dormouse/storage';
 import { corrupt } from './corruption';
 import { CheckpointSecrets, type DataKey } from './encryption';
-import { longestTracedRequests } from './layout';
+import { longestTracedRequests, mostStoredBytes } from './layout';
 import { objectKeys } from './object-keys';
-import type { CheckpointIdentity } from './read-objects';
+import { readAtMost, type CheckpointIdentity } from './read-objects';
 import { decodeWords, encodeWords } from './word-list';
 
 /** What one wake of a checkpoint has shown. Page numbers are those of the checkpoint. Times count from the guest's running. */
@@ -65,26 +65,32 @@ export async function writeTrace(
 }
 
 /**
- * The last traces of a checkpoint's wakes, oldest first. One that has gone meanwhile is left out.
+ * The last traces of a checkpoint's wakes, oldest first. One that has gone meanwhile is left out, and one that is larger than a trace
+ * can be is not read: `onTooLarge` is told its key.
  * @throws CHECKPOINT_CORRUPT, FORMAT_UNSUPPORTED naming the object; the storage's own error
  */
 export async function readTraces(
   store: BlobStore,
   identity: CheckpointIdentity,
   dataKey: DataKey,
-  { pages, most }: { readonly pages: number; readonly most: number },
+  about: {
+    readonly pages: number;
+    readonly most: number;
+    readonly onTooLarge?: (key: string, bytes: number) => void;
+  },
 ): Promise<WakeTrace[]> {
   const { trace: keyOf } = objectKeys(identity.desktopId, identity.checkpointId);
   const secrets = new CheckpointSecrets(dataKey, identity.checkpointId);
   const traces: WakeTrace[] = [];
-  for (const id of (await idsOf(store, identity)).slice(-most)) {
+  for (const id of await idsOf(store, identity, about)) {
     const object = keyOf(id);
     try {
-      const compressed = secrets.decryptObject('wakeTrace', await store.read(object), object, id);
+      const encoded = await readAtMost(store, object, mostStoredBytes.wakeTrace);
+      const compressed = secrets.decryptObject('wakeTrace', encoded, object, id);
       const plain = await decoder.decode(compressed).catch((cause: unknown) => {
         throw corrupt(object, 'it does not decompress', cause);
       });
-      traces.push(decodeTrace(plain, pages, object));
+      traces.push(decodeTrace(plain, about.pages, object));
     } catch (error) {
       if (!isDormouseError(error, 'STORAGE_OBJECT_MISSING')) throw error;
     }
@@ -93,13 +99,24 @@ export async function readTraces(
 }
 
 /** Oldest first. */
-async function idsOf(store: BlobStore, { desktopId, checkpointId }: CheckpointIdentity): Promise<string[]> {
+async function idsOf(
+  store: BlobStore,
+  { desktopId, checkpointId }: CheckpointIdentity,
+  { most, onTooLarge }: Parameters<typeof readTraces>[3],
+): Promise<string[]> {
   const { traces } = objectKeys(desktopId, checkpointId);
   const found: { id: string; atMs: number }[] = [];
-  for await (const { key, modifiedAt } of store.list(traces)) {
+  for await (const { key, bytes, modifiedAt } of store.list(traces)) {
+    if (bytes > mostStoredBytes.wakeTrace) {
+      onTooLarge?.(key, bytes);
+      continue;
+    }
     found.push({ id: key.slice(traces.length), atMs: modifiedAt.getTime() });
   }
-  return found.sort((one, other) => one.atMs - other.atMs).map(({ id }) => id);
+  return found
+    .sort((one, other) => one.atMs - other.atMs)
+    .slice(-most)
+    .map(({ id }) => id);
 }
 
 export function encodeTrace({ ahead, beforeRunning, requests, ...facts }: WakeTrace): Buffer {

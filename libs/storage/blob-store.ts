@@ -12,7 +12,7 @@ export interface BlobStore {
    */
   create(key: string): Promise<BlobWriter>;
 
-  /** The whole object, or exactly `range.length` bytes from `range.offset`. A shorter object is STORAGE_FAILED. */
+  /** The whole object, which may have `mostReadWhole` bytes, or exactly `range.length` bytes from `range.offset`. A shorter object is STORAGE_FAILED. */
   read(key: string, range?: BlobRange): Promise<Buffer>;
 
   /** The first bytes of an object: `most` of them, or all when it has no more. */
@@ -33,6 +33,9 @@ export interface BlobStore {
   /** Lets go of connections and open files. */
   close(): Promise<void>;
 }
+
+/** What is larger is read in pieces or from its start: whoever asks for a whole object has not asked how large it is. */
+export const mostReadWhole = 16 * 1024 * 1024;
 
 export interface BlobRange {
   readonly offset: number;

@@ -3,11 +3,11 @@ import { access, mkdir, open, readdir, rmdir, stat, statfs, unlink, type FileHan
 import { dirname, join, resolve } from 'node:path';
 import type { DormouseError } from '@dormouse/errors';
 import { checkKey, checkPrefix, checkRange, isBlobKey } from './blob-key';
-import type { BlobInfo, BlobRange, BlobStore, BlobWriter } from './blob-store';
+import { mostReadWhole, type BlobInfo, type BlobRange, type BlobStore, type BlobWriter } from './blob-store';
 import { FileWriter } from './file-writer';
 import { Incoming } from './incoming';
 import { OpenFiles } from './open-files';
-import { fromFileSystem, objectExists, objectMissing, rangeBeyondEnd, storeAway } from './storage-errors';
+import { fromFileSystem, objectExists, objectMissing, rangeBeyondEnd, storeAway, tooLarge } from './storage-errors';
 import { syncDirectories } from './sync-directories';
 
 /** Waking a desktop is thousands of ranged reads in a handful of packs. */
@@ -74,11 +74,7 @@ export class FileStore implements BlobStore {
 
   async readStart(key: string, most: number): Promise<Buffer> {
     checkKey(key);
-    return this.reading(key, (path) =>
-      this.openFiles.use(path, ({ handle, bytes }) =>
-        readRange(key, handle, bytes, { offset: 0, length: Math.min(most, bytes) }),
-      ),
-    );
+    return this.reading(key, (path) => readWhole(key, path, most));
   }
 
   async stat(key: string): Promise<BlobInfo> {
@@ -189,11 +185,13 @@ async function exists(path: string): Promise<boolean> {
   }
 }
 
-async function readWhole(key: string, path: string): Promise<Buffer> {
+/** @param most left out, an object that is larger than is read at once is refused */
+async function readWhole(key: string, path: string, most?: number): Promise<Buffer> {
   const handle = await open(path, 'r');
   try {
     const { size } = await handle.stat();
-    return await readRange(key, handle, size, { offset: 0, length: size });
+    if (most === undefined && size > mostReadWhole) throw tooLarge(key, size);
+    return await readRange(key, handle, size, { offset: 0, length: Math.min(size, most ?? size) });
   } finally {
     await handle.close();
   }

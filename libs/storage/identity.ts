@@ -1,9 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { link, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { link, mkdir, open, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { DormouseError } from '@dormouse/errors';
 import { parseStorageUrl } from './storage-url';
 
 const identityFile = '.dormouse-id';
+/** A UUID and a line break, and room for more line breaks. */
+const longestIdentityBytes = 64;
 
 /**
  * A name that all who see this directory read in it, wherever they have mounted it: hosts that announce the same one have the
@@ -21,7 +24,23 @@ export async function directoryIdentity(directory: string): Promise<string> {
   } finally {
     await rm(draft, { force: true });
   }
-  return (await readFile(file, 'utf8')).trim();
+  return readIdentity(file);
+}
+
+async function readIdentity(file: string): Promise<string> {
+  const handle = await open(file, 'r');
+  try {
+    const { bytesRead, buffer } = await handle.read(Buffer.alloc(longestIdentityBytes), 0, longestIdentityBytes, 0);
+    const identity = buffer.toString('latin1', 0, bytesRead).trim();
+    if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(identity)) return identity;
+  } finally {
+    await handle.close();
+  }
+  throw new DormouseError(
+    'STORAGE_FAILED',
+    `${file} does not hold an identity: bring it back from a backup, or remove it once no host uses the directory, and a new one is made`,
+    { file },
+  );
 }
 
 /** The same for the storage of checkpoints; of a bucket, where it is says which it is. Without credentials. */

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
 import type { S3Client } from '@aws-sdk/client-s3';
-import type { BlobRange } from './blob-store';
+import { mostReadWhole, type BlobRange } from './blob-store';
 import type { S3Location } from './storage-url';
 
 /** Answers that say something of the object, and nothing of the way to it. */
@@ -115,7 +115,9 @@ export function rangeHeader({ offset, length }: BlobRange): string {
 
 /** @param bytes how many an answer has, NaN when it does not say */
 export function isWanted(bytes: number, { range, orLess }: Omit<WantedBytes, 'key'>): boolean {
-  return range === undefined ? bytes >= 0 : bytes === range.length || (orLess && bytes < range.length);
+  return range === undefined
+    ? bytes >= 0 && bytes <= mostReadWhole
+    : bytes === range.length || (orLess && bytes < range.length);
 }
 
 /** @throws when it ends before or behind its length */

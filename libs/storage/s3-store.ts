@@ -10,11 +10,11 @@ import {
 } from '@aws-sdk/client-s3';
 import { DormouseError } from '@dormouse/errors';
 import { checkKey, checkPrefix, checkRange, isBlobKey } from './blob-key';
-import type { BlobInfo, BlobRange, BlobStore, BlobWriter } from './blob-store';
+import { mostReadWhole, type BlobInfo, type BlobRange, type BlobStore, type BlobWriter } from './blob-store';
 import { fromS3 } from './s3-errors';
 import { isWanted, rangeHeader, S3ShortWay } from './s3-short-way';
 import { PartBuffers, S3Writer, type S3ObjectName } from './s3-writer';
-import { rangeBeyondEnd } from './storage-errors';
+import { rangeBeyondEnd, tooLarge } from './storage-errors';
 import type { S3Location } from './storage-url';
 
 const limits = {
@@ -160,6 +160,10 @@ export class S3Store implements BlobStore {
       // Do not download what was not asked for.
       (Body as { destroy?: () => void } | undefined)?.destroy?.();
       throw wrongLength(key, range, ContentLength, ContentRange);
+    }
+    if (range === undefined && (ContentLength ?? 0) > mostReadWhole) {
+      (Body as { destroy?: () => void } | undefined)?.destroy?.();
+      throw tooLarge(key, ContentLength!);
     }
     const content = await collect(Body);
     if (ContentLength !== undefined && content.length !== ContentLength)

@@ -14,6 +14,11 @@ export function objectExists(key: string, cause?: unknown): DormouseError {
   return new DormouseError('STORAGE_FAILED', message, { key }, { cause });
 }
 
+export function tooLarge(key: string, bytes: number): DormouseError {
+  const message = `'${key}' has ${bytes} bytes, more than is read at once: it is not what its name says`;
+  return new DormouseError('STORAGE_FAILED', message, { key, bytes });
+}
+
 export function rangeBeyondEnd(key: string, wanted: { offset: number; length: number }, bytes: number): DormouseError {
   const message = `'${key}' holds ${bytes} bytes, too few for ${wanted.length} from ${wanted.offset}: it was cut short`;
   return new DormouseError('STORAGE_FAILED', message, { key, bytes, offset: wanted.offset, length: wanted.length });

@@ -51,7 +51,7 @@ export class WakeLearning implements WakeChooser {
     if (previous === null) return new WakeLearning(nothingKnown, null, mostPages);
     try {
       let known = decodeWorkingSet(previous.workingSet, previous.pages);
-      const about = { pages: previous.pages, most: mostTraces };
+      const about = { pages: previous.pages, most: mostTraces, onTooLarge };
       const lessons = (await readTraces(store, previous.manifest, dataKey, about)).map(lessonOf);
       const { withheld } = choose(known, mostPages);
       for (const lesson of lessons.slice(0, -1)) {
@@ -76,6 +76,12 @@ export class WakeLearning implements WakeChooser {
       workingSet: encodeWorkingSet(learned),
     };
   }
+}
+
+function onTooLarge(key: string, bytes: number): void {
+  process.stderr.write(
+    `${key} has ${bytes} bytes, which no trace of a wake has: it is not read. Remove it from the storage\n`,
+  );
 }
 
 function lessonOf({ ahead, requests }: WakeTrace): Omit<Lesson, 'withheld'> {

@@ -13,7 +13,7 @@ export async function fetchManifest(store: BlobStore, name: CheckpointName): Pro
   const key = objectKey(name, 'manifest');
   const bytes = await sizeOf(store, key, 'CHECKPOINT_UNKNOWN');
   if (bytes > longestManifestBytes) throw corrupt(key, `it has ${bytes} bytes, more than a manifest can have`);
-  return parseManifest(await store.read(key), name);
+  return parseManifest(await store.read(key, { offset: 0, length: bytes }), name);
 }
 
 /**
