@@ -13,6 +13,8 @@ export interface ApiDependencies {
   readonly pingRedis: () => Promise<void>;
   readonly rates: SharedRates;
   readonly rateLimits: DormouseConfig['rateLimits'];
+  /** Where the images of launch specs may come from, for those who are limited to pools. */
+  readonly imageDirs: DormouseConfig['imageDirs'];
   readonly keys: Keys;
   readonly keyRing: KeyRing;
   readonly wrappedKeys: WrappedKeyStore;
@@ -27,6 +29,7 @@ export const tokens = {
   pingRedis: Symbol('pingRedis'),
   rates: Symbol('rates'),
   rateLimits: Symbol('rateLimits'),
+  imageDirs: Symbol('imageDirs'),
   keys: Symbol('keys'),
   keyRing: Symbol('keyRing'),
   wrappedKeys: Symbol('wrappedKeys'),

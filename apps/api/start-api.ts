@@ -58,6 +58,7 @@ export async function startApi(
       pingRedis: () => checkEvictionPolicy(redis),
       rates: new SharedRates(redis, logger),
       rateLimits: config.rateLimits,
+      imageDirs: config.imageDirs,
       keys,
       keyRing: new KeyRing(keyProvider, wrappedKeys),
       wrappedKeys,

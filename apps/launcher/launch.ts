@@ -1,7 +1,14 @@
 import { mkdir } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { ApiClient, findApi } from '@dormouse/api-client';
-import { dataPaths, loadKeys, type DormouseConfig, type Keys, type ServiceConfig } from '@dormouse/config';
+import {
+  dataPaths,
+  loadKeys,
+  type DormouseConfig,
+  type Keys,
+  type ServiceConfig,
+  type Variable,
+} from '@dormouse/config';
 import { describeError, type DormouseError } from '@dormouse/errors';
 import { prettyLines, type Logger } from '@dormouse/observability';
 import { Child } from './child';
@@ -34,12 +41,18 @@ export async function launch(config: DormouseConfig, logger: Logger, stopped: Ab
   };
   try {
     const keys = await loadKeys(config);
-    const environment = childEnvironment(services.config);
+    const environments = { api: childEnvironment(services.config), worker: workerEnvironment(services.config) };
     // The api brings the schema up to date: the worker comes after it.
-    for (const name of ['api', 'worker']) {
+    for (const name of ['api', 'worker'] as const) {
       if (stopped.aborted) break;
       const script = join(__dirname, '..', name, 'main.js');
-      const child = new Child({ name, script, environment, logger, onLine: lineWriter(config, name) });
+      const child = new Child({
+        name,
+        script,
+        environment: environments[name],
+        logger,
+        onLine: lineWriter(config, name),
+      });
       children.push(child);
       await Promise.race([child.ready, whenAborted(stopped)]);
     }
@@ -69,6 +82,15 @@ function childEnvironment({ dataDir, databaseUrl, redisUrl }: ServiceConfig): No
   };
 }
 
+/** Guests and what reads their memory are the worker's children: what only the api needs to know is kept from it. */
+function workerEnvironment(config: ServiceConfig): NodeJS.ProcessEnv {
+  const environment = childEnvironment(config);
+  for (const name of apiSecrets) delete environment[name];
+  return environment;
+}
+
+const apiSecrets: readonly Variable[] = ['ADMIN_KEY', 'WEBHOOK_SECRETS', 'BROKER_SECRETS', 'WEBHOOK_SECRETS_FILE'];
+
 function lineWriter({ logFormat }: DormouseConfig, name: string): (line: string) => void {
   const out = { write: (text: string) => void process.stdout.write(text) };
   const lines = logFormat === 'pretty' ? prettyLines(out) : out;
@@ -95,6 +117,9 @@ async function settle(
   }
 }
 
+/** In the directory of this clone. Never by npx: elsewhere it would fetch a stranger's package of this name. */
+const ownCommand = 'npm run -s dormouse --';
+
 /** For a person: where it is, where the key is, what to try. */
 export function welcome(url: string, { dataDir }: DormouseConfig): string {
   const { adminKeyFile } = dataPaths(dataDir);
@@ -103,8 +128,8 @@ export function welcome(url: string, { dataDir }: DormouseConfig): string {
     '  Dormouse is up',
     `    api        ${url}   (its description: ${url}/docs)`,
     `    admin key  ${relative(process.cwd(), adminKeyFile) || adminKeyFile}`,
-    '    try        npx dormouse host list',
-    '               npx dormouse --help',
+    `    try        ${ownCommand} host list`,
+    `               ${ownCommand} --help`,
     '    stop       Ctrl-C',
     '',
     '',

@@ -217,6 +217,7 @@ function qemuOf(config: ServiceConfig): QemuHypervisor {
     accelerator: config.accelerator,
     runRoot: runRootOf(config),
     diskRoot: config.disksDir,
+    imageDirs: config.imageDirs,
     storageUrl: config.storageUrl,
     machinesInWaiting: config.machinesInWaiting,
     wakeManner: config.wakeManner,

@@ -15,4 +15,4 @@ export {
   type LogLevel,
   type ServiceConfig,
 } from './load-config';
-export { settingRows, type RateLimit, type Slots } from './settings';
+export { settingRows, type RateLimit, type Slots, type Variable } from './settings';

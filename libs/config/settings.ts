@@ -235,6 +235,13 @@ export const settings = {
     meaning: 'The QEMU that runs the desktops',
     schema: z.string(),
   },
+  IMAGE_DIRS: {
+    shape: 'a comma-separated list of absolute paths of directories',
+    fallback: 'unlimited admin keys may name any file of the host, keys that are limited to pools none',
+    meaning:
+      'Where disk images, kernels and initrds of launch specs may come from; the same for the api and every worker',
+    schema: list(z.string().refine((text) => isAbsolute(text))),
+  },
   MACHINES_IN_WAITING: {
     shape: 'a whole number from 0 to 1000',
     fallback: '`8`',

@@ -41,6 +41,7 @@ export const errorCodes = {
   QEMU_TOO_OLD: { status: 503, title: 'The QEMU on the host is too old' },
   USERFAULTFD_DENIED: { status: 503, title: 'The host does not permit userfaultfd' },
   LAUNCH_SPEC_INVALID: { status: 422, title: 'The launch spec cannot be started' },
+  LAUNCH_SPEC_FORBIDDEN: { status: 403, title: 'The launch spec names what it may not name' },
   DESKTOP_NOT_MIGRATABLE: { status: 422, title: 'A device of the launch spec cannot be saved or woken' },
   MACHINE_START_FAILED: { status: 500, title: 'The machine did not start' },
   MACHINE_GONE: { status: 500, title: 'The machine is no longer running' },

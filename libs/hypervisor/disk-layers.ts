@@ -3,6 +3,7 @@ import { mkdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { DormouseError } from '@dormouse/errors';
+import { plainEnvironment } from '@dormouse/process';
 import { writableDisks, type LaunchSpec } from '@dormouse/qemu';
 import { safeName } from '@dormouse/text';
 import { layerName, preparedOn, unfinishedSuffix } from './layers/layer-names';
@@ -72,7 +73,9 @@ export class DiskLayers {
   private async createOverlay(file: string, backing: { name: string; format: string }): Promise<void> {
     const unfinished = `${file}${unfinishedSuffix}`; // killed half way, a layer must not look like one
     try {
-      await run(this.qemuImg, ['create', '-q', '-f', 'qcow2', '-b', backing.name, '-F', backing.format, unfinished]);
+      await run(this.qemuImg, ['create', '-q', '-f', 'qcow2', '-b', backing.name, '-F', backing.format, unfinished], {
+        env: plainEnvironment(),
+      });
     } catch (cause) {
       const reason = (cause as { stderr?: string }).stderr?.trim() ?? String(cause);
       throw new DormouseError('LAUNCH_SPEC_INVALID', `no disk layer on ${backing.name}: ${reason}`, {}, { cause });

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { identifyProcess, stopProcess } from '@dormouse/process';
+import { closeNetworks } from './guest-networks';
 import { unlessGone } from './layers/survey-layers';
 import { RunDirectory } from './run-directory';
 
@@ -79,5 +80,6 @@ export class MachinesInWaiting {
 async function end(directory: RunDirectory): Promise<void> {
   const qemu = await directory.liveProcess('qemu');
   if (qemu !== null) await stopProcess(qemu, { signal: 'SIGKILL' });
+  await closeNetworks(directory);
   await directory.remove();
 }

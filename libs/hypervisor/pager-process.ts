@@ -2,7 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { once } from 'node:events';
 import { DormouseError } from '@dormouse/errors';
-import { hugePageHeap, identifyProcess, stopProcess } from '@dormouse/process';
+import { hugePageHeap, identifyProcess, plainEnvironment, stopProcess } from '@dormouse/process';
 import {
   PagerClient,
   pagerSockets,
@@ -81,7 +81,7 @@ export class PagerStarter {
     const child = spawn(process.execPath, [...nodeFlags, this.program], {
       detached: true,
       stdio: ['pipe', log, log],
-      env: { ...process.env, ...environment },
+      env: { ...plainEnvironment(forStorage(this.setUp.storageUrl)), ...environment },
     });
     closeSync(log);
     child.on('error', () => undefined); // met by `start`: it then has no process id
@@ -91,6 +91,15 @@ export class PagerStarter {
     (child.stdin as unknown as { unref(): void }).unref();
     return child;
   }
+}
+
+/**
+ * What the AWS SDK reads. Of ours the rest, such as the database's password and the Vault token, is none of a pager's business: it reads
+ * what a guest sends.
+ */
+function forStorage(storageUrl: string): string[] {
+  if (!storageUrl.startsWith('s3:')) return [];
+  return ['HOME', 'NODE_EXTRA_CA_CERTS', ...Object.keys(process.env).filter((name) => name.startsWith('AWS_'))];
 }
 
 export function connectPager<Status extends PagerStatus>(

@@ -41,8 +41,10 @@ import {
 import { desktopOfSafeName, safeName } from '@dormouse/text';
 import { DiskLayers } from './disk-layers';
 import { fingerprintOf, type Fingerprint } from './fingerprint';
+import { closeNetworks, GuestNetworks } from './guest-networks';
 import { setClockAfterThaw } from './guest-clock';
 import { GuestWatch } from './guest-watch';
+import { ImagePlaces } from './image-places';
 import type {
   Capture,
   CaptureBase,
@@ -74,6 +76,8 @@ export interface QemuHypervisorOptions {
   readonly runRoot: string;
   /** Disk layers, one directory for each desktop. */
   readonly diskRoot: string;
+  /** Where the files that launch specs name may lie; left out or null, anywhere. */
+  readonly imageDirs?: readonly string[] | null;
   readonly storageUrl: string;
   /** How many machines of sleeping desktops are kept started. */
   readonly machinesInWaiting: number;
@@ -99,15 +103,18 @@ const deafAfterMs = 5_000;
 /** The driver port on stock QEMU. Keeps nothing in memory that a restart would lose: what is there is in the run directories. */
 export class QemuHypervisor implements Hypervisor {
   private readonly layers: DiskLayers;
+  private readonly places: ImagePlaces;
   private readonly pagers: PagerStarter;
   private readonly waiting: MachinesInWaiting;
   private readonly guests = new GuestWatch();
   private readonly resident = new ResidentQemu();
-  private readonly starter = new ProgramStarter({ ...process.env, ...hugePageHeap });
+  private readonly starter = new ProgramStarter(hugePageHeap);
+  private readonly networks = new GuestNetworks(this.starter);
   private capabilities: Promise<HostCapabilities> | null = null;
 
   constructor(private readonly options: QemuHypervisorOptions) {
     this.layers = new DiskLayers(options.diskRoot, options.qemuImg);
+    this.places = new ImagePlaces(options.imageDirs ?? null);
     const { pagerProgram, runRoot, storageUrl } = options;
     this.waiting = new MachinesInWaiting(runRoot, options.machinesInWaiting);
     this.pagers = new PagerStarter(pagerProgram, join(runRoot, '.pagers.log'), { storageUrl });
@@ -122,6 +129,7 @@ export class QemuHypervisor implements Hypervisor {
     // Named after its desktop, beside the desktop's own: whoever examines it next finds what a killed worker has left.
     const trial = { desktopId: `.examine-${safeName(desktopId)}`, launchSpec, diskGeneration: 'trial' };
     await this.forget(trial.desktopId);
+    await this.places.check(launchSpec); // before qemu-img reads it
     try {
       await this.layers.create(trial.desktopId, launchSpec, trial.diskGeneration, null);
       const qmp = await this.start(trial, await this.anew(trial.desktopId), { paused: true });
@@ -144,6 +152,7 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   async boot(machine: Machine, parent: string | null): Promise<void> {
+    await this.places.check(machine.launchSpec); // before qemu-img reads it
     const directory = await this.anew(machine.desktopId);
     if (machine.diskGeneration !== null) {
       await this.layers.create(machine.desktopId, machine.launchSpec, machine.diskGeneration, parent);
@@ -265,6 +274,7 @@ export class QemuHypervisor implements Hypervisor {
     const [qemu, pager] = await Promise.all([directory.liveProcess('qemu'), directory.liveProcess('pager')]);
     if (qemu !== null) await this.quit(directory, qemu);
     if (pager !== null) await stopProcess(pager, { patienceMs: quitPatienceMs });
+    await closeNetworks(directory);
     await directory.remove();
   }
 
@@ -422,13 +432,15 @@ export class QemuHypervisor implements Hypervisor {
     how: Pick<LaunchPlacement, 'paused' | 'incoming' | 'rescue'>,
   ): Promise<QmpClient> {
     const pipes = how.rescue === undefined ? [] : rescuePipeFiles;
-    const args = await this.arguments(machine, how);
+    await this.places.check(machine.launchSpec); // each time: a link may lead elsewhere by now
+    const taps = await this.networks.open(directory, machine.launchSpec);
+    const args = await this.arguments(machine, { ...how, taps });
     return startQemu(this.starter, directory, { program: this.options.qemu, args, pipes });
   }
 
   private async arguments(
     { desktopId, launchSpec, diskGeneration }: Machine,
-    how: Pick<LaunchPlacement, 'paused' | 'incoming' | 'rescue'>,
+    how: Pick<LaunchPlacement, 'paused' | 'incoming' | 'rescue' | 'taps'>,
   ): Promise<string[]> {
     const { accelerator } = await this.probe();
     const overlays = this.layers.files(desktopId, launchSpec, diskGeneration);

@@ -1,10 +1,12 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { diesWithParent } from '@dormouse/process';
+import { diesWithParent, plainEnvironment } from '@dormouse/process';
+import { sandboxArguments } from '@dormouse/qemu';
 
 /** No guest, hardly any memory of its own, and all of its program locked into memory. */
 const idle = [
   ...['-machine', 'none', '-accel', 'tcg,tb-size=1', '-nodefaults', '-no-user-config'],
   ...['-display', 'none', '-S', '-overcommit', 'mem-lock=on'],
+  ...sandboxArguments,
 ];
 
 /**
@@ -19,7 +21,7 @@ export class ResidentQemu {
   start(program: string): void {
     if (this.child !== null) return;
     const [launcher, ...args] = [...diesWithParent('SIGKILL'), program, ...idle] as [string, ...string[]];
-    this.child = spawn(launcher, args, { stdio: 'ignore' });
+    this.child = spawn(launcher, args, { stdio: 'ignore', env: plainEnvironment() });
     this.child.on('error', () => undefined); // then there is none
     this.child.unref();
   }

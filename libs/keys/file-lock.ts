@@ -27,6 +27,7 @@ export async function withFileLock<T>(path: string, work: () => Promise<T>): Pro
 async function lock(path: string, descriptor: number): Promise<void> {
   const child = spawn('flock', ['--exclusive', '--timeout', String(patienceSeconds), '3'], {
     stdio: ['ignore', 'ignore', 'pipe', descriptor],
+    env: { PATH: process.env['PATH'] },
   });
   try {
     const [said, [status]] = await Promise.all([

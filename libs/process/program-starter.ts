@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import type { Socket } from 'node:net';
 import { DormouseError } from '@dormouse/errors';
 import { Lines } from './lines';
+import { plainEnvironment } from './plain-environment';
 import { identifyProcess, type ProcessIdentity } from './process-identity';
 
 export interface DetachedCommand {
@@ -27,8 +28,8 @@ export class ProgramStarter {
   private started = 0;
   private readonly waiting = new Map<number, (answer: string | null) => void>();
 
-  /** @param env of all that is started */
-  constructor(private readonly env: NodeJS.ProcessEnv = process.env) {}
+  /** @param more variables of all that is started, besides `plainEnvironment` */
+  constructor(private readonly more: Readonly<Record<string, string>> = {}) {}
 
   /** Makes ready for `start`. */
   prepare(): void {
@@ -70,7 +71,11 @@ export class ProgramStarter {
 
   private startShell(): ChildProcess {
     // In a group of its own: what ends us from a terminal is not to end it while we still have something to start.
-    const shell = spawn('/bin/sh', [], { env: this.env, stdio: ['pipe', 'pipe', 'ignore'], detached: true });
+    const shell = spawn('/bin/sh', [], {
+      env: { ...plainEnvironment(), ...this.more },
+      stdio: ['pipe', 'pipe', 'ignore'],
+      detached: true,
+    });
     const lines = new Lines(longestAnswer);
     shell.stdout.setEncoding('utf8');
     shell.stdout.on('data', (text: string) => {

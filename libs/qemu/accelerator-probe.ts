@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { plainEnvironment } from '@dormouse/process';
 
 export type Accelerator = 'kvm' | 'tcg';
 export type AcceleratorChoice = Accelerator | 'auto';
@@ -27,7 +28,7 @@ async function runsGuests(qemu: string, accelerator: Accelerator, scratch: strin
     ...['-drive', `file=${image},format=raw,if=ide,read-only=off,snapshot=on`],
   ];
   return new Promise((resolve) => {
-    execFile(qemu, args, { timeout: patienceMs, killSignal: 'SIGKILL' }, (error) =>
+    execFile(qemu, args, { timeout: patienceMs, killSignal: 'SIGKILL', env: plainEnvironment() }, (error) =>
       resolve(error?.code === exitStatus),
     );
   });

@@ -4,6 +4,7 @@ import { access, readFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import { DormouseError, isDormouseError } from '@dormouse/errors';
+import { plainEnvironment } from '@dormouse/process';
 import { parseMessage } from './qmp-message';
 import { probeAccelerator, type Accelerator, type AcceleratorChoice } from './accelerator-probe';
 
@@ -37,7 +38,7 @@ export async function probeHost(
 async function readVersion(qemu: string): Promise<string> {
   let output: string;
   try {
-    ({ stdout: output } = await promisify(execFile)(qemu, ['--version']));
+    ({ stdout: output } = await promisify(execFile)(qemu, ['--version'], { env: plainEnvironment() }));
   } catch (cause) {
     throw new DormouseError(
       'QEMU_MISSING',
@@ -78,6 +79,7 @@ async function tryPostcopy(qemu: string): Promise<void> {
     ['-machine', 'none', '-nodefaults', '-display', 'none', '-incoming', 'defer', '-qmp', 'stdio'],
     {
       stdio: ['pipe', 'pipe', 'ignore'],
+      env: plainEnvironment(),
     },
   );
   child.stdin.on('error', () => undefined); // it has ended: so does its output, which is looked at

@@ -4,16 +4,19 @@
  */
 export { QmpClient, type QmpEvent } from './qmp-client';
 export { GuestAgent } from './guest-agent';
-export { launchArguments, socketNames, type LaunchPlacement } from './launch-arguments';
+export { launchArguments, passtSocket, sandboxArguments, socketNames, type LaunchPlacement } from './launch-arguments';
+export { hostPathsOf, isBelow } from './host-paths';
 export { machineParts } from './machine-parts';
 export { sleepObstacles } from './sleep-obstacles';
 export {
+  networkOf,
   outdatedArguments,
   parseLaunchSpec,
   parseNewLaunchSpec,
   writableDisks,
   type DiskSpec,
   type LaunchSpec,
+  type NetworkSpec,
   type NicSpec,
 } from './launch-spec';
 export { probeAccelerator, type Accelerator, type AcceleratorChoice } from './accelerator-probe';

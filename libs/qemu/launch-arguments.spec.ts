@@ -98,7 +98,33 @@ test('sockets are named without a path, so that no run directory is too long for
 
 test('no spec opens a port of the network', () => {
   expect(args.filter((arg) => /tcp:|hostfwd|:\d+$/.test(arg))).toEqual([]);
-  expect(valuesOf('-netdev', args)).toEqual(['user,id=net0', 'user,id=net1']);
+  const closed = 'restrict=on,ipv6=off';
+  expect(valuesOf('-netdev', args)).toEqual([`user,id=net0,${closed}`, `user,id=net1,${closed}`]);
+});
+
+test('each kind of network is connected as it says, and none by a program that QEMU would start', () => {
+  const mac = '52:54:00:aa:bb:cc';
+  const nics = [
+    { network: { type: 'user' } },
+    { network: { type: 'passt', ports: [{ host: 8022, guest: 22 }] } },
+    { mac, network: { type: 'tap', ifname: 'tap7' } },
+    { mac, network: { type: 'bridge', bridge: 'br0' } },
+  ];
+  const connected = launchArguments(parseLaunchSpec({ ...spec, nics }), { ...placement, taps: { 3: 'dm0123456789' } });
+  expect(valuesOf('-netdev', connected)).toEqual([
+    'user,id=net0,restrict=on,ipv6=off',
+    'stream,id=net1,server=off,addr.type=unix,addr.path=passt/nic1.sock',
+    'tap,id=net2,ifname=tap7,script=no,downscript=no',
+    'tap,id=net3,ifname=dm0123456789,script=no,downscript=no',
+  ]);
+});
+
+test('QEMU is in its sandbox, whatever it is started for', () => {
+  for (const how of [{}, { incoming: 'defer' }, { paused: true }]) {
+    const [sandbox, ...others] = valuesOf('-sandbox', launchArguments(spec, { ...placement, ...how }));
+    expect(others).toEqual([]);
+    expect(sandbox).toBe('on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny');
+  }
 });
 
 test('without a display, a kernel and disks there is none of them', () => {

@@ -1,5 +1,5 @@
 import type { Accelerator } from './accelerator-probe';
-import type { LaunchSpec } from './launch-spec';
+import { networkOf, type LaunchSpec, type NetworkSpec } from './launch-spec';
 
 /** Sockets in the run directory. QEMU is started inside it and names them without a path, however long that is. */
 export const socketNames = {
@@ -16,12 +16,26 @@ export const socketNames = {
   vnc: 'vnc.sock',
 } as const;
 
+/** Where the passt process of a network card listens: in a folder that is its own user's. */
+export const passtSocket = { folder: 'passt', name: (nic: number): string => `nic${nic}.sock` } as const;
+
+/**
+ * What QEMU may not do although its user may: start programs, become somebody else, take more than its share, and use system calls
+ * that no machine needs. It is what a guest finds that has broken out of its machine.
+ */
+export const sandboxArguments: readonly string[] = [
+  '-sandbox',
+  'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny',
+];
+
 /** What differs between two starts of the same desktop. */
 export interface LaunchPlacement {
   readonly name: string;
   readonly accelerator: Accelerator;
   /** One file for each writable disk of the spec, in order. */
   readonly overlays: readonly string[];
+  /** For each network card on a bridge the tap interface that was made for it, by the card's number. */
+  readonly taps?: Readonly<Record<number, string>>;
   /** Wait for a migration stream instead of booting. */
   readonly incoming?: string;
   /** A pair of pipes, `<rescue>.in` and `<rescue>.out`, that carry one more QMP. */
@@ -37,6 +51,7 @@ export interface LaunchPlacement {
 export function launchArguments(spec: LaunchSpec, placement: LaunchPlacement): string[] {
   return [
     ...['-name', `guest=${placement.name}`, '-nodefaults', '-no-user-config'],
+    ...sandboxArguments,
     ...['-machine', `${spec.machine},accel=${placement.accelerator}`],
     ...['-cpu', spec.cpuModel, '-m', `${memoryKiB(spec, placement.accelerator)}K`, '-smp', String(spec.cpus)],
     ...['-rtc', 'base=utc,clock=host', '-device', 'vmgenid,guid=auto'],
@@ -54,7 +69,7 @@ export function launchArguments(spec: LaunchSpec, placement: LaunchPlacement): s
     ...['-device', 'virtio-rng-pci'],
     ...disks(spec, placement.overlays),
     ...spec.nics.flatMap((nic, n) => [
-      ...['-netdev', `user,id=net${n}`],
+      ...['-netdev', netdev(networkOf(nic), n, placement.taps ?? {})],
       ...['-device', `${nic.model},netdev=net${n}${nic.mac === undefined ? '' : `,mac=${nic.mac}`}`],
     ]),
     ...(spec.display === 'vnc' ? ['-vnc', `unix:${socketNames.vnc}`, '-device', 'VGA'] : ['-display', 'none']),
@@ -90,6 +105,24 @@ function serial(id: string, socket: string, options = ''): string[] {
 
 function listen(id: string, socket: string): string {
   return `socket,id=${id},path=${socket},server=on,wait=off`;
+}
+
+/**
+ * User-mode networking leads 10.0.2.2 to the loopback of the host, where every service trusts who comes: QEMU can only close all of it
+ * (`restrict`), and its other address family has a translation of its own.
+ */
+function netdev(network: NetworkSpec, n: number, taps: Readonly<Record<number, string>>): string {
+  const tap = (ifname: string): string => `tap,id=net${n},ifname=${ifname},script=no,downscript=no`;
+  switch (network.type) {
+    case 'user':
+      return `user,id=net${n},restrict=on,ipv6=off`;
+    case 'passt':
+      return `stream,id=net${n},server=off,addr.type=unix,addr.path=${passtSocket.folder}/${passtSocket.name(n)}`;
+    case 'tap':
+      return tap(network.ifname);
+    case 'bridge':
+      return tap(taps[n] ?? 'none');
+  }
 }
 
 function disks(spec: LaunchSpec, overlays: readonly string[]): string[] {

@@ -14,12 +14,38 @@ const diskSpec = z.strictObject({
   readOnly: z.boolean().default(false),
 });
 
+/** IFNAMSIZ leaves fifteen bytes; a comma would begin another option of QEMU's. */
+const interfaceName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$/, 'must be the name of a network interface');
+const port = z.int().min(1).max(65_535);
+
+/** How a network card is connected. Each kind is a member of its own, with what it needs. */
+const networkSpec = z.discriminatedUnion('type', [
+  /** A network of the guest's own, with DHCP and nothing else in it: no host, no outside. */
+  z.strictObject({ type: z.literal('user') }),
+  /** Through sockets of a passt process that belongs to this machine; `ports` of the host lead into the guest. */
+  z.strictObject({
+    type: z.literal('passt'),
+    ports: z
+      .array(z.strictObject({ host: port, guest: port, address: z.ipv4().default('0.0.0.0') }))
+      .max(64)
+      .default([]),
+  }),
+  /** A tap interface that somebody else has made. */
+  z.strictObject({ type: z.literal('tap'), ifname: interfaceName }),
+  /** A bridge of the host: each machine gets a tap interface on it, which goes with it. */
+  z.strictObject({ type: z.literal('bridge'), bridge: interfaceName }),
+]);
+
+/** QEMU gives the first card of every machine the same address. */
+const sharedNetworks: readonly NetworkSpec['type'][] = ['tap', 'bridge'];
+
 const nicSpec = z.strictObject({
   model: z.enum(['virtio-net-pci', 'e1000', 'e1000e', 'rtl8139']).default('virtio-net-pci'),
   mac: z
     .string()
     .regex(/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i, 'must be six hex bytes with colons')
     .optional(),
+  network: networkSpec.optional(),
 });
 
 const launchSpec = z.strictObject({
@@ -34,7 +60,15 @@ const launchSpec = z.strictObject({
     .max(1024 * 1024),
   cpus: z.int().min(1).max(255).default(1),
   disks: z.array(diskSpec).max(16).default([]),
-  nics: z.array(nicSpec).max(8).default([]),
+  nics: z
+    .array(
+      nicSpec.refine(({ network, mac }) => mac !== undefined || !sharedNetworks.includes(networkOf({ network }).type), {
+        path: ['mac'],
+        message: 'must be given on a tap or bridge, where another machine could have the same one',
+      }),
+    )
+    .max(8)
+    .default([]),
   display: z.enum(['none', 'vnc']).default('none'),
   /** Who says that the guest is ready after waking: its agent, or nobody. */
   readiness: z.enum(['agent', 'none']).default('agent'),
@@ -48,6 +82,7 @@ const launchSpec = z.strictObject({
 export type LaunchSpec = z.output<typeof launchSpec>;
 export type DiskSpec = z.output<typeof diskSpec>;
 export type NicSpec = z.output<typeof nicSpec>;
+export type NetworkSpec = z.output<typeof networkSpec>;
 
 /**
  * Reads a spec that a desktop has. One that was registered earlier may have arguments that are refused now: `outdatedArguments`.
@@ -89,4 +124,9 @@ function invalid(problems: readonly string[]): DormouseError {
 /** Each has layers of its own, over its image. */
 export function writableDisks(launchSpec: LaunchSpec): DiskSpec[] {
   return launchSpec.disks.filter((disk) => !disk.readOnly);
+}
+
+/** What a network card is connected to; one that says nothing to a network that nothing else is in. */
+export function networkOf({ network }: Pick<NicSpec, 'network'>): NetworkSpec {
+  return network ?? { type: 'user' };
 }

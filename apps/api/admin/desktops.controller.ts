@@ -127,7 +127,7 @@ export class DesktopsController {
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<DesktopView | OperationView> {
     assertPool(caller, request.poolId, `the pool ${request.poolId}`);
-    const answer = await this.registerDesktop.execute({ ...request, id, actor });
+    const answer = await this.registerDesktop.execute({ ...request, id, actor, caller });
     switch (answer.kind) {
       case 'registered':
         void reply.status(answer.created ? 201 : 200);

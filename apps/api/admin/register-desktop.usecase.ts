@@ -1,10 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DormouseError } from '@dormouse/errors';
 import type { DesktopView, OperationView, SessionLedger } from '@dormouse/ledger';
+import type { DormouseConfig } from '@dormouse/config';
 import { parseNewLaunchSpec } from '@dormouse/qemu';
 import type { JsonObject } from '@dormouse/session';
 import { Inject, Injectable } from '@nestjs/common';
+import type { Caller } from '../access';
 import { tokens } from '../dependencies';
+import { assertSpecAllowed } from './spec-limits';
 
 const patienceMs = 15_000;
 const pollMs = 50;
@@ -14,6 +17,7 @@ export interface RegisterDesktop {
   readonly poolId: string;
   readonly launchSpec: unknown;
   readonly actor: string;
+  readonly caller: Pick<Caller, 'name' | 'pools'>;
   readonly reason?: string | undefined;
 }
 
@@ -27,12 +31,19 @@ export type RegistrationAnswer =
  */
 @Injectable()
 export class RegisterDesktopUsecase {
-  constructor(@Inject(tokens.ledger) private readonly ledger: SessionLedger) {}
+  constructor(
+    @Inject(tokens.ledger) private readonly ledger: SessionLedger,
+    @Inject(tokens.imageDirs) private readonly imageDirs: DormouseConfig['imageDirs'],
+  ) {}
 
-  /** @throws LAUNCH_SPEC_INVALID, DESKTOP_NOT_MIGRATABLE, POOL_UNKNOWN, HOST_UNAVAILABLE, DESKTOP_BUSY */
-  async execute({ launchSpec, ...command }: RegisterDesktop): Promise<RegistrationAnswer> {
-    const spec = parseNewLaunchSpec(launchSpec) as unknown as JsonObject;
-    const { desktop, operation, created } = await this.ledger.registerDesktop({ ...command, launchSpec: spec });
+  /** @throws LAUNCH_SPEC_INVALID, LAUNCH_SPEC_FORBIDDEN, DESKTOP_NOT_MIGRATABLE, POOL_UNKNOWN, HOST_UNAVAILABLE, DESKTOP_BUSY */
+  async execute({ launchSpec, caller, ...command }: RegisterDesktop): Promise<RegistrationAnswer> {
+    const spec = parseNewLaunchSpec(launchSpec);
+    assertSpecAllowed(caller, spec, this.imageDirs);
+    const { desktop, operation, created } = await this.ledger.registerDesktop({
+      ...command,
+      launchSpec: spec as unknown as JsonObject,
+    });
     if (operation === null) return { kind: 'registered', created, desktop };
     const examined = await this.ended(operation);
     if (examined.endedAt === null) return { kind: 'pending', operation: examined };
