@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ServiceConfig } from '@dormouse/config';
+import { moveContentIndexes } from '@dormouse/content-index';
 import { isDormouseError } from '@dormouse/errors';
 import { LayerCollector, StoreCollector } from '@dormouse/garbage';
 import { QemuHypervisor, type Hypervisor } from '@dormouse/hypervisor';
@@ -72,6 +73,7 @@ export async function startWorker(
   const runRoot = runRootOf(config);
   await mkdir(runRoot, { recursive: true, mode: 0o700 });
   const diskRoot = config.disksDir;
+  await moveContentIndexes(diskRoot);
   const hypervisor = drive(config);
   const found = await hypervisor.probe();
   const capabilities = {

@@ -12,6 +12,7 @@ import {
   indexVersion,
   keyCheckOf,
   stampOf,
+  writeStamp,
   type ImageStamp,
 } from './layout';
 
@@ -87,7 +88,7 @@ async function readContents(
   return table;
 }
 
-function encode(table: ContentTable, { bytes, mtimeNs }: ImageStamp, contentKey: Uint8Array): Buffer {
+function encode(table: ContentTable, stamp: ImageStamp, contentKey: Uint8Array): Buffer {
   const entries = table.size;
   const buckets = bucketsFor(entries);
   const blocksAt = headerBytes + entries * pageHashBytes;
@@ -104,8 +105,7 @@ function encode(table: ContentTable, { bytes, mtimeNs }: ImageStamp, contentKey:
   slots.forEach((entry, bucket) => content.writeUInt32LE(entry, blocksAt + entries * 4 + bucket * 4));
   content.write(indexMagic, 0, 'latin1');
   content.writeUInt16LE(indexVersion, 4);
-  content.writeBigUInt64LE(bytes, headerFields.imageBytes);
-  content.writeBigUInt64LE(mtimeNs, headerFields.imageMtime);
+  writeStamp(stamp, content);
   keyCheckOf(contentKey).copy(content, headerFields.keyCheck);
   content.writeUInt32LE(entries, headerFields.entries);
   content.writeUInt32LE(buckets, headerFields.buckets);

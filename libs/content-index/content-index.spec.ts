@@ -1,11 +1,26 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync, statSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { hashPage, hashPages, pageBytes, type PageHasher } from '@dormouse/checkpoint';
-import { buildContentIndex, ContentIndex, contentIndexFile, type BuildProgress } from '@dormouse/content-index';
+import {
+  buildContentIndex,
+  ContentIndex,
+  contentIndexFile,
+  moveContentIndexes,
+  type BuildProgress,
+} from '@dormouse/content-index';
 
 const contentKey = Buffer.alloc(32, 0x4b);
 const hasher: PageHasher = {
@@ -121,7 +136,7 @@ test('an index that was changed or cut, anywhere, is refused by name', async () 
   const whole = readFileSync(indexFile);
   const damage = { code: 'CONTENT_INDEX_CORRUPT', details: { file: indexFile } };
   for (let at = 48; at < whole.length; at++) {
-    if (at >= 80 && at < 96) continue; // zero, and not looked at
+    if (at >= 80 && at < 96) continue; // of another state of the image: none
     const flipped = Buffer.from(whole);
     flipped[at]! ^= 1 << (at % 8);
     writeFileSync(indexFile, flipped);
@@ -155,6 +170,41 @@ test('whatever lies in its place, an index is refused, or none, and never looked
 test('the index of an image is named by where the image really is', async () => {
   writeFileSync(image, '');
   const name = await contentIndexFile('/disks', image);
-  expect(name).toMatch(/^\/disks\/images\/[0-9a-f]{32}\.index$/);
+  expect(name).toMatch(/^\/disks\/\.images\/[0-9a-f]{32}\.index$/);
   expect(await contentIndexFile('/disks', join(directory, '.', 'image'))).toBe(name);
+});
+
+test('an image that was replaced by one of the same size and time has no index yet', async () => {
+  writeFileSync(image, block(1));
+  utimesSync(image, 1_000, 1_000);
+  await build();
+  expect(await load()).not.toBeNull();
+  writeFileSync(`${image}.next`, block(2));
+  utimesSync(`${image}.next`, 1_000, 1_000);
+  renameSync(`${image}.next`, image);
+  expect(await load()).toBeNull();
+  await build();
+  writeFileSync(image, block(3)); // in its place
+  utimesSync(image, 1_000, 1_000);
+  expect(await load()).toBeNull();
+});
+
+test('indexes of an earlier version move out of the folder that a desktop called images has, and nothing else does', async () => {
+  const name = `${'a'.repeat(32)}.index`;
+  mkdirSync(join(directory, 'images'));
+  writeFileSync(join(directory, 'images', name), 'an index');
+  writeFileSync(join(directory, 'images', 'one.0.qcow2'), 'a layer');
+  await moveContentIndexes(directory);
+  expect(readFileSync(join(directory, '.images', name), 'utf8')).toBe('an index');
+  expect(readdirSync(join(directory, 'images'))).toEqual(['one.0.qcow2']);
+  await rm(join(directory, 'images'), { recursive: true }); // as when the desktop is deleted
+  await moveContentIndexes(directory);
+  expect(readdirSync(join(directory, '.images'))).toEqual([name]);
+});
+
+test('a folder of indexes alone goes with them', async () => {
+  mkdirSync(join(directory, 'images'));
+  writeFileSync(join(directory, 'images', `${'b'.repeat(32)}.index`), '');
+  await moveContentIndexes(directory);
+  expect(readdirSync(directory).sort()).toEqual(['.images']);
 });

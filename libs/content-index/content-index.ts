@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
-import { readFile, realpath, stat } from 'node:fs/promises';
+import { mkdir, readdir, readFile, realpath, rename, rmdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { pageHashBytes, sameHash } from '@dormouse/checkpoint';
+import { pageBytes, pageHashBytes, sameHash } from '@dormouse/checkpoint';
 import { DormouseError } from '@dormouse/errors';
 import {
   digestOf,
@@ -12,15 +12,43 @@ import {
   indexVersion,
   keyCheckBytes,
   keyCheckOf,
+  hasStamp,
   mostEntries,
   stampOf,
 } from './layout';
+
+/** Beside the folders of desktops: none of these begins with a dot. */
+const indexFolder = '.images';
+/** Its name until there were desktops of that name. */
+const formerFolder = 'images';
+const indexName = /^[0-9a-f]{32}\.index(\.new)?$/;
+
+/** Brings indexes from where they were kept before; what else lies there is a desktop's. */
+export async function moveContentIndexes(diskRoot: string): Promise<void> {
+  const former = join(diskRoot, formerFolder);
+  const names = await readdir(former).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return [];
+    throw error;
+  });
+  const indexes = names.filter((name) => indexName.test(name));
+  if (indexes.length === 0) return;
+  await mkdir(join(diskRoot, indexFolder), { recursive: true, mode: 0o700 });
+  for (const name of indexes) {
+    await rename(join(former, name), join(diskRoot, indexFolder, name)).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error; // another host was first
+    });
+  }
+  if (indexes.length < names.length) return;
+  await rmdir(former).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT' && error.code !== 'ENOTEMPTY') throw error;
+  });
+}
 
 /** Where the index of an image is kept: beside the disks, under a name made of the image's real path. */
 export async function contentIndexFile(diskRoot: string, image: string): Promise<string> {
   const path = await realpath(image);
   const name = createHash('sha256').update(path).digest('hex').slice(0, 32);
-  return join(diskRoot, 'images', `${name}.index`);
+  return join(diskRoot, indexFolder, `${name}.index`);
 }
 
 /** The index of one image, as it lies in its file: 24 to 28 bytes of memory for each distinct block. */
@@ -45,6 +73,8 @@ export class ContentIndex {
   ): Promise<ContentIndex | null> {
     let content: Buffer;
     try {
+      const [{ size }, imageNow] = [await stat(file), await stat(image)];
+      if (size > mostIndexBytes(imageNow.size)) return null; // of another image: it is not read
       content = await readFile(file);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
@@ -54,10 +84,7 @@ export class ContentIndex {
       throw damaged(file, 'it is no content index');
     }
     if (content.readUInt16LE(4) !== indexVersion) return null;
-    const { bytes, mtimeNs } = stampOf(await stat(image, { bigint: true }));
-    const isOfThisState =
-      content.readBigUInt64LE(headerFields.imageBytes) === bytes &&
-      content.readBigUInt64LE(headerFields.imageMtime) === mtimeNs;
+    const isOfThisState = hasStamp(content, stampOf(await stat(image, { bigint: true })));
     const keyCheck = content.subarray(headerFields.keyCheck, headerFields.keyCheck + keyCheckBytes);
     if (!isOfThisState || !keyCheck.equals(keyCheckOf(contentKey))) return null;
     return ContentIndex.of(content, file);
@@ -97,6 +124,12 @@ export class ContentIndex {
     }
     return index;
   }
+}
+
+/** Each block has an entry at most, and the buckets are less than four times as many. */
+function mostIndexBytes(imageBytes: number): number {
+  const blocks = Math.max(1, Math.ceil(imageBytes / pageBytes));
+  return headerBytes + blocks * (pageHashBytes + 4 + 4 * 4);
 }
 
 /** The lists begin at multiples of four in a file read into memory of its own; copied when they do not. */

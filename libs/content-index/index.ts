@@ -3,4 +3,4 @@
  * A cache: without it a save stores more, and nothing else changes. Layout: `docs/content-index.md`.
  */
 export { buildContentIndex, type BuildProgress } from './build-content-index';
-export { ContentIndex, contentIndexFile } from './content-index';
+export { ContentIndex, contentIndexFile, moveContentIndexes } from './content-index';

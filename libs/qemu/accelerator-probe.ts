@@ -44,7 +44,7 @@ export async function probeAccelerator(
   scratchDirectory: string,
 ): Promise<Accelerator> {
   if (choice !== 'auto') return choice;
-  const scratch = await mkdtemp(join(scratchDirectory, 'probe-'));
+  const scratch = await mkdtemp(join(scratchDirectory, '.probe-'));
   try {
     return (await runsGuests(qemu, 'kvm', scratch)) ? 'kvm' : 'tcg';
   } finally {
