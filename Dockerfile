@@ -3,7 +3,8 @@
 FROM node:20-bookworm-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json ./
-RUN npm ci --ignore-scripts
+# What is locked, and besides: the lock file lacks the packages of platforms for which they could not be had, and one of them may be this one.
+RUN npm install --no-save --include=dev --ignore-scripts --no-audit --no-fund
 COPY .swcrc tsconfig.json ./
 COPY apps apps
 COPY libs libs

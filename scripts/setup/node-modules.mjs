@@ -27,7 +27,11 @@ export function run(root) {
   // Building needs the development dependencies, whatever NODE_ENV says.
   const options = ['--include=dev', '--no-audit', '--no-fund', '--loglevel=error'];
   const [file, ...args] = [...npm, ...command, ...options];
-  const ended = spawnSync(file, args, { cwd: root, stdio: ['ignore', 2, 2] });
+  const ended = spawnSync(file, args, {
+    cwd: root,
+    stdio: ['ignore', 2, 2],
+    env: { ...process.env, SCARF_ANALYTICS: 'false', DO_NOT_TRACK: '1' }, // a package among them reports installations
+  });
   if (ended.status !== 0) fail(`npm failed${ended.error ? `: ${ended.error.message}` : ', its own words are above'}`);
 }
 
