@@ -16,6 +16,7 @@ import { NumberedSlots1797900000000 } from './1797900000000-numbered-slots';
 import { WakesInVain1798000000000 } from './1798000000000-wakes-in-vain';
 import { Brokers1798100000000 } from './1798100000000-brokers';
 import { EventIdentity1798300000000 } from './1798300000000-event-identity';
+import { PresenceBySource1798200000000 } from './1798200000000-presence-by-source';
 
 export const migrations = [
   FirstLight1795300000000,
@@ -35,4 +36,5 @@ export const migrations = [
   WakesInVain1798000000000,
   Brokers1798100000000,
   EventIdentity1798300000000,
+  PresenceBySource1798200000000,
 ];

@@ -21,6 +21,7 @@ export const errorCodes = {
   API_KEY_EXISTS: { status: 409, title: 'There is, or was, a key of this name' },
   DESKTOP_BUSY: { status: 409, title: 'The desktop is in a state that does not allow this' },
   USER_PRESENT: { status: 409, title: 'A user is connected to the desktop' },
+  BROKER_NOT_ALLOWED: { status: 403, title: 'The pool of the desktop takes no events from this broker' },
   PRESENCE_UNKNOWN: { status: 409, title: 'It is not known whether a user is connected to the desktop' },
   DESKTOP_HELD: { status: 409, title: 'The desktop is held and must not be put away yet' },
   POLICY_FORBIDS: { status: 409, title: 'The policy of the pool does not allow this' },

@@ -1,5 +1,17 @@
 import type { CheckpointEntity, DesktopEntity, HostEntity, OperationEntity, PoolEntity } from '@dormouse/persistence';
-import { isOver, occupancy, visibleConnections, type KeepReason, type Storm } from '@dormouse/session';
+import {
+  assignmentIn,
+  idleSinceOf,
+  isInDoubt,
+  isOver,
+  occupancy,
+  openOf,
+  partOf,
+  visibleConnections,
+  type KeepReason,
+  type SourcePresence,
+  type Storm,
+} from '@dormouse/session';
 import type {
   CheckpointView,
   DesktopView,
@@ -7,6 +19,7 @@ import type {
   KeptCheckpointView,
   OperationView,
   PoolView,
+  SourceView,
   StormView,
 } from './views';
 
@@ -14,7 +27,8 @@ import type {
 export const hostSilenceMs = 30_000;
 
 export function asDesktopView(row: DesktopEntity, operation: OperationEntity | null): DesktopView {
-  const { brokerEpoch, sequence } = row.presence;
+  const speaker = row.broker === null ? null : partOf(row.presence, row.broker);
+  const assignment = assignmentIn(row.presence);
   return {
     id: row.id,
     poolId: row.poolId,
@@ -27,12 +41,13 @@ export function asDesktopView(row: DesktopEntity, operation: OperationEntity | n
     presence: {
       occupancy: occupancy(row.presence),
       connections: visibleConnections(row.presence),
-      brokerEpoch,
-      sequence,
+      brokerEpoch: speaker?.epoch ?? null,
+      sequence: speaker?.numbers.last ?? null,
+      sources: row.presence.sources.map(asSourceView),
       unknownSince: iso(row.doubtSince),
-      idleSince: iso(row.idleSince),
+      idleSince: isoOf(idleSinceOf(row.presence)),
     },
-    assignment: row.assignment && { kind: row.assignment.kind, userRef: row.assignment.userRef },
+    assignment: assignment && { kind: assignment.kind, userRef: assignment.userRef },
     absence:
       row.absentSince === null || row.absenceCause === null
         ? null
@@ -49,6 +64,17 @@ export function asDesktopView(row: DesktopEntity, operation: OperationEntity | n
     lastError: row.lastError,
     createdAt: row.createdAt.toISOString(),
     updatedAt: row.updatedAt.toISOString(),
+  };
+}
+
+function asSourceView(part: SourcePresence): SourceView {
+  const { source, connections, epoch, numbers } = part;
+  return {
+    source,
+    connections: openOf(connections),
+    certain: !isInDoubt(part),
+    brokerEpoch: epoch,
+    sequence: numbers.last,
   };
 }
 
@@ -140,6 +166,10 @@ export function asHostView(row: HostEntity, machines: Pick<HostView, 'machines' 
     intentReason: row.intentReason,
     ...machines,
   };
+}
+
+function isoOf(epochMs: number | null): string | null {
+  return epochMs === null ? null : new Date(epochMs).toISOString();
 }
 
 function iso(at: Date | null): string | null {

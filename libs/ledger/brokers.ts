@@ -44,9 +44,9 @@ export async function watchBrokers(transactions: Transactions): Promise<BrokerWa
   const { fellSilent, heardAgain, toTell } = await transactions.run(look);
   const told = { broker_silent: 0, broker_heard: 0 };
   for (const type of ['broker_silent', 'broker_heard'] as const) {
-    const ids = toTell.filter(({ silent }) => silent === (type === 'broker_silent')).map(({ id }) => id);
-    for (let from = 0; from < ids.length; from += mostTogether) {
-      told[type] += await tell(transactions, ids.slice(from, from + mostTogether), type);
+    const those = toTell.filter(({ silent }) => silent === (type === 'broker_silent'));
+    for (let from = 0; from < those.length; from += mostTogether) {
+      told[type] += await tell(transactions, those.slice(from, from + mostTogether), type);
     }
   }
   return { fellSilent, heardAgain, inDoubt: told.broker_silent, certain: told.broker_heard };
@@ -65,8 +65,20 @@ export function listBrokers(transactions: Transactions): Promise<readonly Broker
   });
 }
 
+/** In the words of the index `desktops_in_silence`. */
+const inSilence = `d.presence @? '$.sources[*].silent'`;
+/** That a desktop knows already of the broker `b` that it is silent. */
+const isSilentIn = `EXISTS (SELECT 1 FROM jsonb_array_elements(d.presence -> 'sources') AS part
+  WHERE part ->> 'source' = b.id AND part ? 'silent')`;
+
+interface ToTell {
+  readonly id: string;
+  readonly source: string;
+  readonly silent: boolean;
+}
+
 interface Looked extends Pick<BrokerWatched, 'fellSilent' | 'heardAgain'> {
-  readonly toTell: readonly { id: string; silent: boolean }[];
+  readonly toTell: readonly ToTell[];
 }
 
 async function look(transaction: LedgerTransaction): Promise<Looked> {
@@ -79,13 +91,14 @@ async function look(transaction: LedgerTransaction): Promise<Looked> {
     [now, intervalsOfSilence],
   );
   // Who waits for their first user waits on, and of whom nothing was known more is not known.
-  const toTell: { id: string; silent: boolean }[] = await manager.query(
-    `SELECT d.id, true AS silent FROM brokers b JOIN desktops d ON d.broker = b.id
-     WHERE b.silent_since IS NOT NULL AND d.${withMachine} AND NOT d.presence ? 'silent'
-       AND NOT (d.absent_since IS NULL AND d.presence -> 'connections' = '[]')
+  const toTell: ToTell[] = await manager.query(
+    `SELECT d.id, b.id AS source, true AS silent
+     FROM brokers b JOIN desktops d ON d.presence -> 'sources' @> jsonb_build_array(jsonb_build_object('source', b.id))
+     WHERE b.silent_since IS NOT NULL AND d.${withMachine} AND NOT ${isSilentIn}
+       AND (d.absent_since IS NOT NULL OR d.doubt_since IS NOT NULL OR d.presence @? '$.sources[*].connections[*] ? (@.open == true)')
      UNION ALL
-     SELECT d.id, false FROM desktops d JOIN brokers b ON b.id = d.broker
-     WHERE d.presence ? 'silent' AND b.silent_since IS NULL
+     SELECT d.id, b.id, false FROM desktops d JOIN brokers b ON b.silent_since IS NULL AND ${isSilentIn}
+     WHERE ${inSilence}
      ORDER BY id`,
   );
   const of = (silent: boolean) => changed.filter((one) => one.silent === silent).map(({ id }) => id);
@@ -95,17 +108,20 @@ async function look(transaction: LedgerTransaction): Promise<Looked> {
 /** Those whose row somebody holds are found again by the next look. @returns how many have heard something new */
 function tell(
   transactions: Transactions,
-  desktopIds: readonly string[],
+  those: readonly ToTell[],
   type: 'broker_silent' | 'broker_heard',
 ): Promise<number> {
   return transactions.run(async (transaction) => {
     const decisions = new DecisionsTogether(transaction);
     let told = 0;
-    for (const loaded of await lockDesktops(transaction.manager, desktopIds, 'leave out')) {
-      const decision = decideOn(transaction, loaded, { type });
-      if (decision.outcome === 'stale') continue;
-      await decisions.write(loaded, decision);
-      told += 1;
+    const ids = [...new Set(those.map(({ id }) => id))];
+    for (const loaded of await lockDesktops(transaction.manager, ids, 'leave out')) {
+      for (const { source } of those.filter(({ id }) => id === loaded.row.id)) {
+        const decision = decideOn(transaction, loaded, { type, source });
+        if (decision.outcome === 'stale') continue;
+        await decisions.write(loaded, decision);
+        told += 1;
+      }
     }
     await decisions.writeRest();
     return told;

@@ -1,5 +1,5 @@
 import { DesktopEntity, type HostEntity } from '@dormouse/persistence';
-import { brokerActor, occupancy, type SessionEvent } from '@dormouse/session';
+import { brokerActor, drainActor, mayBePresent, type SessionEvent } from '@dormouse/session';
 import { decideAndWrite } from './decide-and-write';
 import { hostFenced } from './fence-host';
 import { lockDesktop, type LoadedDesktop } from './loaded-desktop';
@@ -53,13 +53,13 @@ async function moveOn(
   const { machineState, presence } = loaded.row;
   const reason = `the host ${hostId} is drained`;
   if (machineState === 'saved') {
-    if (occupancy(presence) !== 'present') return 'nothing';
+    if (!mayBePresent(presence)) return 'nothing';
     return request(transaction, loaded, { type: 'request', kind: 'restore', reason, requestedBy: brokerActor });
   }
   if (givenUp(transaction, loaded)) return 'stays';
   // Without another host its user would be without a desktop: better the host waits.
-  if (occupancy(presence) !== 'empty' && !(await couldMove(transaction, loaded))) return 'stays';
-  return request(transaction, loaded, { type: 'request', kind: 'save', reason, requestedBy: 'drain', force: true });
+  if (mayBePresent(presence) && !(await couldMove(transaction, loaded))) return 'stays';
+  return request(transaction, loaded, { type: 'request', kind: 'save', reason, requestedBy: drainActor, force: true });
 }
 
 async function request(
@@ -90,7 +90,7 @@ function desktopsToMove(transactions: Transactions, hostId: string): Promise<str
       .orderBy('d.id')
       .getMany();
     const asleep = ({ machineState, presence }: DesktopEntity): boolean =>
-      machineState === 'saved' && occupancy(presence) !== 'present';
+      machineState === 'saved' && !mayBePresent(presence);
     return rows.filter((row) => row.machineState !== 'quarantined' && !asleep(row)).map(({ id }) => id);
   });
 }

@@ -13,7 +13,7 @@ export function explainDesktop(transactions: Transactions, desktopId: string): P
     const { hostId } = loaded.row;
     const host = hostId === null ? null : await manager.findOneBy(HostEntity, { id: hostId });
     const seenMs = host?.seenAt.getTime() ?? 0;
-    const { next, doubt, choices, ...explained } = explain(sessionOf(loaded), loaded.pool, {
+    const { next, doubts, choices, ...explained } = explain(sessionOf(loaded), loaded.pool, {
       reason: loaded.operation?.reason ?? null,
       waitingFor: waitingForOf(loaded.operation),
       hostId,
@@ -31,7 +31,8 @@ export function explainDesktop(transactions: Transactions, desktopId: string): P
         connections: explained.connections,
         since: iso(explained.occupancySinceMs),
         cause: explained.absenceCause,
-        doubt,
+        doubt: doubts[0] ?? null,
+        doubts,
       },
       next: { what: next.what, when: next.when, at: iso(next.atMs) },
       hindrances: explained.hindrances,

@@ -103,9 +103,6 @@ export function sessionOf({ row, operation }: LoadedDesktop): Session {
     absence:
       absentSince === null || absenceCause === null ? null : { sinceMs: absentSince.getTime(), cause: absenceCause },
     doubtSinceMs: epochMs(row.doubtSince),
-    loggedOff: row.loggedOff,
-    idleSinceMs: epochMs(row.idleSince),
-    assignment: row.assignment,
     wokeAtMs: epochMs(row.wokeAt),
     untouched: row.untouched,
     heldUntilMs: epochMs(row.heldUntil),

@@ -52,12 +52,16 @@ export function receiveForDesktops(
         receipts.push(null);
         continue;
       }
+      const decision = decideOn(transaction, loaded, { type: 'broker', event });
+      if (decision.refusal !== undefined) {
+        receipts.push(refused(decision.refusal, event));
+        continue;
+      }
       const verdict = inbox.take(delivery);
       if (verdict !== 'new') {
         receipts.push(verdict === 'duplicate' ? receiptOf(loaded, 'duplicate', seenBefore) : verdict);
         continue;
       }
-      const decision = decideOn(transaction, loaded, { type: 'broker', event });
       const outcome = outcomeOf(decision);
       stored.push(inboxRow(transaction, delivery, outcome));
       if (outcome !== 'stale') await decisions.write(loaded, decision);
@@ -103,6 +107,10 @@ async function isNew(transaction: LedgerTransaction, delivery: Delivery, outcome
   const verdict = await storeOnce(transaction, delivery, outcome);
   if (verdict instanceof DormouseError) throw verdict;
   return verdict === 'new';
+}
+
+function refused({ code, message }: NonNullable<Decision['refusal']>, event: DesktopEvent): DormouseError {
+  return new DormouseError(code, message, { source: event.source, desktopId: event.desktopId });
 }
 
 function receiptOf({ row, operation }: LoadedDesktop, outcome: Outcome, explanation: string): Receipt {

@@ -37,8 +37,11 @@ export interface DesktopView {
   readonly presence: {
     readonly occupancy: Occupancy;
     readonly connections: readonly string[];
+    /** Of the broker that spoke last of its users. */
     readonly brokerEpoch: string | null;
     readonly sequence: number | null;
+    /** What each broker says; the presence is the union. */
+    readonly sources: readonly SourceView[];
     /** Since when it is not certain who is there; null when it is. */
     readonly unknownSince: string | null;
     /** Since when its user, though connected, has not touched it. */
@@ -62,6 +65,15 @@ export interface DesktopView {
   readonly updatedAt: string;
 }
 
+export interface SourceView {
+  readonly source: string;
+  readonly connections: readonly string[];
+  /** False: it is not certain that these are all. */
+  readonly certain: boolean;
+  readonly brokerEpoch: string | null;
+  readonly sequence: number | null;
+}
+
 /** Why a desktop is as it is, what comes next, and what did not come. */
 export interface ExplanationView {
   readonly desktopId: string;
@@ -76,8 +88,10 @@ export interface ExplanationView {
     readonly since: string | null;
     /** Why nobody is there. */
     readonly cause: AbsenceCause | null;
-    /** Why it is not certain who is there. */
+    /** Why it is not certain who is there: the first of `doubts`. */
     readonly doubt: Doubt | null;
+    /** One for each source that is in doubt. */
+    readonly doubts: readonly Doubt[];
   };
   readonly next: { readonly what: Next['what']; readonly when: Next['when']; readonly at: string | null };
   readonly hindrances: readonly Hindrance[];

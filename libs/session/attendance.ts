@@ -1,125 +1,122 @@
 import type { DesktopEvent } from './broker-events';
+import { openOf } from './connections';
 import { occupancy, type Presence } from './presence';
-import type { Absence, AbsenceCause, Assignment, Session } from './session';
+import type { Absence, AbsenceCause, Session } from './session';
+import type { Activity, Assignment, Left, SourcePresence } from './source-presence';
 
-/** The session once an event has told who is there: since when nobody is, why, and whether a logoff stands behind it. */
+/**
+ * A logoff is told before or after the disconnect it belongs to. Of one that is told before, the disconnect comes within this time: if
+ * it does not, the user has logged on again unseen, or the line broke much later for a reason of its own.
+ */
+const logoffBelongsMs = 60_000;
+
+/** The session once an event has told who is there: since when nobody is, and why. */
 export function attended(session: Session, event: DesktopEvent, presence: Presence, nowMs: number): Session {
-  const loggedOff = isLoggedOff(session, event, presence);
-  const assignment = assignmentAfter(session, event);
   return {
     ...session,
-    broker: event.source,
-    presence,
-    loggedOff,
-    untouched: session.untouched && occupancy(presence) === 'empty',
-    assignment,
-    idleSinceMs: idleSince(session, event, presence, nowMs),
-    absence: absenceAfter(session, event, { presence, loggedOff, assignment }, nowMs),
-    doubtSinceMs: occupancy(presence) === 'unknown' ? (session.doubtSinceMs ?? nowMs) : null,
+    broker: speaksOfUsers(event) || session.broker === null ? event.source : session.broker,
+    ...whoIsThere(session, presence, nowMs),
+    absence: absenceAfter(session, event, presence, nowMs),
   };
 }
 
 /**
- * The session once its broker has fallen silent, or is heard again. Who is there by then is what was known before; if that is
- * nobody, they are waited for from now on, since nobody told when the last one left.
+ * The session once a source counts no longer, or is doubted, or is not doubted any more. Who is there by then is what was known before;
+ * if that is nobody, they are waited for from now on, since nobody told when the last one left.
  */
 export function inDoubtOrNot(session: Session, presence: Presence, nowMs: number): Session {
-  const owner = ownerOf(session.assignment);
-  const cause = session.loggedOff ? 'logoff' : owner === 'somebody' ? 'unknown' : owner;
-  const isEmpty = occupancy(presence) === 'empty';
+  return { ...session, ...whoIsThere(session, presence, nowMs), absence: absenceWithout(session, presence, nowMs) };
+}
+
+/** Whoever was there has logged off, by every source that had somebody there, and nothing since contradicts it. */
+export function isLoggedOff({ sources }: Presence): boolean {
+  const hadSomebody = sources.filter(({ left, connections }) => left !== null || openOf(connections).length > 0);
+  return hadSomebody.length > 0 && hadSomebody.every(hasLoggedOff);
+}
+
+/** Since when all who are connected have not touched the desktop; null when one has, or when nobody is there. */
+export function idleSinceOf({ sources }: Presence): number | null {
+  const present = sources.filter(({ connections }) => openOf(connections).length > 0);
+  const since = present.map(({ activity }) => (activity?.state === 'idle' ? activity.sinceMs : null));
+  return since.length === 0 || since.includes(null) ? null : Math.max(...since.map(Number));
+}
+
+/** Whose it is: a source that says so is believed; that it is nobody's takes all that speak of it. */
+export function assignmentIn({ sources }: Presence): Assignment | null {
+  const said = sources.map(({ assignment }) => assignment);
+  const named = (kind: Assignment['kind']) => said.find((one) => one?.kind === kind);
+  return named('assigned') ?? (said.includes(null) ? null : (named('unassigned') ?? named('deleted') ?? null));
+}
+
+/** Where no source says otherwise somebody may come back. */
+function ownerOf(presence: Presence): 'somebody' | 'unassigned' | 'deleted' {
+  const assignment = assignmentIn(presence);
+  return assignment === null || assignment.kind === 'assigned' ? 'somebody' : assignment.kind;
+}
+
+function hasLoggedOff({ activity, left }: SourcePresence): boolean {
+  return activity?.state === 'loggedOff' && left !== null && msBefore(activity, left) <= logoffBelongsMs;
+}
+
+/** How long one thing happened before another of the same source; 0 or less when it did not. */
+function msBefore(one: Activity, other: Left): number {
+  const areNumbered = one.sequence !== null && other.sequence !== null;
+  if (areNumbered && one.sequence > other.sequence) return 0;
+  return one.atMs !== null && other.atMs !== null ? other.atMs - one.atMs : other.sinceMs - one.sinceMs;
+}
+
+function whoIsThere(session: Session, presence: Presence, nowMs: number): Pick<Session, 'presence' | 'untouched' | 'doubtSinceMs'> {
+  const who = occupancy(presence);
   return {
-    ...session,
     presence,
-    untouched: session.untouched && isEmpty,
-    absence: isEmpty ? { sinceMs: nowMs, cause } : null,
-    doubtSinceMs: occupancy(presence) === 'unknown' ? (session.doubtSinceMs ?? nowMs) : null,
+    untouched: session.untouched && who === 'empty',
+    doubtSinceMs: who === 'unknown' ? (session.doubtSinceMs ?? nowMs) : null,
   };
 }
 
-/** Nothing that came before it is missing, and nothing that came after it is known. */
-function isLastWord(event: DesktopEvent, { sequence, ahead }: Presence): boolean {
-  return event.sequence === null || (event.sequence === sequence && ahead.length === 0);
-}
-
-/**
- * A logoff can cost what is in memory, so it is only believed as the last word: one that comes late, when the user is back
- * already, or early, with events missing before it, is none.
- */
-function isLoggedOff(session: Session, event: DesktopEvent, presence: Presence): boolean {
-  switch (event.type) {
-    case 'vdc.session.logged_off':
-      return isLastWord(event, presence) || session.loggedOff;
-    case 'vdc.session.logged_on':
-    case 'vdc.session.connect_requested':
-    case 'vdc.session.connected':
-    case 'vdc.session.reconnected':
-      return false;
-    default:
-      return session.loggedOff;
-  }
-}
-
-/** Who is idle is there: nothing is put to sleep under them. It tells why they are gone, should their line break. */
-function idleSince(session: Session, event: DesktopEvent, presence: Presence, nowMs: number): number | null {
-  if (occupancy(presence) === 'empty') return null;
-  switch (event.type) {
-    case 'vdc.session.idle':
-      return isLastWord(event, presence) ? (session.idleSinceMs ?? nowMs) : session.idleSinceMs;
-    case 'vdc.session.active':
-    case 'vdc.session.logged_on':
-    case 'vdc.session.connect_requested':
-    case 'vdc.session.connected':
-    case 'vdc.session.reconnected':
-      return null;
-    default:
-      return session.idleSinceMs;
-  }
-}
-
-/** In the order in which it was said, whatever else may be missing: nothing of it is lost for an event that comes late. */
-function assignmentAfter({ assignment }: Session, event: DesktopEvent): Assignment | null {
-  const kind = assignmentOf[event.type];
-  const { brokerEpoch, sequence } = event;
-  const comparable = assignment !== null && sequence !== null && assignment.brokerEpoch === brokerEpoch;
-  const isOlder = comparable && sequence < (assignment.sequence ?? 0);
-  if (kind === undefined || isOlder) return assignment;
-  return { kind, userRef: kind === 'assigned' ? event.userRef : null, brokerEpoch, sequence };
-}
-
-const assignmentOf: Partial<Record<DesktopEvent['type'], Assignment['kind']>> = {
-  'vdc.desktop.assigned': 'assigned',
-  'vdc.desktop.unassigned': 'unassigned',
-  'vdc.desktop.deleted': 'deleted',
-};
-
-function absenceAfter(
-  session: Session,
-  event: DesktopEvent,
-  { presence, loggedOff, assignment }: Pick<Session, 'presence' | 'loggedOff' | 'assignment'>,
-  nowMs: number,
-): Absence | null {
+function absenceWithout(session: Session, presence: Presence, nowMs: number): Absence | null {
+  const { absence } = session;
   if (occupancy(presence) !== 'empty') return null;
-  if (event.type === 'vdc.session.connect_requested') return { sinceMs: nowMs, cause: 'unused' };
-  const emptied = occupancy(session.presence) !== 'empty';
-  if (loggedOff && (emptied || !session.loggedOff)) return { sinceMs: nowMs, cause: 'logoff' };
-  const owner = ownerOf(assignment);
-  const reassigned = owner !== ownerOf(session.assignment);
-  if (!emptied && (!reassigned || session.absence?.cause === 'logoff')) return session.absence;
-  if (owner !== 'somebody') return { sinceMs: nowMs, cause: owner };
-  if (emptied) return { sinceMs: nowMs, cause: causeOf(session, event) };
-  // It has a user again, who is waited for like anybody; one that waits for its first user goes on to.
-  return session.absence === null ? null : { sinceMs: nowMs, cause: 'unused' };
+  const isWithdrawn = absence?.cause === 'logoff' && !isLoggedOff(presence);
+  if (occupancy(session.presence) === 'empty' && !isWithdrawn) return absence;
+  const owner = ownerOf(presence);
+  return { sinceMs: nowMs, cause: isLoggedOff(presence) ? 'logoff' : owner === 'somebody' ? 'unknown' : owner };
 }
 
-/** Where the broker says nothing somebody may come back. */
-function ownerOf(assignment: Assignment | null): 'somebody' | 'unassigned' | 'deleted' {
-  return assignment === null || assignment.kind === 'assigned' ? 'somebody' : assignment.kind;
+function absenceAfter(session: Session, event: DesktopEvent, presence: Presence, nowMs: number): Absence | null {
+  if (occupancy(presence) !== 'empty') return null;
+  const { absence } = session;
+  const wasEmpty = occupancy(session.presence) === 'empty';
+  const waitsForFirst = wasEmpty && absence === null;
+  // Who is announced is waited for; where that is done already, for as long as it takes, it goes on.
+  if (event.type === 'vdc.session.connect_requested') return waitsForFirst ? null : { sinceMs: nowMs, cause: 'unused' };
+  if (isLoggedOff(presence)) {
+    return wasEmpty && absence?.cause === 'logoff' ? absence : { sinceMs: nowMs, cause: 'logoff' };
+  }
+  const owner = ownerOf(presence);
+  const reassigned = owner !== ownerOf(session.presence);
+  const withdrawn = absence?.cause === 'logoff';
+  if (wasEmpty && !reassigned && !withdrawn) return absence;
+  if (owner !== 'somebody') return { sinceMs: nowMs, cause: owner };
+  if (!wasEmpty || withdrawn) return { sinceMs: nowMs, cause: causeIn(presence) };
+  // It has a user again, who is waited for like anybody; one that waits for its first user goes on to.
+  return absence === null ? null : { sinceMs: nowMs, cause: 'unused' };
 }
 
 /** Reasons that say nothing of what the user wanted: of one who was idle, that they had gone before. */
 const sayNothing: readonly AbsenceCause[] = ['network', 'agent_lost', 'unknown'];
 
-function causeOf({ idleSinceMs }: Session, event: DesktopEvent): AbsenceCause {
-  const reason = event.type === 'vdc.session.disconnected' ? event.reason : 'unknown';
-  return idleSinceMs !== null && sayNothing.includes(reason) ? 'idle' : reason;
+/** Why the one left who left last. */
+function causeIn({ sources }: Presence): AbsenceCause {
+  const last = sources.reduce<SourcePresence | null>(
+    (latest, one) => (one.left !== null && one.left.sinceMs >= (latest?.left?.sinceMs ?? 0) ? one : latest),
+    null,
+  );
+  if (last?.left == null) return 'unknown';
+  const { reason } = last.left;
+  return last.activity?.state === 'idle' && sayNothing.includes(reason) ? 'idle' : reason;
+}
+
+function speaksOfUsers({ type }: DesktopEvent): boolean {
+  return type.startsWith('vdc.session.');
 }

@@ -4,18 +4,22 @@ import type { BrokerEvent, DesktopEvent } from './broker-events';
 import { machineStateNames, machineStates, type MachineState } from './machine-states';
 import { firstPhase, operationKinds, type OperationKind, type OperationPhase } from './operations';
 import type { Pool } from './plan';
+import { assignmentIn, idleSinceOf, isLoggedOff } from './attendance';
 import { nobody, occupancy, type Presence } from './presence';
 import { defaultPoolPolicy } from './pool-policy';
 import { ruleBook } from './rule-book';
 import { brokerActor, type Decision, type Session, type SessionEvent } from './session';
+import { after, announced, connected, disconnected, eventOf as told, next as nextOf } from './told-fixture';
 import { answers, rules, signals, type Signal } from './transitions';
 
 const nowMs = 1_000_000;
 const policy = { ...defaultPoolPolicy, graceMs: 10_000 };
 const pool: Pool = { policy, storms: [] };
 
-const alice: Presence = { ...nobody, connections: ['alice'], brokerEpoch: 'e1', sequence: 1 };
-const unsure: Presence = { ...alice, complete: false };
+const alice: Presence = after(connected('alice', { sequence: 1 }));
+const unsure: Presence = nextOf(alice, announced({ sequence: 9 }));
+/** Somebody was there and has left. */
+const left: Presence = after(connected('alice', { sequence: 1 }), disconnected('alice', { sequence: 2 }));
 
 const phaseIn: Partial<Record<MachineState, OperationPhase>> = {
   saving: 'capture',
@@ -37,9 +41,6 @@ function sessionIn(machine: MachineState, changes: Partial<Session> = {}): Sessi
     presence,
     absence: occupancy(presence) === 'empty' ? { sinceMs: nowMs - 10_000, cause: 'user' } : null,
     doubtSinceMs: null,
-    loggedOff: false,
-    idleSinceMs: null,
-    assignment: null,
     wokeAtMs: null,
     untouched: false,
     heldUntilMs: null,
@@ -75,6 +76,7 @@ function broker(type: BrokerEvent['type'], fields: object = {}): SessionEvent {
   return { type: 'broker', event: { ...base, desktopId: 'd', sequence: null, type, ...fields } as DesktopEvent };
 }
 
+const eventOfLogoff = told('session.logged_off', { sequence: 3 });
 const connect = (connectionId = 'alice') => broker('vdc.session.connected', { connectionId });
 const disconnect = (connectionId = 'alice') => broker('vdc.session.disconnected', { connectionId, reason: 'user' });
 const request = (kind: OperationKind): SessionEvent => ({ type: 'request', kind, reason: 'test', requestedBy: 'anna' });
@@ -152,7 +154,7 @@ describe('the transition table', () => {
     const { operation: kind, held } = machineStates[state];
     const operations = held === 'maybe' ? [null, operation(kind)] : [sessionIn(state).operation];
     const presences =
-      signal === 'left' ? [alice] : signal === 'unsure' ? [{ ...nobody, brokerEpoch: 'e1' }] : [nobody, alice, unsure];
+      signal === 'left' ? [alice] : signal === 'unsure' || signal === 'loggedOff' ? [left] : [nobody, alice, unsure];
     for (const present of presences) {
       for (const held of operations) {
         const session = sessionIn(state, { presence: present, operation: held });
@@ -175,7 +177,7 @@ describe('a user leaves', () => {
   });
 
   test('nothing happens while another connection is open', () => {
-    const presence = { ...alice, connections: ['alice', 'other'] };
+    const presence = nextOf(alice, connected('other', { sequence: 2 }));
     const { session, effects } = settle(sessionIn('running', { presence }), disconnect());
     expect(session.machine).toBe('running');
     expect(effects).toEqual([]);
@@ -188,7 +190,10 @@ describe('a user leaves', () => {
 
   test('a desktop started by hand waits for its first user without a grace', () => {
     const byHand = { ...operation('boot'), requestedBy: 'anna', awaited: false };
-    expect(settle(sessionIn('booting', { operation: byHand }), finished('succeeded')).session.machine).toBe('running');
+    const booting = sessionIn('booting', { operation: byHand, absence: null });
+    expect(settle(booting, finished('succeeded')).session.machine).toBe('running');
+    const visited = settle(settle(booting, connect()).session, disconnect()).session;
+    expect(settle(visited, finished('succeeded')).session.machine).toBe('grace');
     expect(settle(sessionIn('booting'), finished('succeeded')).session.machine).toBe('grace');
   });
 
@@ -199,7 +204,7 @@ describe('a user leaves', () => {
     const used = settle(woken, connect()).session;
     expect(settle(used, disconnect()).session.untouched).toBe(false);
     expect(settle(sessionIn('saved'), connect()).session.untouched).toBe(false);
-    expect(settle({ ...woken, presence: { ...nobody, brokerEpoch: 'e1' } }, eventOf.unsure).session.untouched).toBe(
+    expect(settle({ ...woken, presence: left }, eventOf.unsure).session.untouched).toBe(
       false,
     );
   });
@@ -279,38 +284,101 @@ describe('a logoff', () => {
 
   test('wins over a save that waits in the queue, and lets one go on that has begun', () => {
     const save = { ...operation('save', 'queued', false), requestedBy: 'policy' };
-    const waiting = decided(sessionIn('queued', { operation: save }), loggedOff);
+    const waiting = decided(sessionIn('queued', { presence: left, operation: save }), loggedOff);
     expect(waiting.session).toMatchObject({ machine: 'grace', operation: null, absence: { cause: 'logoff' } });
     expect(waiting.effects[0]).toMatchObject({ type: 'end_operation', status: 'superseded' });
-    expect(decided(sessionIn('saving'), loggedOff).session).toMatchObject({
+    expect(decided(sessionIn('saving', { presence: left }), loggedOff).session).toMatchObject({
       machine: 'saving',
       operation: { kind: 'save' },
     });
   });
 
-  test('that comes late or early, out of its sequence, is not believed: its user may be at work', () => {
-    const presence = { ...alice, sequence: 5 };
-    const early = decided(
+  test('that is told before its disconnect is believed once nothing is missing, and withdrawn by a return', () => {
+    const numbered = (type: BrokerEvent['type'], sequence: number, fields: object = {}) =>
+      broker(type, { brokerEpoch: 'e1', sequence, connectionId: 'alice', reason: 'user', ...fields });
+    const early = decided(sessionIn('running', { presence: alice }), numbered('vdc.session.logged_off', 3)).session;
+    expect(early).toMatchObject({ machine: 'running', absence: null });
+    const whole = decided(early, numbered('vdc.session.disconnected', 2)).session;
+    expect(whole).toMatchObject({ machine: 'grace', absence: { cause: 'logoff' } });
+    expect(decided(whole, connect('alice')).session).toMatchObject({ machine: 'running', absence: null });
+    // A logoff that comes after what contradicts it was said before it.
+    const back = decided(sessionIn('running', { presence: alice }), numbered('vdc.session.logged_on', 3)).session;
+    const late = decided(back, numbered('vdc.session.logged_off', 2)).session;
+    expect(decided(late, numbered('vdc.session.disconnected', 4)).session.absence?.cause).toBe('user');
+  });
+
+  const steps = (presence: Presence, ...events: [SessionEvent, number][]): Session =>
+    events.reduce<Session>(
+      (session, [event, at]) => decided(session, event, at).session,
       sessionIn('running', { presence }),
-      broker('vdc.session.logged_off', { brokerEpoch: 'e1', sequence: 7 }),
     );
-    expect(early.session.loggedOff).toBe(false);
-    const back = decided(
-      early.session,
-      broker('vdc.session.disconnected', { brokerEpoch: 'e1', sequence: 6, connectionId: 'alice', reason: 'user' }),
-    );
-    expect(back.session).toMatchObject({ machine: 'grace', absence: { cause: 'user' } });
-    expect(decided(back.session, connect('alice')).session).toMatchObject({ machine: 'running', loggedOff: false });
+  const lineBreaks = broker('vdc.session.disconnected', { connectionId: 'alice', reason: 'network' });
+  const hour = 3_600_000;
+
+  test('is withdrawn by a logon that follows: what is in memory now is another session’s', () => {
+    const { session } = {
+      session: steps(alice, [loggedOff, nowMs], [disconnect(), nowMs], [broker('vdc.session.logged_on'), nowMs + 1]),
+    };
+    expect(session).toMatchObject({
+      machine: 'grace',
+      absence: { cause: 'user', sinceMs: nowMs + 1 },
+      deadlineMs: nowMs + 1 + policy.graceMs,
+    });
+  });
+
+  test('and the logon that follows it call a stop off that no worker has taken', () => {
+    const due = steps(alice, [loggedOff, nowMs], [disconnect(), nowMs]);
+    const fired = decided(due, { type: 'grace_elapsed', generation: due.generation }, nowMs + 3_000).session;
+    expect(fired).toMatchObject({ machine: 'running', operation: { kind: 'stop', status: 'pending' } });
+    const on = decided(fired, broker('vdc.session.logged_on'), nowMs + 3_100);
+    expect(on.session).toMatchObject({ machine: 'grace', operation: null, absence: { cause: 'user' } });
+    expect(on.effects[0]).toMatchObject({ type: 'end_operation', kind: 'stop', status: 'cancelled' });
+  });
+
+  test.each([
+    ['active', [broker('vdc.session.active'), nowMs + 1_000], nowMs + 2_000],
+    ['a logon', [broker('vdc.session.logged_on'), nowMs + 1_000], nowMs + 2_000],
+    ['nothing, hours before the line breaks', null, nowMs + 3 * hour],
+  ] as [string, [SessionEvent, number] | null, number][])('followed by %s is none: it is saved', (_, sign, at) => {
+    const session = steps(alice, [loggedOff, nowMs], ...(sign === null ? [] : [sign]), [lineBreaks, at]);
+    expect(session).toMatchObject({ machine: 'grace', absence: { cause: 'network' } });
+    const late = decided(session, { type: 'grace_elapsed', generation: session.generation }, session.deadlineMs!);
+    expect(late.session.operation?.kind).toBe('save');
+  });
+
+  test('of a broker that nobody was connected by powers nothing off, and neither do two of whom one has not logged off', () => {
+    const stranger = (type: BrokerEvent['type'], fields: object = {}) => broker(type, { source: 'other', ...fields });
+    const alone = steps(alice, [disconnect(), nowMs], [stranger('vdc.session.logged_off'), nowMs]);
+    expect(alone.absence?.cause).toBe('user');
+    const connection = { connectionId: 'bob', reason: 'user' };
+    const both = [
+      [stranger('vdc.session.connected', connection), nowMs],
+      [stranger('vdc.session.logged_off'), nowMs],
+      [stranger('vdc.session.disconnected', connection), nowMs],
+    ] as [SessionEvent, number][];
+    expect(steps(alice, ...both)).toMatchObject({ machine: 'running', absence: null });
+    expect(steps(alice, ...both, [disconnect(), nowMs]).absence?.cause).toBe('user');
+    expect(steps(alice, ...both, [disconnect(), nowMs], [loggedOff, nowMs]).absence?.cause).toBe('logoff');
+  });
+
+  test('is no reason any more when the pool does not want it so: a stop that waits is called off', () => {
+    const due = steps(alice, [loggedOff, nowMs], [disconnect(), nowMs]);
+    const fired = decided(due, { type: 'grace_elapsed', generation: due.generation }, nowMs + 3_000).session;
+    const edited = decide(fired, { type: 'pool_changed' }, pool, nowMs + 3_000).session;
+    expect(edited).toMatchObject({ machine: 'grace', operation: null });
   });
 
   test('is forgotten when the desktop comes back, whoever wakes it', () => {
     const absence = { sinceMs: nowMs, cause: 'logoff' } as const;
+    const presence = nextOf(left, eventOfLogoff);
+    expect(isLoggedOff(presence)).toBe(true);
     for (const [state, kind] of [
       ['saved', 'restore'],
       ['off', 'boot'],
     ] as const) {
-      const { session } = decided(sessionIn(state, { absence, loggedOff: true }), request(kind));
-      expect(session).toMatchObject({ absence: null, loggedOff: false });
+      const { session } = decided(sessionIn(state, { absence, presence }), request(kind));
+      expect(session.absence).toBeNull();
+      expect(isLoggedOff(session.presence)).toBe(false);
     }
   });
 });
@@ -566,14 +634,18 @@ describe('a user who is idle', () => {
   test('is there: nothing is put to sleep under them, and it is noted since when', () => {
     const { session, effects, outcome } = idle(sessionIn('running', { presence: alice }));
     expect({ effects, outcome }).toEqual({ effects: [], outcome: 'applied' });
-    expect(session).toMatchObject({ machine: 'running', idleSinceMs: nowMs });
-    expect(idle(session)).toMatchObject({ outcome: 'ignored', session: { idleSinceMs: nowMs } });
+    expect(session.machine).toBe('running');
+    expect(idleSinceOf(session.presence)).toBe(nowMs);
+    const again = settle(session, broker('vdc.session.idle'), nowMs + 5_000);
+    expect(again.outcome).toBe('ignored');
+    expect(idleSinceOf(again.session.presence)).toBe(nowMs);
   });
 
   test.each(['network', 'agent_lost', 'unknown'])('and whose line breaks (%s) had gone before: idle', (reason) => {
     const { session } = idle(sessionIn('running', { presence: alice }));
     const left = settle(session, broker('vdc.session.disconnected', { connectionId: 'alice', reason }));
-    expect(left.session).toMatchObject({ machine: 'grace', absence: { cause: 'idle' }, idleSinceMs: null });
+    expect(left.session).toMatchObject({ machine: 'grace', absence: { cause: 'idle' } });
+    expect(idleSinceOf(left.session.presence)).toBeNull();
   });
 
   test('and who leaves on purpose has left on purpose', () => {
@@ -584,14 +656,16 @@ describe('a user who is idle', () => {
   test.each(['vdc.session.active', 'vdc.session.connected'] as const)('is not any more after %s', (type) => {
     const { session } = idle(sessionIn('running', { presence: alice }));
     const back = settle(session, broker(type, { connectionId: 'alice' }));
-    expect(back.session.idleSinceMs).toBeNull();
+    expect(idleSinceOf(back.session.presence)).toBeNull();
     const lost = broker('vdc.session.disconnected', { connectionId: 'alice', reason: 'network' });
     expect(settle(back.session, lost).session.absence?.cause).toBe('network');
   });
 
-  test('is not, when that is told before something that is missing: they may have come back since', () => {
-    const { session } = idle(sessionIn('running', { presence: alice }), { brokerEpoch: 'e1', sequence: 3 });
-    expect(session.idleSinceMs).toBeNull();
+  test('is not, when what is missing turns out to be their return', () => {
+    const numbered = { brokerEpoch: 'e1', sequence: 2 };
+    const { session } = idle(sessionIn('running', { presence: alice }), numbered);
+    const active = settle(session, broker('vdc.session.active', { ...numbered, sequence: 4 })).session;
+    expect(idleSinceOf(idle(active, { ...numbered, sequence: 3 }).session.presence)).toBeNull();
   });
 });
 
@@ -601,7 +675,7 @@ describe('whose desktop it is', () => {
       const event = broker('vdc.desktop.assigned', { userRef: 'ada@example.org' });
       const { session, outcome } = settle(sessionIn(machine, { presence: alice }), event);
       expect({ outcome, machine: session.machine }).toEqual({ outcome: 'applied', machine });
-      expect(session.assignment).toMatchObject({ kind: 'assigned', userRef: 'ada@example.org' });
+      expect(assignmentIn(session.presence)).toMatchObject({ kind: 'assigned', userRef: 'ada@example.org' });
     }
   });
 
@@ -638,14 +712,15 @@ describe('whose desktop it is', () => {
     const say = (session: Session, kind: string, sequence: number) =>
       settle(session, broker(`vdc.desktop.${kind}` as 'vdc.desktop.assigned', { brokerEpoch: 'e1', sequence })).session;
     const ahead = say(sessionIn('running', { presence: alice }), 'assigned', 4);
-    expect(ahead.assignment?.kind).toBe('assigned');
-    expect(say(ahead, 'unassigned', 3).assignment?.kind).toBe('assigned');
-    expect(say(ahead, 'unassigned', 5).assignment?.kind).toBe('unassigned');
+    expect(assignmentIn(ahead.presence)?.kind).toBe('assigned');
+    expect(assignmentIn(say(ahead, 'unassigned', 3).presence)?.kind).toBe('assigned');
+    expect(assignmentIn(say(ahead, 'unassigned', 5).presence)?.kind).toBe('unassigned');
   });
 
   test('does not bring memory back that a logoff gives up', () => {
-    const loggedOff = { absence: { sinceMs: nowMs, cause: 'logoff' }, loggedOff: true } as const;
-    const { session } = settle(sessionIn('grace', loggedOff), broker('vdc.desktop.unassigned'));
+    const presence = nextOf(left, eventOfLogoff);
+    const absence = { sinceMs: nowMs, cause: 'logoff' } as const;
+    const { session } = settle(sessionIn('grace', { presence, absence }), broker('vdc.desktop.unassigned'));
     expect(session.absence?.cause).toBe('logoff');
   });
 
@@ -681,9 +756,8 @@ describe('no save goes on unless nobody is there for certain', () => {
   });
 
   test('an uncertain presence ends a grace and calls a waiting save off', () => {
-    const presence = { ...nobody, brokerEpoch: 'e1', sequence: 4 };
-    expect(settle(sessionIn('grace', { presence }), eventOf.unsure).session.machine).toBe('running');
-    expect(settle(sessionIn('queued', { presence }), eventOf.unsure).session).toMatchObject({
+    expect(settle(sessionIn('grace', { presence: left }), eventOf.unsure).session.machine).toBe('running');
+    expect(settle(sessionIn('queued', { presence: left }), eventOf.unsure).session).toMatchObject({
       machine: 'running',
       operation: null,
     });
@@ -702,18 +776,48 @@ describe('no save goes on unless nobody is there for certain', () => {
 });
 
 describe('a broker that falls silent', () => {
-  const silent: SessionEvent = { type: 'broker_silent' };
-  const heard: SessionEvent = { type: 'broker_heard' };
+  const silent: SessionEvent = { type: 'broker_silent', source: 's' };
+  const heard: SessionEvent = { type: 'broker_heard', source: 's' };
 
-  test.each(machineStateNames)('in %s: no save or stop goes on, and whoever is there stays there', (machine) => {
-    const { session, effects } = settle(sessionIn(machine), silent);
+  const withMachine = machineStateNames.filter((state) => machineStates[state].machine !== 'absent');
+
+  test.each(withMachine)('in %s: no save or stop goes on, and whoever is there stays there', (machine) => {
+    const { session, effects } = settle(sessionIn(machine, { presence: left }), silent);
     expect(occupancy(session.presence)).toBe('unknown');
     expect(session).toMatchObject({ absence: null, doubtSinceMs: nowMs, deadlineMs: null });
     expect(effects.filter(({ type }) => type === 'open_operation')).toEqual([]);
     expect(settle(session, silent).outcome).toBe('stale');
     const back = settle(session, heard, nowMs + 5_000).session;
     expect(back).toMatchObject({ absence: { sinceMs: nowMs + 5_000, cause: 'unknown' }, doubtSinceMs: null });
-    expect(back.presence).toEqual(nobody);
+    expect(back.presence).toEqual(left);
+  });
+
+  test('and speaks of one that has no machine says nothing of it', () => {
+    for (const machine of ['off', 'saved', 'restore-blocked'] as const) {
+      expect(settle(sessionIn(machine, { presence: left }), silent).outcome).toBe('ignored');
+    }
+  });
+
+  test('is none of a desktop’s brokers: nothing changes', () => {
+    const other: SessionEvent = { type: 'broker_silent', source: 'other' };
+    expect(settle(sessionIn('running', { presence: alice }), other).outcome).toBe('stale');
+  });
+
+  test('and is retired leaves what the others say, and nothing in doubt', () => {
+    const retired: SessionEvent = { type: 'broker_retired', source: 's' };
+    const doubted = settle(sessionIn('running', { presence: left }), silent).session;
+    const { session } = settle(doubted, retired, nowMs + 5_000);
+    expect(session).toMatchObject({
+      machine: 'grace',
+      absence: { cause: 'unknown', sinceMs: nowMs + 5_000 },
+      deadlineMs: nowMs + 5_000 + policy.graceMs,
+      doubtSinceMs: null,
+    });
+    expect(settle(session, retired).outcome).toBe('stale');
+    const shared = nextOf(alice, connected('bob', { source: 'other' }));
+    const used = settle(settle(sessionIn('running', { presence: shared }), silent).session, retired).session;
+    expect(occupancy(used.presence)).toBe('present');
+    expect(used).toMatchObject({ machine: 'running', absence: null });
   });
 
   test.each(machineStateNames)(
@@ -734,7 +838,7 @@ describe('a broker that falls silent', () => {
 
   test('has told of one desktop by a snapshot: that is believed until it has been heard and falls silent again', () => {
     const told = settle(
-      settle(sessionIn('running'), silent).session,
+      settle(sessionIn('running', { presence: left }), silent).session,
       broker('vdc.broker.snapshot', { connectionIds: [] }),
     );
     expect(occupancy(told.session.presence)).toBe('empty');
@@ -744,7 +848,7 @@ describe('a broker that falls silent', () => {
   });
 
   test('leaves a desktop alone that waits for its first user', () => {
-    expect(settle(sessionIn('running', { absence: null }), silent)).toMatchObject({ outcome: 'ignored', effects: [] });
+    expect(settle(sessionIn('running', { absence: null, presence: left }), silent)).toMatchObject({ outcome: 'ignored', effects: [] });
   });
 });
 
@@ -945,7 +1049,7 @@ describe('a forced request', () => {
   });
 
   test('save stays queued when presence turns unknown', () => {
-    const presence = { ...nobody, brokerEpoch: 'e1', sequence: 1 };
+    const presence = left;
     const restarted = broker('vdc.session.idle', { brokerEpoch: 'e2', sequence: 1 });
     const asUsual = sessionIn('queued', { presence });
     expect(settle(asUsual, restarted).session).toMatchObject({ machine: 'running', operation: null });

@@ -1,10 +1,20 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { DesktopEvent } from './broker-events';
-import { attended, inDoubtOrNot } from './attendance';
+import { assignmentIn, attended, idleSinceOf, inDoubtOrNot, isLoggedOff } from './attendance';
+import { machineStates } from './machine-states';
 import type { Pool } from './plan';
-import { heardAgain, inSilence, observe, occupancy, visibleConnections } from './presence';
+import {
+  observe,
+  occupancy,
+  visibleConnections,
+  withoutDoubts,
+  withoutSource,
+  withSilence,
+  type Presence,
+} from './presence';
+import { refused } from './rule';
 import { ruleBook } from './rule-book';
-import type { Decision, Observed, Session, SessionEvent } from './session';
+import { drainActor, type Decision, type Observed, type Session, type SessionEvent } from './session';
 import { answers, type Signal } from './transitions';
 
 const requestSignals = {
@@ -41,20 +51,34 @@ const foundSignals: Readonly<Record<Observed, Signal>> = {
 export function decide(session: Session, event: SessionEvent, pool: Pool, nowMs: number): Decision {
   const answered = (signal: Signal, present: Session = session): Decision =>
     ruleBook[answers[present.machine][signal]]({ session: present, event, signal, pool, nowMs });
-  const decision = answer(session, event, nowMs, answered);
+  const decision = answer(session, event, pool, nowMs, answered);
   if (decision.session.machine === session.machine) return decision;
-  return { ...decision, session: { ...decision.session, machineSinceMs: nowMs } };
+  return { ...decision, session: { ...atRest(decision.session, session), machineSinceMs: nowMs } };
+}
+
+/**
+ * Where no machine is left nobody is connected: what was in doubt is not so any more. But a desktop that is taken from under whoever
+ * may be there, to be woken elsewhere, and one whose wake is tried again, are still waited for.
+ */
+function atRest(session: Session, before: Session): Session {
+  const isAbsent = machineStates[session.machine].machine === 'absent';
+  const isAwaited = session.deadlineMs !== null || before.operation?.requestedBy === drainActor;
+  if (!isAbsent || isAwaited || session.doubtSinceMs === null) return session;
+  return { ...session, presence: withoutDoubts(session.presence), doubtSinceMs: null };
 }
 
 type Answered = (signal: Signal, present?: Session) => Decision;
 
-function answer(session: Session, event: SessionEvent, nowMs: number, answered: Answered): Decision {
+function answer(session: Session, event: SessionEvent, pool: Pool, nowMs: number, answered: Answered): Decision {
   switch (event.type) {
     case 'broker':
+      if (pool.policy.brokers?.includes(event.event.source) === false) return notItsBroker(session, event.event);
       return decidePresence(session, event.event, nowMs, answered);
     case 'broker_silent':
     case 'broker_heard':
-      return decideSilence(session, event.type === 'broker_silent', nowMs, answered);
+      return decideSilence(session, event.source, event.type === 'broker_silent', nowMs, answered);
+    case 'broker_retired':
+      return decideAnew(session, withoutSource(session.presence, event.source), nowMs, answered);
     case 'request':
       return answered(requestSignals[event.kind]);
     case 'hold_set':
@@ -78,40 +102,67 @@ function answer(session: Session, event: SessionEvent, nowMs: number, answered: 
 }
 
 function decidePresence(session: Session, event: DesktopEvent, nowMs: number, answered: Answered): Decision {
-  const presence = observe(session.presence, event);
+  const hasMachine = machineStates[session.machine].machine !== 'absent';
+  const presence = observe(session.presence, event, { nowMs, hasMachine });
   if (presence === null) return stale(session, 'the event was overtaken by what is already known');
   const present = attended(session, event, presence, nowMs);
   const before = occupancy(session.presence);
   const after = occupancy(presence);
   if (announcesUser(event, visibleConnections(presence))) return answered('arrived', present);
-  if (after === 'empty' && present.loggedOff && !session.loggedOff) return answered('loggedOff', present);
-  if (after === before) {
-    if (!isDeepStrictEqual(present.absence, session.absence)) return answered('termsChanged', present);
-    const same = isDeepStrictEqual(whatIsKnown(present), whatIsKnown(session));
-    return { ...answered('unchanged', present), ...(same && { outcome: 'ignored' }) };
-  }
-  return answered(({ present: 'arrived', empty: 'left', unknown: 'unsure' } as const)[after], present);
+  if (after === 'empty' && isLoggedOff(presence) && !isLoggedOff(session.presence)) return answered('loggedOff', present);
+  if (after !== before) return answered(signalOf[after], present);
+  if (!isDeepStrictEqual(present.absence, session.absence)) return answered('termsChanged', present);
+  const same = isDeepStrictEqual(whatIsKnown(present), whatIsKnown(session));
+  return { ...answered('unchanged', present), ...(same && { outcome: 'ignored' }) };
 }
 
+const signalOf = { present: 'arrived', empty: 'left', unknown: 'unsure' } as const;
+
 /** What its broker knew of a desktop may be so no longer when it is not heard any more. */
-function decideSilence(session: Session, isSilent: boolean, nowMs: number, answered: Answered): Decision {
-  const before = occupancy(session.presence);
-  const { silent } = session.presence;
-  if ((silent !== undefined) === isSilent) return stale(session, 'that was known already');
-  if (isSilent && before === 'empty' && session.absence === null) {
+function decideSilence(
+  session: Session,
+  source: string,
+  isSilent: boolean,
+  nowMs: number,
+  answered: Answered,
+): Decision {
+  const presence = withSilence(session.presence, source, isSilent);
+  if (isSilent && machineStates[session.machine].machine === 'absent') {
+    return { outcome: 'ignored', session, effects: [], explanation: 'there is no machine that somebody may have come to' };
+  }
+  if (presence !== null && isSilent && occupancy(session.presence) === 'empty' && session.absence === null) {
     // Nobody has been there yet, and it is not put away before somebody has.
     return { outcome: 'ignored', session, effects: [], explanation: 'the desktop waits for its first user anyway' };
   }
-  const presence = isSilent ? inSilence(session.presence) : heardAgain(session.presence);
-  const after = occupancy(presence);
-  if (after === before) return answered('unchanged', { ...session, presence });
-  const next = inDoubtOrNot(session, presence, nowMs);
-  // Whoever is there has been there all the while: nobody has arrived.
-  return answered(({ present: 'termsChanged', empty: 'left', unknown: 'unsure' } as const)[after], next);
+  return decideAnew(session, presence, nowMs, answered);
 }
 
-function whatIsKnown({ presence, idleSinceMs, assignment }: Session) {
-  return { connections: visibleConnections(presence), idle: idleSinceMs !== null, assignment };
+/** What a source has said counts less, or more, than it did; nobody has come or gone. */
+function decideAnew(session: Session, presence: Presence | null, nowMs: number, answered: Answered): Decision {
+  if (presence === null) return stale(session, 'that was known already');
+  const next = inDoubtOrNot(session, presence, nowMs);
+  const after = occupancy(presence);
+  if (after !== occupancy(session.presence)) {
+    // Whoever is there has been there all the while: nobody has arrived.
+    return answered(after === 'present' ? 'termsChanged' : signalOf[after], next);
+  }
+  return answered(isDeepStrictEqual(next.absence, session.absence) ? 'unchanged' : 'termsChanged', next);
+}
+
+function notItsBroker(session: Session, { source }: DesktopEvent): Decision {
+  return refused(
+    session,
+    'BROKER_NOT_ALLOWED',
+    `the pool of this desktop takes no events from the broker ${source}; add it to the pool's \`brokers\` if it should`,
+  );
+}
+
+function whatIsKnown({ presence }: Session) {
+  return {
+    connections: visibleConnections(presence),
+    idle: idleSinceOf(presence) !== null,
+    assignment: assignmentIn(presence),
+  };
 }
 
 /** A connect that came so late that its disconnect is known already announces nobody. */

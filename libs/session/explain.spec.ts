@@ -45,7 +45,8 @@ function after(session: Session, type: DesktopEvent['type'], fields: object = {}
   return decide(session, { type: 'broker', event }, under, nowMs).session;
 }
 
-const inUse = after(running(), 'vdc.session.connected', { sequence: 16 });
+const known = after(running(), 'vdc.broker.snapshot', { sequence: 15, connectionIds: [] });
+const inUse = after(known, 'vdc.session.connected', { sequence: 16 });
 
 test('a desktop in use says who is there, and that nothing is going to happen', () => {
   expect(explain(inUse, pool, usual)).toMatchObject({
@@ -93,26 +94,28 @@ test('missing events are named, and that no save begins for want of them', () =>
   expect(explain(gap, pool, usual)).toMatchObject({
     sentence:
       'The desktop runs since 2030-07-01T08:00:00Z. It is not known since 2030-07-01T08:00:00Z who is there, because ' +
-      'events 17–18 of epoch e1 are missing; the broker sends what is missing again, or vdc.broker.snapshot. ' +
+      'events 17–18 of epoch e1 of the broker /b are missing; it sends what is missing again, or vdc.broker.snapshot. ' +
       'Nothing else is going to happen until somebody comes or goes. ' +
       'No save begins before it is known that nobody is there.',
-    doubt: { kind: 'missing', brokerEpoch: 'e1', gaps: [[17, 18]] },
+    doubts: [{ kind: 'missing', source: '/b', brokerEpoch: 'e1', gaps: [[17, 18]] }],
     hindrances: [{ code: 'PRESENCE_UNKNOWN' }],
   });
   const more = after(gap, 'vdc.session.idle', { sequence: 21 });
-  expect(explain(more, pool, usual).doubt).toMatchObject({
-    gaps: [
-      [17, 18],
-      [20, 20],
-    ],
-  });
+  expect(explain(more, pool, usual).doubts).toMatchObject([
+    {
+      gaps: [
+        [17, 18],
+        [20, 20],
+      ],
+    },
+  ]);
 });
 
 test('a broker that has begun anew is what only its snapshot can mend', () => {
   const restarted = after(inUse, 'vdc.session.idle', { brokerEpoch: 'e2', sequence: 1 });
-  const { sentence, doubt } = explain(restarted, pool, usual);
-  expect(sentence).toContain('the broker has begun anew after epoch e1; only its vdc.broker.snapshot');
-  expect(doubt).toEqual({ kind: 'lost', brokerEpoch: 'e2', afterEpoch: 'e1' });
+  const { sentence, doubts } = explain(restarted, pool, usual);
+  expect(sentence).toContain('the broker /b has begun anew after epoch e1; its vdc.broker.snapshot');
+  expect(doubts).toEqual([{ kind: 'lost', source: '/b', brokerEpoch: 'e2', afterEpoch: 'e1' }]);
 });
 
 test('what keeps a desktop up is named by its code, and when it lets go', () => {

@@ -1,5 +1,6 @@
 import type { ErrorCode } from '@dormouse/errors';
-import { doubtInWords, doubtOf, type Doubt } from './doubt';
+import { assignmentIn, idleSinceOf } from './attendance';
+import { doubtsInWords, doubtsOf, type Doubt } from './doubt';
 import { mayFallBack } from './fall-back';
 import type { Consent, Rung } from './ladder';
 import type { MachineState } from './machine-states';
@@ -33,7 +34,7 @@ export interface Explanation {
   /** Since when nobody is there, or since when that is not certain. */
   readonly occupancySinceMs: number | null;
   readonly absenceCause: AbsenceCause | null;
-  readonly doubt: Doubt | null;
+  readonly doubts: readonly Doubt[];
   readonly next: Next;
   /** Why it was not put to sleep, or not woken. */
   readonly hindrances: readonly Hindrance[];
@@ -77,7 +78,7 @@ export function explain(session: Session, pool: Pool, circumstances: Circumstanc
     connections: visibleConnections(session.presence),
     occupancySinceMs: session.absence?.sinceMs ?? session.doubtSinceMs,
     absenceCause: session.absence?.cause ?? null,
-    doubt: doubtOf(session.presence),
+    doubts: doubtsOf(session.presence),
     next,
     hindrances,
     choices,
@@ -122,7 +123,8 @@ const causes: Readonly<Record<AbsenceCause, string>> = {
   unused: 'nobody has come since it was announced, started or woken',
 };
 
-function presenceInWords({ presence, absence, doubtSinceMs, idleSinceMs }: Session): string {
+function presenceInWords({ presence, absence, doubtSinceMs }: Session): string {
+  const idleSinceMs = idleSinceOf(presence);
   const connections = visibleConnections(presence).join(', ');
   switch (occupancy(presence)) {
     case 'present':
@@ -133,7 +135,7 @@ function presenceInWords({ presence, absence, doubtSinceMs, idleSinceMs }: Sessi
         : `Nobody is there since ${time(absence.sinceMs)}: ${causes[absence.cause]}.`;
     case 'unknown': {
       const since = doubtSinceMs === null ? '' : ` since ${time(doubtSinceMs)}`;
-      return `It is not known${since} who is there, because ${doubtInWords(doubtOf(presence)!)}.`;
+      return `It is not known${since} who is there, because ${doubtsInWords(doubtsOf(presence))}.`;
     }
   }
 }
@@ -235,8 +237,8 @@ function policyHindrance(session: Session, pool: Pool): readonly Hindrance[] {
 }
 
 /** A webhook throws nothing away: what is gone with a desktop is gone for good, so a person says so. */
-function assignmentHindrance({ desktopId, assignment }: Session): readonly Hindrance[] {
-  if (assignment?.kind !== 'deleted') return [];
+function assignmentHindrance({ desktopId, presence }: Session): readonly Hindrance[] {
+  if (assignmentIn(presence)?.kind !== 'deleted') return [];
   const sentence = `Its broker has deleted it: \`dormouse desktop delete ${desktopId}\` removes what is kept of it.`;
   return [{ code: 'BROKER_DELETED', sentence }];
 }

@@ -37,17 +37,29 @@ export {
   type PresenceSnapshot,
 } from './broker-events';
 export { parseBrokerEvent, readBrokerEvent, type ReadBrokerEvent } from './parse-broker-event';
-export { nobody, observe, occupancy, visibleConnections, type Occupancy, type Presence } from './presence';
+export {
+  mayBePresent,
+  nobody,
+  observe,
+  occupancy,
+  partOf,
+  visibleConnections,
+  type Occupancy,
+  type Presence,
+} from './presence';
+export { isInDoubt, type Assignment, type SourcePresence } from './source-presence';
+export { openOf } from './connections';
+export { assignmentIn, idleSinceOf } from './attendance';
 export { dayNames } from './schedule';
 export {
   absenceCauses,
   brokerActor,
+  drainActor,
   newSession,
   policyActor,
   type Absence,
   type AbsenceCause,
   type Again,
-  type Assignment,
   type Decision,
   type Effect,
   type GoingBack,

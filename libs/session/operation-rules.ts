@@ -2,6 +2,7 @@ import type { MachineState } from './machine-states';
 import { firstPhase, type OperationPhase } from './operations';
 import { calledOffBecause, earlyTimerMs, errorOf, objection, refused, stays, type Question, type Rule } from './rule';
 import { mayFallBack } from './fall-back';
+import { mayBePresent } from './presence';
 import { hopelessRestores, mostRestoreFailures, passingRestores } from './ladder';
 import { brokerActor, policyActor, type Decision, type OpenOperation, type Session } from './session';
 import {
@@ -11,7 +12,6 @@ import {
   change,
   end,
   from,
-  isSomebodyThere,
   open,
   savedAgain,
   settled,
@@ -146,7 +146,7 @@ export const operationRules = {
     const ended = change(end(from(session), 'succeeded'), { machine: 'running', checkpointed, lastError: null });
     // Whoever starts a desktop by hand means it to be there when its user comes; only a user can have left it.
     const forUser = operation?.awaited === true || operation?.requestedBy === policyActor;
-    return applied(forUser ? settledAnew(ended, pool, nowMs) : ended, 'the guest runs');
+    return applied((forUser ? settledAnew : settled)(ended, pool, nowMs), 'the guest runs');
   },
 
   bootFailed: ({ session, event }) =>
@@ -293,7 +293,7 @@ function saveFailed(question: Question): Decision {
 
 /** Whoever was there when it was forced is not waited for; somebody new would have ended the force. */
 function somebodyWaits(session: Session): boolean {
-  return session.operation?.forced !== true && isSomebodyThere(session);
+  return session.operation?.forced !== true && mayBePresent(session.presence);
 }
 
 function inOperation(session: Session, changes: Partial<OpenOperation>): Step {

@@ -1,4 +1,5 @@
 import { DormouseError } from '@dormouse/errors';
+import { brokerName } from '@dormouse/text';
 import { z } from 'zod';
 import { capNames, type Caps } from './caps';
 import { consents, type Consent } from './ladder';
@@ -48,6 +49,8 @@ export interface PoolPolicy extends GraceTerms {
   readonly storm?: StormPolicy;
   /** How many of its desktops at most at once; the others wait their turn. */
   readonly caps?: Caps;
+  /** The sources that may speak of its desktops. Without it all may. */
+  readonly brokers?: readonly string[];
 }
 
 export interface LogoffPolicy {
@@ -119,6 +122,11 @@ const policy = z.strictObject({
     })
     .optional(),
   caps: z.partialRecord(z.enum(capNames), whole(1, 1_000_000)).optional(),
+  brokers: z
+    .array(z.string().transform(brokerName).pipe(z.string().min(1, 'must name a broker').max(256)))
+    .min(1, 'must name a broker; leave it out to allow all')
+    .max(64)
+    .optional(),
 });
 
 /** Fills in what the policy leaves to us. @throws REQUEST_INVALID naming the field in `details.field`. */

@@ -8,7 +8,6 @@ import {
   disarm,
   end,
   from,
-  isSomebodyThere,
   open,
   settled,
   settledAnew,
@@ -17,7 +16,7 @@ import {
 } from './steps';
 import { answers, type RuleName, type Signal } from './transitions';
 import { machineStateNames } from './machine-states';
-import { occupancy } from './presence';
+import { mayBePresent, occupancy } from './presence';
 
 /** Rules for what users, operators and time do. */
 export const sessionRules = {
@@ -76,15 +75,24 @@ export const sessionRules = {
 
   settle: (question) => {
     const { session, pool, nowMs } = question;
-    if (session.operation !== null) return stays(session, 'applied', `noted; the ${session.operation.kind} goes on`);
-    const step = settled(from(session), pool, nowMs);
-    return applied(step, step.session.machine === 'grace' ? waits(question) : runsOn(question));
+    const { operation } = session;
+    if (operation === null) {
+      const step = settled(from(session), pool, nowMs);
+      return applied(step, step.session.machine === 'grace' ? waits(question) : runsOn(question));
+    }
+    const plan = planFor(session, pool);
+    const isDue = plan?.action === 'stop' && plan.atMs <= nowMs + earlyTimerMs;
+    const isOurs = operation.requestedBy === policyActor && operation.status === 'pending' && !operation.forced;
+    if (!isOurs || isDue) return stays(session, 'applied', `noted; the ${operation.kind} goes on`);
+    return withdrawn(question, `the ${operation.kind} had not begun and is called off`);
   },
 
-  stayForUser: ({ session, pool, nowMs }) => {
+  stayForUser: (question) => {
+    const { session, pool, nowMs } = question;
     if (session.operation === null) {
-      // A user who is announced while the desktop runs anyway changes nothing; least of all does it start a grace.
-      return stays(session, 'applied', 'a user comes to a running desktop');
+      // With this event it may have become certain that nobody is there: who is announced is waited for like anybody.
+      const step = settled(from(session), pool, nowMs);
+      return applied(step, step.session.machine === 'grace' ? waits(question) : 'a user comes to a running desktop');
     }
     if (session.operation.status === 'active') {
       const unforced = change(from(session), { operation: { ...session.operation, forced: false } });
@@ -129,7 +137,8 @@ export const sessionRules = {
   reconsiderRetry: (question) => {
     const { session, pool, nowMs } = question;
     if (planFor(session, pool) === null) return applied(settled(from(session), pool, nowMs), runsOn(question));
-    return applied(triedAgain(from(session), nowMs), 'the desktop is not put away yet; the save is tried again later');
+    const { machineSinceMs } = session;
+    return applied(triedAgain(from(session), machineSinceMs), 'noted; the save is tried again when its pause is over');
   },
 
   callOff: (question) => {
@@ -153,7 +162,7 @@ export const sessionRules = {
       return refused(session, 'DESKTOP_BUSY', `a ${operation.kind} cannot be called off any more once it has begun`);
     }
     const isForUser = operation.kind === 'boot' || operation.kind === 'restore';
-    if (isForUser && isSomebodyThere(session)) {
+    if (isForUser && mayBePresent(session.presence)) {
       return refused(session, 'USER_PRESENT', `a user waits for the ${operation.kind}`);
     }
     const ended = end(from(session), 'cancelled', calledOffBecause(whyCalledOff(question)));
@@ -203,7 +212,7 @@ export const sessionRules = {
       return stays(session, 'ignored', 'the timer fired before its deadline');
     }
     const elapsed = change(from(session), { deadlineMs: null });
-    if (!isSomebodyThere(session)) return applied(elapsed, 'nobody is there any more: the desktop sleeps on');
+    if (!mayBePresent(session.presence)) return applied(elapsed, 'nobody is there any more: the desktop sleeps on');
     const restore = { kind: 'restore', reason: 'the last wake failed', requestedBy: brokerActor } as const;
     return applied(
       change(open(elapsed, restore), { machine: 'restoring' }),
@@ -212,7 +221,7 @@ export const sessionRules = {
   },
 
   sleepOn: ({ session }) =>
-    isSomebodyThere(session)
+    mayBePresent(session.presence)
       ? stays(session, 'applied', `noted; the desktop stays ${session.machine}`)
       : applied(disarm(from(session)), 'nobody is there any more: the desktop sleeps on'),
 

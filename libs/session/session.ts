@@ -56,16 +56,6 @@ export interface GoingBack {
 export const absenceCauses = [...disconnectReasons, 'logoff', 'unused', 'unassigned', 'deleted'] as const;
 export type AbsenceCause = (typeof absenceCauses)[number];
 
-/** What the broker said last of whose desktop it is. */
-export interface Assignment {
-  readonly kind: 'assigned' | 'unassigned' | 'deleted';
-  /** Null also when the broker does not say. */
-  readonly userRef: string | null;
-  /** Of the event that said so: an older one that comes later changes nothing. */
-  readonly brokerEpoch: string | null;
-  readonly sequence: number | null;
-}
-
 /** Nobody is there, for certain. */
 export interface Absence {
   /** Epoch ms; what the desktop is waited with counts from here. */
@@ -76,7 +66,7 @@ export interface Absence {
 /** All that decisions about one desktop depend on, but for its pool. Times are epoch ms. */
 export interface Session {
   readonly desktopId: string;
-  /** The broker that spoke of it last (CloudEvents `source`). */
+  /** The broker that spoke last of its users (CloudEvents `source`). */
   readonly broker: string | null;
   readonly machine: MachineState;
   /** Since when `machine` is what it is. */
@@ -91,12 +81,6 @@ export interface Session {
   readonly absence: Absence | null;
   /** Since when it is not certain who is there; null when it is. */
   readonly doubtSinceMs: number | null;
-  /** The user has logged off and none has come since: whoever is still connected will be gone in a moment. */
-  readonly loggedOff: boolean;
-  /** Since when its user, though connected, has not touched it; null when they have, or when nobody is there. */
-  readonly idleSinceMs: number | null;
-  /** Null when the broker has said nothing of it. */
-  readonly assignment: Assignment | null;
   /** When it was last woken to the last page. */
   readonly wokeAtMs: number | null;
   /** Woken, and nobody has been there since, for certain. */
@@ -132,9 +116,6 @@ export function newSession(
     presence: nobody,
     absence: null,
     doubtSinceMs: null,
-    loggedOff: false,
-    idleSinceMs: null,
-    assignment: null,
     wokeAtMs: null,
     untouched: false,
     heldUntilMs: null,
@@ -162,6 +143,8 @@ export function newSession(
 /** Who is named as the requester of what a broker event sets off, and of what a deadline does. */
 export const brokerActor = 'broker';
 export const policyActor = 'policy';
+/** And of the save of a desktop that is to be woken on another host. */
+export const drainActor = 'drain';
 
 /** Everything that can happen to a session. What a worker reports carries the generation it works for. */
 export type SessionEvent =
@@ -188,8 +171,10 @@ export type SessionEvent =
       readonly requestedBy: string;
       readonly reason: string;
     }
-  /** The broker that spoke of it last sends no heartbeats any more, or does so again. */
-  | { readonly type: 'broker_silent' | 'broker_heard' }
+  /** This broker sends no heartbeats any more, or does so again. */
+  | { readonly type: 'broker_silent' | 'broker_heard'; readonly source: string }
+  /** It is gone for good: an operator says so. Nothing that it has said of the desktop counts any more. */
+  | { readonly type: 'broker_retired'; readonly source: string }
   /** Null: not held any longer. */
   | { readonly type: 'hold_set'; readonly untilMs: number | null }
   /** What the pool wants, or whether a storm is on, has changed since the last decision. */

@@ -9,7 +9,7 @@ import {
   type RecordedError,
   type Session,
 } from './session';
-import { occupancy, visibleConnections } from './presence';
+import { mayBePresent, occupancy, withMachineAnew } from './presence';
 
 /** A session on its way to the next one, with the effects gathered so far. The rules are made of these steps. */
 export interface Step {
@@ -68,7 +68,7 @@ export function open(
     disarmed,
     {
       generation,
-      ...(comesBack && { absence: null, loggedOff: false, idleSinceMs: null, untouched }),
+      ...(comesBack && { absence: null, presence: withMachineAnew(step.session.presence), untouched }),
       operation: {
         kind,
         phase: firstPhase(kind),
@@ -108,8 +108,10 @@ export function settled(step: Step, pool: Pool, nowMs: number): Step {
   const plan = planFor(step.session, pool);
   if (plan === null) return change(disarm(step), { machine: 'running', saveFailures: 0 });
   const atMs = Math.max(plan.atMs, nowMs);
-  const armed = step.session.deadlineMs === atMs ? step : arm(step, atMs);
-  return change(armed, { machine: 'grace' });
+  const { deadlineMs } = step.session;
+  // A timer whose time has come fires by itself: no new one is set for it.
+  const isSet = deadlineMs !== null && Math.max(deadlineMs, nowMs) === atMs;
+  return change(isSet ? step : arm(step, atMs), { machine: 'grace' });
 }
 
 /** As `settled`, but if nobody is there they are waited for from now on. */
@@ -136,29 +138,25 @@ export function unsaved(step: Step, nowMs: number): Step {
   return triedAgain(change(step, { saveFailures }), nowMs);
 }
 
-/** After a pause that grows with the failures, and not while the desktop is held. */
-export function triedAgain(step: Step, nowMs: number): Step {
-  const { saveFailures, heldUntilMs } = step.session;
+/** After a pause that grows with the failures and counts from the last of them, and not while the desktop is held. */
+export function triedAgain(step: Step, failedAtMs: number): Step {
+  const { saveFailures, heldUntilMs, deadlineMs } = step.session;
   const pauseMs = Math.min(saveRetry.stepMs * saveFailures, saveRetry.mostMs);
-  return change(arm(step, Math.max(nowMs + pauseMs, heldUntilMs ?? 0)), { machine: 'save-failed' });
+  const atMs = Math.max(failedAtMs + pauseMs, heldUntilMs ?? 0);
+  return change(deadlineMs === atMs ? step : arm(step, atMs), { machine: 'save-failed' });
 }
 
 /** It did not wake and sleeps on. As long as somebody is there for it, it is tried again. */
 export function asleepAgain(step: Step, nowMs: number): Step {
   const wakesInVain = step.session.wakesInVain + 1;
   const asleep = change(step, { machine: 'saved', wakesInVain });
-  if (!isSomebodyThere(step.session)) return asleep;
+  if (!mayBePresent(step.session.presence)) return asleep;
   return arm(asleep, nowMs + Math.min(wakeRetry.firstMs * 2 ** (wakesInVain - 1), wakeRetry.mostMs));
-}
-
-/** As far as is known, whatever may be missing. */
-export function isSomebodyThere({ presence }: Session): boolean {
-  return visibleConnections(presence).length > 0;
 }
 
 /** Off; but whoever came meanwhile is not left waiting. */
 export function bootIfPresent(step: Step): Step {
-  if (!isSomebodyThere(step.session)) return step;
+  if (!mayBePresent(step.session.presence)) return step;
   const boot = { kind: 'boot', reason: 'a user is waiting', requestedBy: brokerActor } as const;
   return change(open(step, boot), { machine: 'booting' });
 }

@@ -6,7 +6,7 @@ import { machineStateNames, machineStates } from './machine-states';
 import { operationKindNames } from './operations';
 import { planFor, type Pool } from './plan';
 import type { PoolPolicy } from './pool-policy';
-import { occupancy, visibleConnections } from './presence';
+import { occupancy, partOf, visibleConnections } from './presence';
 import { newSession, policyActor, type Decision, type Effect, type Session, type SessionEvent } from './session';
 import { releasedAt, type Storm } from './storm';
 
@@ -127,10 +127,11 @@ export class World {
   }
 
   private brokerIsSilent(isSilent: boolean): void {
-    const event = { type: isSilent ? 'broker_silent' : 'broker_heard' } as const;
+    const event = { type: isSilent ? 'broker_silent' : 'broker_heard', source: 's' } as const;
     const { outcome } = this.tell(event);
     if (outcome === 'ignored' && isSilent) return;
-    assert.equal(this.session.presence.silent !== undefined, isSilent);
+    const part = partOf(this.session.presence, 's');
+    assert.equal(part?.silent !== undefined, isSilent && part !== null);
     if (isSilent && outcome !== 'stale') this.seen.add('its broker falls silent');
     this.changesNothing(event);
   }

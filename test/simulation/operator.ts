@@ -31,8 +31,8 @@ export async function standingOf({ dataSource }: SimulatedCloud): Promise<Standi
     states: Object.fromEntries(states.map((row) => [row.machine_state, row.count])),
     events: await count('SELECT count(*) FROM inbox_events'),
     notEmpty: await count(
-      `SELECT count(*) FROM desktops WHERE presence -> 'connections' <> '[]' OR presence -> 'ahead' <> '[]'
-         OR presence -> 'complete' <> 'true'`,
+      `SELECT count(*) FROM desktops WHERE doubt_since IS NOT NULL
+         OR presence @? '$.sources[*].connections[*] ? (@.open == true)'`,
     ),
     wakes: await count(ended('restore')),
     saves: await count(ended('save')),

@@ -90,11 +90,21 @@ export class ExpectedOperationBody extends OperationBody {
   eta!: EtaBody | null;
 }
 
+class SourceBody {
+  @ApiProperty({ description: 'CloudEvents `source` of the broker' }) source!: string;
+  @ApiProperty({ type: [String] }) connections!: string[];
+  @ApiProperty({ description: 'False: it is not certain that these are all' }) certain!: boolean;
+  @ApiProperty({ type: String, nullable: true }) brokerEpoch!: string | null;
+  @ApiProperty({ type: Number, nullable: true }) sequence!: number | null;
+}
+
 class PresenceBody {
   @ApiProperty({ enum: ['present', 'empty', 'unknown'] }) occupancy!: string;
   @ApiProperty({ type: [String] }) connections!: string[];
   @ApiProperty({ type: String, nullable: true }) brokerEpoch!: string | null;
   @ApiProperty({ type: Number, nullable: true }) sequence!: number | null;
+  @ApiProperty({ type: [SourceBody], description: 'What each broker says: the presence is the union' })
+  sources!: SourceBody[];
   @ApiProperty({ ...optionalTime, description: 'Since when it is not certain' }) unknownSince!: string | null;
   @ApiProperty({ ...optionalTime, description: 'Since when its user, though connected, has not touched it' })
   idleSince!: string | null;

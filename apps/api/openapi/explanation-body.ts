@@ -11,6 +11,7 @@ class DoubtBody {
       '`silent`: until its broker is heard again. `missing`: may still come. `lost`: only a snapshot can tell',
   })
   kind!: string;
+  @ApiProperty({ description: 'The broker' }) source!: string;
   @ApiProperty({ type: String, nullable: true }) brokerEpoch!: string | null;
   @ApiProperty({ ...ranges, required: false, example: [[17, 18]], description: 'Sequence numbers, from and to' })
   gaps?: number[][];
@@ -23,7 +24,8 @@ class ExplainedPresenceBody {
   @ApiProperty({ ...optionalTime, description: 'Since when nobody is there, or since when that is not certain' })
   since!: string | null;
   @ApiProperty({ type: String, enum: absenceCauses, nullable: true }) cause!: string | null;
-  @ApiProperty({ type: DoubtBody, nullable: true }) doubt!: DoubtBody | null;
+  @ApiProperty({ type: DoubtBody, nullable: true, description: 'The first of `doubts`' }) doubt!: DoubtBody | null;
+  @ApiProperty({ type: [DoubtBody], description: 'One for each broker that is in doubt' }) doubts!: DoubtBody[];
 }
 
 class NextBody {

@@ -1,4 +1,4 @@
-import type { AbsenceCause, Assignment, JsonObject, MachineState, Presence, RecordedError } from '@dormouse/session';
+import type { AbsenceCause, JsonObject, MachineState, Presence, RecordedError } from '@dormouse/session';
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 
 @Entity('desktops')
@@ -38,7 +38,7 @@ export class DesktopEntity {
   @Column('jsonb')
   presence!: Presence;
 
-  /** The broker that spoke of it last. */
+  /** The broker that spoke last of its users. */
   @Column('text', { nullable: true })
   broker!: string | null;
 
@@ -50,15 +50,6 @@ export class DesktopEntity {
 
   @Column('timestamptz', { name: 'doubt_since', nullable: true })
   doubtSince!: Date | null;
-
-  @Column('boolean', { name: 'logged_off' })
-  loggedOff!: boolean;
-
-  @Column('timestamptz', { name: 'idle_since', nullable: true })
-  idleSince!: Date | null;
-
-  @Column('jsonb', { nullable: true })
-  assignment!: Assignment | null;
 
   @Column('timestamptz', { name: 'woke_at', nullable: true })
   wokeAt!: Date | null;
