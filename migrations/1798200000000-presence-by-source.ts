@@ -45,11 +45,11 @@ export class PresenceBySource1798200000000 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {
     await runner.query('DROP INDEX desktops_in_silence');
     for (let after = ''; ;) {
-      const rows: Row[] = await runner.query(
+      const rows = (await runner.query(
         `SELECT id, broker, machine_state, presence, logged_off, idle_since, assignment, absent_since, absence_cause
          FROM desktops WHERE id > $1 ORDER BY id LIMIT ${mostTogether}`,
         [after],
-      );
+      )) as Row[];
       if (rows.length === 0) break;
       const values = rows.map((row) => ({ id: row.id, presence: { sources: sourcesOf(row) } }));
       await runner.query(

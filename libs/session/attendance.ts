@@ -65,7 +65,11 @@ function msBefore(one: Activity, other: Left): number {
   return one.atMs !== null && other.atMs !== null ? other.atMs - one.atMs : other.sinceMs - one.sinceMs;
 }
 
-function whoIsThere(session: Session, presence: Presence, nowMs: number): Pick<Session, 'presence' | 'untouched' | 'doubtSinceMs'> {
+function whoIsThere(
+  session: Session,
+  presence: Presence,
+  nowMs: number,
+): Pick<Session, 'presence' | 'untouched' | 'doubtSinceMs'> {
   const who = occupancy(presence);
   return {
     presence,
@@ -112,9 +116,8 @@ function causeIn({ sources }: Presence): AbsenceCause {
     (latest, one) => (one.left !== null && one.left.sinceMs >= (latest?.left?.sinceMs ?? 0) ? one : latest),
     null,
   );
-  if (last?.left == null) return 'unknown';
-  const { reason } = last.left;
-  return last.activity?.state === 'idle' && sayNothing.includes(reason) ? 'idle' : reason;
+  const reason = last?.left?.reason ?? 'unknown';
+  return last?.activity?.state === 'idle' && sayNothing.includes(reason) ? 'idle' : reason;
 }
 
 function speaksOfUsers({ type }: DesktopEvent): boolean {

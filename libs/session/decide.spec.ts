@@ -76,7 +76,8 @@ function broker(type: BrokerEvent['type'], fields: object = {}): SessionEvent {
   return { type: 'broker', event: { ...base, desktopId: 'd', sequence: null, type, ...fields } as DesktopEvent };
 }
 
-const eventOfLogoff = told('session.logged_off', { sequence: 3 });
+const eventOfType = (type: string, sequence: number) => told(type, { sequence });
+const eventOfLogoff = eventOfType('session.logged_off', 3);
 const connect = (connectionId = 'alice') => broker('vdc.session.connected', { connectionId });
 const disconnect = (connectionId = 'alice') => broker('vdc.session.disconnected', { connectionId, reason: 'user' });
 const request = (kind: OperationKind): SessionEvent => ({ type: 'request', kind, reason: 'test', requestedBy: 'anna' });
@@ -204,9 +205,7 @@ describe('a user leaves', () => {
     const used = settle(woken, connect()).session;
     expect(settle(used, disconnect()).session.untouched).toBe(false);
     expect(settle(sessionIn('saved'), connect()).session.untouched).toBe(false);
-    expect(settle({ ...woken, presence: left }, eventOf.unsure).session.untouched).toBe(
-      false,
-    );
+    expect(settle({ ...woken, presence: left }, eventOf.unsure).session.untouched).toBe(false);
   });
 
   test('during a wake: it is finished, and then the desktop stays up at least minResidencyMs', () => {
@@ -380,6 +379,85 @@ describe('a logoff', () => {
       expect(session.absence).toBeNull();
       expect(isLoggedOff(session.presence)).toBe(false);
     }
+  });
+});
+
+describe('whatever makes it certain that nobody is there', () => {
+  const gone = after(
+    eventOfType('desktop.assigned', 1),
+    connected('c', { sequence: 3 }),
+    disconnected('c', { sequence: 4 }),
+  );
+
+  test.each([
+    ['the announcement that was missing', broker('vdc.session.connect_requested', { brokerEpoch: 'e1', sequence: 2 })],
+    ['a late idle', broker('vdc.session.idle', { brokerEpoch: 'e1', sequence: 2 })],
+    ['a late assignment', broker('vdc.desktop.assigned', { brokerEpoch: 'e1', sequence: 2 })],
+    ['a late logoff', broker('vdc.session.logged_off', { brokerEpoch: 'e1', sequence: 2 })],
+    ['a snapshot', broker('vdc.broker.snapshot', { connectionIds: [] })],
+    ['that its broker is retired', { type: 'broker_retired', source: 's' }],
+  ] as [string, SessionEvent][])('begins the grace: %s', (_, event) => {
+    const { session } = settle(sessionIn('running', { presence: gone, doubtSinceMs: nowMs }), event);
+    expect(session).toMatchObject({ machine: 'grace', deadlineMs: nowMs + policy.graceMs, doubtSinceMs: null });
+  });
+
+  test('is that it sleeps, or is off, but not when it is to be woken elsewhere', () => {
+    const saved = (requestedBy: string) => {
+      const save = { ...operation('save', 'release'), requestedBy, forced: true };
+      const changes = { presence: gone, doubtSinceMs: nowMs, operation: save };
+      return settle(sessionIn('resident', changes), finished('succeeded')).session;
+    };
+    expect(saved('anna')).toMatchObject({ machine: 'saved', doubtSinceMs: null });
+    expect(occupancy(saved('anna').presence)).toBe('empty');
+    expect(occupancy(saved('drain').presence)).toBe('unknown');
+    const died = sessionIn('running', { presence: gone, doubtSinceMs: nowMs });
+    expect(occupancy(settle(died, eventOf.foundAbsent).session.presence)).toBe('empty');
+  });
+});
+
+describe('an edit of the policy changes what it concerns', () => {
+  const edited = { type: 'pool_changed' } as const;
+
+  test.each(machineStateNames)('%s: the same policy again changes nothing', (machine) => {
+    for (const presence of [nobody, alice, unsure, left]) {
+      const before = settle(sessionIn(machine, { presence }), edited).session;
+      const again = settle(before, edited, nowMs + 1_000);
+      expect(again.session).toEqual(before);
+      expect(again.effects).toEqual([]);
+    }
+  });
+
+  test('one that was started by hand, and announced, goes on waiting for its first user', () => {
+    const announcedOne = settle(
+      sessionIn('running', { absence: null }),
+      broker('vdc.session.connect_requested'),
+    ).session;
+    expect(announcedOne).toMatchObject({ machine: 'running', absence: null });
+    expect(settle(announcedOne, edited).session).toMatchObject({ machine: 'running', absence: null, deadlineMs: null });
+  });
+
+  test('the pause of a failed save goes on, and a hold only makes it longer', () => {
+    const failed = settle(sessionIn('saving'), finished('failed', 'STORAGE_FULL')).session;
+    const { deadlineMs } = failed;
+    expect(settle(failed, edited, nowMs + 30_000).session.deadlineMs).toBe(deadlineMs);
+    const held = settle(failed, { type: 'hold_set', untilMs: nowMs + 500_000 }, nowMs + 30_000).session;
+    expect(held.deadlineMs).toBe(nowMs + 500_000);
+    expect(settle(held, { type: 'hold_set', untilMs: null }, nowMs + 40_000).session.deadlineMs).toBe(deadlineMs);
+  });
+});
+
+describe('a broker that the pool does not name', () => {
+  test('moves nothing, and is told so', () => {
+    const named: Pool = { ...pool, policy: { ...policy, brokers: ['s'] } };
+    const before = sessionIn('running', { presence: alice });
+    const stranger = broker('vdc.broker.snapshot', { connectionIds: [], source: 'other' });
+    expect(decide(before, stranger, named, nowMs)).toMatchObject({
+      outcome: 'refused',
+      session: before,
+      effects: [],
+      refusal: { code: 'BROKER_NOT_ALLOWED' },
+    });
+    expect(decide(before, disconnect(), named, nowMs).session.machine).toBe('grace');
   });
 });
 
@@ -848,7 +926,10 @@ describe('a broker that falls silent', () => {
   });
 
   test('leaves a desktop alone that waits for its first user', () => {
-    expect(settle(sessionIn('running', { absence: null, presence: left }), silent)).toMatchObject({ outcome: 'ignored', effects: [] });
+    expect(settle(sessionIn('running', { absence: null, presence: left }), silent)).toMatchObject({
+      outcome: 'ignored',
+      effects: [],
+    });
   });
 });
 

@@ -109,7 +109,8 @@ function decidePresence(session: Session, event: DesktopEvent, nowMs: number, an
   const before = occupancy(session.presence);
   const after = occupancy(presence);
   if (announcesUser(event, visibleConnections(presence))) return answered('arrived', present);
-  if (after === 'empty' && isLoggedOff(presence) && !isLoggedOff(session.presence)) return answered('loggedOff', present);
+  if (after === 'empty' && isLoggedOff(presence) && !isLoggedOff(session.presence))
+    return answered('loggedOff', present);
   if (after !== before) return answered(signalOf[after], present);
   if (!isDeepStrictEqual(present.absence, session.absence)) return answered('termsChanged', present);
   const same = isDeepStrictEqual(whatIsKnown(present), whatIsKnown(session));
@@ -128,7 +129,12 @@ function decideSilence(
 ): Decision {
   const presence = withSilence(session.presence, source, isSilent);
   if (isSilent && machineStates[session.machine].machine === 'absent') {
-    return { outcome: 'ignored', session, effects: [], explanation: 'there is no machine that somebody may have come to' };
+    return {
+      outcome: 'ignored',
+      session,
+      effects: [],
+      explanation: 'there is no machine that somebody may have come to',
+    };
   }
   if (presence !== null && isSilent && occupancy(session.presence) === 'empty' && session.absence === null) {
     // Nobody has been there yet, and it is not put away before somebody has.

@@ -5,8 +5,8 @@ import { isInDoubt, type SourcePresence } from './source-presence';
 /** Why it is not certain who is at a desktop. */
 export type Doubt = { readonly source: string; readonly brokerEpoch: string | null } & (
   | /** Its broker is not heard any more. */
-  { readonly kind: 'silent' }
-  /** Events are missing and may still come: from and to, each a sequence number, both inclusive. */
+    { readonly kind: 'silent' }
+    /** Events are missing and may still come: from and to, each a sequence number, both inclusive. */
   | { readonly kind: 'missing'; readonly gaps: readonly NumberRange[] }
   /** Only a snapshot of the broker can tell: what it knew is lost with its last life, or too much is missing. */
   | { readonly kind: 'lost'; readonly afterEpoch: string | null }

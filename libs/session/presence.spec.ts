@@ -1,6 +1,15 @@
 import fc from 'fast-check';
 import { doubtsOf } from './doubt';
-import { mayBePresent, nobody, observe, occupancy, partOf, visibleConnections, withoutDoubts, withoutSource } from './presence';
+import {
+  mayBePresent,
+  nobody,
+  observe,
+  occupancy,
+  partOf,
+  visibleConnections,
+  withoutDoubts,
+  withoutSource,
+} from './presence';
 import { sourceLimits } from './source-presence';
 import {
   after,
@@ -179,10 +188,7 @@ describe('the first counted event', () => {
 });
 
 describe('a new broker epoch', () => {
-  const restarted = after(
-    connected('a', { sequence: 1, epoch: 'e1' }),
-    connected('b', { sequence: 1, epoch: 'e2' }),
-  );
+  const restarted = after(connected('a', { sequence: 1, epoch: 'e1' }), connected('b', { sequence: 1, epoch: 'e2' }));
 
   test('makes presence unknown until a snapshot', () => {
     expect(occupancy(restarted)).toBe('unknown');
@@ -315,27 +321,30 @@ function happened(steps: readonly Step[], order: (typeof orders)[number]) {
   });
 }
 
-test.each(orders)('in whatever order and however often events arrive, the end is that of their true order: %s', (order) => {
-  fc.assert(
-    fc.property(fc.array(step, { minLength: 1, maxLength: 30 }), fc.infiniteStream(fc.nat()), (steps, random) => {
-      const events = happened(steps, order);
-      const shuffled = [...events, ...events]
-        .map((event) => ({ event, key: random.next().value as number }))
-        .sort((one, other) => one.key - other.key)
-        .map(({ event }) => event);
-      const presence = after(...shuffled);
-      const truth = new Set<string>();
-      for (const { open, connection, source } of steps) {
-        if (open) truth.add(`${source} ${connection}`);
-        else truth.delete(`${source} ${connection}`);
-      }
-      expect(visibleConnections(presence)).toEqual([...new Set([...truth].map((one) => one.split(' ')[1]!))].sort());
-      expect(mayBePresent(presence)).toBe(truth.size > 0);
-      if (order !== 'by time') for (const event of events) expect(isStale(presence, event)).toBe(true);
-    }),
-    { numRuns: 500 },
-  );
-});
+test.each(orders)(
+  'in whatever order and however often events arrive, the end is that of their true order: %s',
+  (order) => {
+    fc.assert(
+      fc.property(fc.array(step, { minLength: 1, maxLength: 30 }), fc.infiniteStream(fc.nat()), (steps, random) => {
+        const events = happened(steps, order);
+        const shuffled = [...events, ...events]
+          .map((event) => ({ event, key: random.next().value as number }))
+          .sort((one, other) => one.key - other.key)
+          .map(({ event }) => event);
+        const presence = after(...shuffled);
+        const truth = new Set<string>();
+        for (const { open, connection, source } of steps) {
+          if (open) truth.add(`${source} ${connection}`);
+          else truth.delete(`${source} ${connection}`);
+        }
+        expect(visibleConnections(presence)).toEqual([...new Set([...truth].map((one) => one.split(' ')[1]!))].sort());
+        expect(mayBePresent(presence)).toBe(truth.size > 0);
+        if (order !== 'by time') for (const event of events) expect(isStale(presence, event)).toBe(true);
+      }),
+      { numRuns: 500 },
+    );
+  },
+);
 
 test('as long as any event is missing that may say that somebody is there, nobody is said to be gone', () => {
   fc.assert(

@@ -2,18 +2,7 @@ import { brokerActor, policyActor, type Decision, type Effect, type GoingBack, t
 import { planFor } from './plan';
 import { runsOn, waits } from './plan-in-words';
 import { calledOffBecause, earlyTimerMs, errorOf, objection, refused, stays, type Question, type Rule } from './rule';
-import {
-  applied,
-  change,
-  disarm,
-  end,
-  from,
-  open,
-  settled,
-  settledAnew,
-  triedAgain,
-  withoutMachine,
-} from './steps';
+import { applied, change, disarm, end, from, open, settled, settledAnew, triedAgain, withoutMachine } from './steps';
 import { answers, type RuleName, type Signal } from './transitions';
 import { machineStateNames } from './machine-states';
 import { mayBePresent, occupancy } from './presence';

@@ -150,7 +150,12 @@ function told(
   if (covered === null) return null;
   const isCut = connectionIds.length > sourceLimits.openConnections;
   const next: SourcePresence = {
-    ...withChanged(covered, withSnapshot(known.connections, connectionIds, mark), { ...mark, reason: 'unknown' }, nowMs),
+    ...withChanged(
+      covered,
+      withSnapshot(known.connections, connectionIds, mark),
+      { ...mark, reason: 'unknown' },
+      nowMs,
+    ),
     latestAtMs: laterOf(known.latestAtMs, mark.atMs),
     snapshotAtMs: laterOf(known.snapshotAtMs, mark.atMs),
     ...(isCut && { lost: { why: 'connections', upTo: covered.numbers.last ?? 0 } }),

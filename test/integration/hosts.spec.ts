@@ -314,6 +314,24 @@ describe('a host that is drained', () => {
     ]);
   });
 
+  test('has a desktop in doubt wake elsewhere: somebody may be there', async () => {
+    await fixture.inUse('doubted');
+    await fixture.ledger.receiveEvent(fixture.delivery('nobody', 'broker.heartbeat', { intervalSeconds: 1 }));
+    fixture.nowMs += 4_000;
+    expect(await fixture.ledger.watchBrokers()).toMatchObject({ inDoubt: 1 });
+    await announce('host-1');
+    await announce('host-2');
+    await change('host-1', 'drain');
+    expect(await fixture.ledger.drainHosts()).toEqual({ moved: ['doubted'], staying: [] });
+    await save('doubted');
+    expect(await fixture.ledger.drainHosts()).toEqual({ moved: ['doubted'], staying: [] });
+    expect(await hostOf('doubted')).toBe('host-2');
+    expect(await fixture.ledger.viewDesktop('doubted')).toMatchObject({
+      operation: { kind: 'restore' },
+      presence: { occupancy: 'unknown' },
+    });
+  });
+
   test('keeps a desktop that is in use and that no other host can take', async () => {
     await fixture.inUse('used');
     await announce('host-1');

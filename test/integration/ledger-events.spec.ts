@@ -92,9 +92,9 @@ describe('a webhook', () => {
 
   test('that is stale is recorded and changes nothing', async () => {
     const id = await fixture.off('late');
-    await fixture.send(id, 'connected', { brokerEpoch: 'e1', sequence: 5 });
+    await fixture.send(id, 'connected', { brokerEpoch: 'e1', sequence: 1 });
     const before = await fixture.ledger.viewDesktop(id);
-    const receipt = await fixture.send(id, 'disconnected', { brokerEpoch: 'e1', sequence: 4 });
+    const receipt = await fixture.send(id, 'disconnected', { brokerEpoch: 'e1', sequence: 1 });
     expect(receipt).toMatchObject({ outcome: 'stale', desktop: before });
     expect(await fixture.rows('inbox_events', id)).toMatchObject([
       { outcome: expect.any(String) },
@@ -391,7 +391,7 @@ describe('a broker that falls silent', () => {
       expect(await fixture.ledger.viewDesktop(id)).toMatchObject({ state: 'running', operation: null });
     }
     expect(await fixture.ledger.explainDesktop(left)).toMatchObject({
-      sentence: expect.stringContaining('because its broker has fallen silent') as unknown,
+      sentence: expect.stringContaining('because the broker /broker has fallen silent') as unknown,
       presence: { doubt: { kind: 'silent' } },
     });
     const [broker] = (await fixture.ledger.listBrokers()).filter(({ id }) => id === source);

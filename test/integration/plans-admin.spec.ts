@@ -54,7 +54,7 @@ describe('a desktop', () => {
     await fixture.sendEvent({ type: 'vdc.session.connected', data: { ...data, sequence: 1 } });
     await fixture.sendEvent({ type: 'vdc.session.disconnected', data: { ...data, sequence: 4 } });
     const { sentence, presence, hindrances } = await fixture.client.explain(id);
-    expect(sentence).toContain('because events 2–3 of epoch e1 are missing');
+    expect(sentence).toContain('because events 2–3 of epoch e1 of the broker test-broker are missing');
     expect(presence).toMatchObject({ occupancy: 'unknown', doubt: { kind: 'missing', gaps: [[2, 3]] } });
     expect(hindrances).toMatchObject([{ code: 'PRESENCE_UNKNOWN' }]);
     expect(presence.since).toBe((await fixture.ledger.viewDesktop(id)).presence.unknownSince);

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import type { JsonObject } from '@dormouse/session';
 import { Webhook } from 'standardwebhooks';
 import { ApiFixture, problemOf } from './api-fixture';
 
@@ -69,6 +70,20 @@ test('a signed event is stored, decided about and answered 202 with the state of
   });
   expect(await fixture.rows('inbox_events')).toBe(events + 1);
   expect((await fixture.client.desktop('desk-1')).presence.connections).toContain('c-accepted');
+});
+
+test('a broker that the pool of a desktop does not allow is refused, and that is audited', async () => {
+  const { policy } = await fixture.client.pool('default');
+  await fixture.client.putPool('default', { ...policy, brokers: [' broker-1 '] } as unknown as JsonObject);
+  const events = await fixture.rows('inbox_events');
+  const response = await send({ body: { ...connected('c-stranger'), source: 'broker-2' } });
+  await problemOf(response, 'BROKER_NOT_ALLOWED', 403);
+  expect((await send({ body: connected('c-allowed') })).status).toBe(202);
+  expect(await fixture.rows('inbox_events')).toBe(events + 1);
+  expect((await fixture.client.desktop('desk-1')).presence.connections).not.toContain('c-stranger');
+  const { value: entry } = await fixture.client.audit({ actor: 'broker:broker-2' }).next();
+  expect(entry).toMatchObject({ outcome: 'BROKER_NOT_ALLOWED' });
+  await fixture.client.putPool('default', policy as unknown as JsonObject);
 });
 
 test.each([

@@ -77,6 +77,13 @@ class PolicyBody {
       'How many of its desktops at most have a machine, wake, or are saved at once; the others wait their turn',
   })
   caps?: object;
+  @ApiProperty({
+    required: false,
+    type: [String],
+    example: ['/broker/eu'],
+    description: 'The sources that may speak of its desktops; left out: all may',
+  })
+  brokers?: string[];
 }
 
 class StormBody {

@@ -1,0 +1,126 @@
+import { createDataSource, runMigrations } from '@dormouse/persistence';
+import { SessionLedger } from '@dormouse/ledger';
+import { parseBrokerEvent, type JsonObject } from '@dormouse/session';
+import { PresenceBySource1798200000000 } from '../../migrations/1798200000000-presence-by-source';
+import { LedgerFixture } from './ledger-fixture';
+
+let fixture: LedgerFixture;
+beforeAll(async () => {
+  fixture = await LedgerFixture.start();
+});
+afterAll(() => fixture.stop());
+
+const empty = { connections: [], brokerEpoch: 'e1', sequence: 4, ahead: [], complete: true, pastEpochs: ['e0'] };
+const old: Record<string, { state: string; presence: JsonObject; columns?: JsonObject }> = {
+  used: {
+    state: 'running',
+    presence: { ...empty, connections: ['c1'] },
+    columns: { idle_since: '2030-01-01T00:00:00Z' },
+  },
+  left: {
+    state: 'grace',
+    presence: empty,
+    columns: { absent_since: '2030-01-01T00:00:00Z', absence_cause: 'network' },
+  },
+  gap: {
+    state: 'running',
+    presence: {
+      ...empty,
+      connections: ['c1'],
+      ahead: [
+        { sequence: 7, closed: 'c1' },
+        { sequence: 8, opened: 'c2' },
+      ],
+    },
+    columns: { doubt_since: '2030-01-01T00:00:00Z' },
+  },
+  lost: { state: 'running', presence: { ...empty, complete: false }, columns: { doubt_since: '2030-01-01T00:00:00Z' } },
+  asleep: { state: 'saved', presence: { ...empty, complete: false }, columns: { doubt_since: '2030-01-01T00:00:00Z' } },
+  silent: { state: 'running', presence: { ...empty, silent: true }, columns: { doubt_since: '2030-01-01T00:00:00Z' } },
+  given: {
+    state: 'saved',
+    presence: empty,
+    columns: { assignment: { kind: 'assigned', userRef: 'ada', brokerEpoch: 'e1', sequence: 2 } },
+  },
+  untold: {
+    state: 'off',
+    presence: { ...empty, brokerEpoch: null, sequence: null, pastEpochs: [] },
+    columns: { broker: null },
+  },
+};
+
+const usualRow = {
+  pool_id: 'default',
+  pool_version: 0,
+  launch_spec: {},
+  state_since: '2030-01-01T00:00:00Z',
+  generation: 1,
+  broker: ' /eu',
+  logged_off: false,
+  untouched: false,
+  restore_failures: 0,
+  wakes_in_vain: 0,
+  save_failures: 0,
+  created_at: '2030-01-01T00:00:00Z',
+  updated_at: '2030-01-01T00:00:00Z',
+};
+
+test('what was kept for all brokers of a desktop becomes what the one said that spoke last', async () => {
+  await fixture.dataSource.query('CREATE DATABASE earlier');
+  const source = createDataSource(fixture.postgres.urlOf('earlier'));
+  await source.initialize();
+  await runMigrations(source);
+  const migration = new PresenceBySource1798200000000();
+  const runner = source.createQueryRunner();
+  await migration.down(runner);
+  const ledger = new SessionLedger(source, { now: () => new Date(), onOutbox: () => undefined });
+  await source.query(
+    `INSERT INTO pools (id, policy, created_at, updated_at)
+     VALUES ('default', '{"graceMs": 1000, "keepCheckpoints": 1}', now(), now()) ON CONFLICT DO NOTHING`,
+  );
+  for (const [id, { state, presence, columns = {} }] of Object.entries(old)) {
+    const row = { id, ...usualRow, machine_state: state, presence, ...columns };
+    const names = Object.keys(row).join(', ');
+    await source.query(
+      `INSERT INTO desktops (${names}) SELECT ${names} FROM jsonb_populate_record(NULL::desktops, $1)`,
+      [JSON.stringify(row)],
+    );
+  }
+  await migration.up(runner);
+  await runner.release();
+
+  const seen = async (id: string) => {
+    const { presence, assignment } = await ledger.viewDesktop(id);
+    const { occupancy, connections, brokerEpoch, sequence, sources } = presence;
+    return { occupancy, connections, brokerEpoch, sequence, by: sources.map((one) => one.source), assignment };
+  };
+  const usual = { brokerEpoch: 'e1', sequence: 4, by: ['/eu'], assignment: null };
+  expect(await seen('used')).toEqual({ ...usual, occupancy: 'present', connections: ['c1'] });
+  expect((await ledger.viewDesktop('used')).presence.idleSince).toBe('2030-01-01T00:00:00.000Z');
+  expect(await seen('left')).toEqual({ ...usual, occupancy: 'empty', connections: [] });
+  expect(await seen('gap')).toEqual({ ...usual, occupancy: 'unknown', connections: ['c2'], sequence: 8 });
+  expect(await seen('lost')).toEqual({ ...usual, occupancy: 'unknown', connections: [] });
+  expect(await seen('asleep')).toEqual({ ...usual, occupancy: 'empty', connections: [] });
+  expect(await seen('silent')).toEqual({ ...usual, occupancy: 'unknown', connections: [] });
+  expect((await seen('given')).assignment).toEqual({ kind: 'assigned', userRef: 'ada' });
+  expect(await seen('untold')).toMatchObject({ occupancy: 'empty', by: [], brokerEpoch: null });
+
+  const send = (id: string, type: string, data: JsonObject) =>
+    ledger.receiveEvent({
+      webhookId: `${id} ${type} ${JSON.stringify(data)}`,
+      event: parseBrokerEvent({
+        specversion: '1.0',
+        id: `${id} ${type} ${JSON.stringify(data)}`,
+        source: '/eu',
+        type,
+        data: { desktopId: id, brokerEpoch: 'e1', connectionId: 'c1', ...data },
+      }),
+    });
+  const missing = await send('gap', 'vdc.session.idle', { sequence: 5 });
+  expect(missing.desktop?.presence.occupancy).toBe('unknown');
+  const filled = await send('gap', 'vdc.session.active', { sequence: 6 });
+  expect(filled.desktop?.presence).toMatchObject({ occupancy: 'present', connections: ['c2'] });
+  expect((await send('left', 'vdc.session.connected', { sequence: 4 })).outcome).toBe('stale');
+  expect((await send('left', 'vdc.session.connected', { sequence: 5 })).desktop?.state).toBe('running');
+  await source.destroy();
+});
