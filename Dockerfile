@@ -29,6 +29,8 @@ CMD ["node", "--enable-source-maps", "dist/apps/api/main.js"]
 # Runs as root inside its container, and needs CAP_SYS_PTRACE for userfaultfd: see docker-compose.yml.
 FROM base AS worker
 RUN apt-get update \
-  && apt-get install --yes --no-install-recommends qemu-system-x86 qemu-utils util-linux \
+  && apt-get install --yes --no-install-recommends qemu-system-x86 qemu-utils util-linux iproute2 \
   && rm -rf /var/lib/apt/lists/*
+COPY deploy/docker/keep-worker.sh /usr/local/bin/keep-worker
+ENTRYPOINT ["keep-worker"]
 CMD ["node", "--enable-source-maps", "dist/apps/worker/main.js"]

@@ -10,6 +10,8 @@ interface Service {
   readonly command?: readonly string[];
   readonly healthcheck?: object;
   readonly volumes?: readonly string[];
+  readonly cap_drop?: readonly string[];
+  readonly security_opt?: readonly string[];
   readonly depends_on?: Readonly<Record<string, { readonly condition: string }>>;
 }
 
@@ -21,11 +23,16 @@ const compose = load(read('docker-compose.yml'), { schema: CORE_SCHEMA.withTags(
 };
 const services = Object.entries(compose.services);
 
-/** As `docker compose` fills it in when nothing is set: `${NAME:-default}` is its default. */
+/** As `docker compose` fills it in when only what has to be set is: `${NAME:-default}` is its default, `${NAME:?why}` is a must. */
 function environmentOf(name: string): Record<string, string> {
   const { environment = {} } = compose.services[name]!;
   return Object.fromEntries(
-    Object.entries(environment).map(([key, value]) => [key, String(value).replace(/\$\{\w+:-([^}]*)\}/g, '$1')]),
+    Object.entries(environment).map(([key, value]) => [
+      key,
+      String(value)
+        .replace(/\$\{\w+:-([^}]*)\}/g, '$1')
+        .replace(/\$\{\w+:\?[^}]*\}/g, 'given'),
+    ]),
   );
 }
 
@@ -40,7 +47,7 @@ test.each(['api', 'worker'])(
     const known = settingRows.map(({ variable }) => variable as string);
     expect(Object.keys(environment).filter((variable) => !known.includes(variable))).toEqual([]);
     expect(requireServices(loadConfig(environment))).toMatchObject({
-      databaseUrl: 'postgres://dormouse:dormouse@postgres:5432/dormouse',
+      databaseUrl: 'postgres://dormouse:given@postgres:5432/dormouse',
       redisUrl: 'redis://valkey:6379',
     });
   },
@@ -67,7 +74,7 @@ test('images are pinned, and what is built is a stage of the Dockerfile', () => 
 test('api and worker share the key file', () => {
   for (const name of ['api', 'worker']) {
     expect(loadConfig(environmentOf(name)).keyUrl).toBe('file:///keys/master.json');
-    expect(compose.services[name]!.volumes).toContain('keys:/keys');
+    expect(compose.services[name]!.volumes).toContain(name === 'api' ? 'keys:/keys' : 'keys:/keys:ro');
   }
 });
 
@@ -82,4 +89,37 @@ test('Valkey evicts nothing, and keeps what it has over a restart', () => {
   const command = compose.services['valkey']!.command!.join(' ');
   expect(command).toContain('--maxmemory-policy noeviction');
   expect(command).toContain('--appendonly yes');
+});
+
+test('no password has a default, and none is for the worker that only the api needs', () => {
+  const text = read('docker-compose.yml');
+  const withDefault = [...text.matchAll(/\$\{(\w*(?:PASSWORD|SECRET|ACCESS_KEY)\w*):-([^}]+)\}/g)].map(
+    ([, name]) => name,
+  );
+  expect(withDefault).toEqual([]);
+  for (const name of ['POSTGRES_PASSWORD', 'S3_ACCESS_KEY', 'S3_SECRET_KEY']) {
+    expect(text).toContain(`\${${name}:?`);
+    expect(read('deploy/docker/example.env')).toContain(`${name}=\n`);
+  }
+  const worker = Object.keys(environmentOf('worker'));
+  for (const name of ['ADMIN_KEY', 'WEBHOOK_SECRETS', 'BROKER_SECRETS']) expect(worker).not.toContain(name);
+});
+
+test('api and worker have the privileges they need, and no others', () => {
+  for (const name of ['api', 'worker']) {
+    expect(compose.services[name]!.cap_drop).toEqual(['ALL']);
+    expect(compose.services[name]!.security_opt).toContain('no-new-privileges:true');
+  }
+  expect(read('docker-compose.yml')).not.toMatch(/unconfined|privileged: true/);
+  const profile = JSON.parse(read('deploy/docker/seccomp.json')) as {
+    defaultAction: string;
+    syscalls: { names: string[]; action: string; includes?: object }[];
+  };
+  expect(profile.defaultAction).toBe('SCMP_ACT_ERRNO');
+  const always = profile.syscalls.filter(
+    ({ action, includes }) => action === 'SCMP_ACT_ALLOW' && includes === undefined,
+  );
+  const names = always.flatMap((rule) => rule.names);
+  expect(names).toContain('userfaultfd');
+  for (const denied of ['mount', 'bpf', 'init_module', 'reboot', 'keyctl']) expect(names).not.toContain(denied);
 });
