@@ -17,6 +17,8 @@ import { WakesInVain1798000000000 } from './1798000000000-wakes-in-vain';
 import { Brokers1798100000000 } from './1798100000000-brokers';
 import { EventIdentity1798300000000 } from './1798300000000-event-identity';
 import { PresenceBySource1798200000000 } from './1798200000000-presence-by-source';
+import { OperationsExpire1798600000000 } from './1798600000000-operations-expire';
+import { HostsAreClaimed1798600100000 } from './1798600100000-hosts-are-claimed';
 
 export const migrations = [
   FirstLight1795300000000,
@@ -37,4 +39,6 @@ export const migrations = [
   Brokers1798100000000,
   EventIdentity1798300000000,
   PresenceBySource1798200000000,
+  OperationsExpire1798600000000,
+  HostsAreClaimed1798600100000,
 ];

@@ -1,6 +1,6 @@
-import { mkdirSync } from 'node:fs';
 import { loadConfig, requireServices } from '@dormouse/config';
 import { isDormouseError } from '@dormouse/errors';
+import { makeDirectory } from '@dormouse/files';
 import { EventLoopMonitor, collectProcessMetrics, createLogger, createMetrics } from '@dormouse/observability';
 import { stopPatienceMs, untilStopped } from '@dormouse/process';
 import { LiveKeys } from './live-keys';
@@ -9,13 +9,15 @@ import { startApi } from './start-api';
 async function main(): Promise<void> {
   const stopped = untilStopped();
   const config = requireServices(loadConfig());
-  mkdirSync(config.dataDir, { recursive: true, mode: 0o700 });
+  await makeDirectory(config.dataDir);
   const logger = createLogger('api', config);
   const metrics = createMetrics('api');
   collectProcessMetrics(metrics);
   const keys = await LiveKeys.open(config, logger);
   keys.start();
-  const api = await startApi(config, { keys, logger, metrics });
+  // A start may hang at something outside; a signal ends it all the same.
+  const api = await Promise.race([startApi(config, { keys, logger, metrics }), stopped.then(() => null)]);
+  if (api === null) return;
   const monitor = new EventLoopMonitor({ logger, metrics });
   logger.info({ url: api.url }, 'the api listens');
   process.send?.({ ready: true, url: api.url });

@@ -1,7 +1,7 @@
-import { mkdir } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { ApiClient, findApi } from '@dormouse/api-client';
 import {
+  claimDataDirectory,
   dataPaths,
   loadKeys,
   type DormouseConfig,
@@ -13,7 +13,7 @@ import { describeError, type DormouseError } from '@dormouse/errors';
 import { prettyLines, type Logger } from '@dormouse/observability';
 import { Child } from './child';
 import { startServices, type Services } from './services';
-import { settleDesktops } from './settle-desktops';
+import { settleDesktops, withdraw } from './settle-desktops';
 import { whenAborted } from './when-aborted';
 
 /** How long api and worker may take to stop. */
@@ -21,7 +21,7 @@ const childPatienceMs = 10_000;
 
 export interface Launched {
   readonly url: string;
-  /** Resolves with what happened when a service of ours ends by itself: nothing can go on then. */
+  /** Resolves with what happened when a service of ours cannot be kept running: nothing can go on then. */
   readonly lost: Promise<DormouseError>;
   /** Puts desktops to sleep when their database goes with us, then ends everything. `hurry` cuts the waiting short. */
   stop(hurry: AbortSignal): Promise<void>;
@@ -32,7 +32,7 @@ export interface Launched {
  * @throws what a service or a child could not be started for; nothing is left running then.
  */
 export async function launch(config: DormouseConfig, logger: Logger, stopped: AbortSignal): Promise<Launched> {
-  await mkdir(config.dataDir, { recursive: true, mode: 0o700 });
+  await claimDataDirectory(config.dataDir, config.hostId);
   const services = await startServices(config, logger);
   const children: Child[] = [];
   const stopAll = async () => {
@@ -43,6 +43,10 @@ export async function launch(config: DormouseConfig, logger: Logger, stopped: Ab
     const keys = await loadKeys(config);
     const environments = { api: childEnvironment(services.config), worker: workerEnvironment(services.config) };
     // The api brings the schema up to date: the worker comes after it.
+    // Before there is a worker that would do it. Only with a database of our own: no other launcher can be at it then.
+    const forgetEarlierShutdown = async (): Promise<void> => {
+      await withdraw({ client: new ApiClient({ url: await findApi(config), adminKey: keys.adminKey }), logger });
+    };
     for (const name of ['api', 'worker'] as const) {
       if (stopped.aborted) break;
       const script = join(__dirname, '..', name, 'main.js');
@@ -55,6 +59,7 @@ export async function launch(config: DormouseConfig, logger: Logger, stopped: Ab
       });
       children.push(child);
       await Promise.race([child.ready, whenAborted(stopped)]);
+      if (name === 'api' && services.embedded.postgres && !stopped.aborted) await forgetEarlierShutdown();
     }
     const url = stopped.aborted ? '' : await findApi(config);
     return {

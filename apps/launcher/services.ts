@@ -7,7 +7,7 @@ import type { Logger } from '@dormouse/observability';
 export interface Services {
   readonly config: ServiceConfig;
   readonly embedded: { readonly postgres: boolean; readonly redis: boolean };
-  /** Resolves with what happened when one of ours ends by itself. */
+  /** Resolves with what happened when one of ours has ended by itself and cannot be started again. */
   readonly lost: Promise<DormouseError>;
   /** Ends those that were started here, in the reverse order. */
   stop(): Promise<void>;
@@ -15,7 +15,7 @@ export interface Services {
 
 /** @throws DEPENDENCY_MISSING, DATA_DIRECTORY_IN_USE, SERVICE_UNAVAILABLE; nothing is left running then. */
 export async function startServices(config: DormouseConfig, logger: Logger): Promise<Services> {
-  const options = { directory: config.dataDir, log: (message: string) => logger.info(message) };
+  const options = { directory: config.dataDir, log: (message: string) => logger.info(message), revive: true };
   const started: { readonly lost: Promise<DormouseError>; stop(): Promise<void> }[] = [];
   const stop = async () => {
     for (let service = started.pop(); service !== undefined; service = started.pop()) await service.stop();

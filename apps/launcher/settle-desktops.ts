@@ -6,7 +6,7 @@ import type { Logger } from '@dormouse/observability';
 import { machineStates } from '@dormouse/session';
 
 export interface SettleOptions {
-  readonly client: Pick<ApiClient, 'desktops' | 'command' | 'operation'>;
+  readonly client: Pick<ApiClient, 'desktops' | 'command' | 'operation' | 'cancel'>;
   readonly logger: Logger;
   /** How long desktops may take to fall asleep before they are stopped. */
   readonly saveMs?: number;
@@ -20,10 +20,41 @@ export interface SettleOptions {
 const reason = 'shutdown';
 
 /**
+ * A save or a stop that does not begin in this time is called off by the ledger: when this process is killed meanwhile, its desktops
+ * run on, and at the next start their users are at work again. Shorter than the lease of a worker that dies with us.
+ */
+const validForSeconds = 10;
+
+/**
  * Leaves no machine running: every desktop is put to sleep, its user present or not; one that cannot be is stopped.
  * Answers the ids of those that are still running in the end.
  */
 export async function settleDesktops(options: SettleOptions): Promise<readonly string[]> {
+  try {
+    return await settle(options);
+  } finally {
+    await withdraw(options);
+  }
+}
+
+/** Calls off what a launcher has asked for and nobody has begun: its reason has gone with the launcher. */
+export async function withdraw({ client, logger }: Pick<SettleOptions, 'client' | 'logger'>): Promise<void> {
+  for await (const { id, operation } of client.desktops()) {
+    if (operation?.status !== 'pending' || operation.reason !== reason) continue;
+    try {
+      await client.cancel(operation.id, 'the shutdown it was asked for is over');
+      logger.info(
+        { desktopId: id },
+        `the ${operation.kind} of ${id} was asked for by a shutdown that is over: called off`,
+      );
+    } catch (error) {
+      // It has begun, or has ended, since it was looked at.
+      if (!isDormouseError(error) || error.status !== 409) throw error;
+    }
+  }
+}
+
+async function settle(options: SettleOptions): Promise<readonly string[]> {
   const { client, logger, saveMs = 60_000, stopMs = 15_000, pollMs = 500, hurry } = options;
   const failed = new Set<string>();
   const saves = new Map<string, string>();
@@ -75,7 +106,7 @@ async function restless(client: SettleOptions['client']): Promise<DesktopView[]>
 /** The operation's id, or null when the desktop's state does not allow it now. */
 async function ask({ client, logger }: SettleOptions, id: string, command: 'save' | 'stop'): Promise<string | null> {
   try {
-    return (await client.command(id, command, { reason, force: true })).id;
+    return (await client.command(id, command, { reason, force: true, validForSeconds })).id;
   } catch (error) {
     if (!isDormouseError(error) || error.status !== 409) throw error;
     logger.debug({ desktopId: id, err: error }, `${id} does not take ${command} now`);

@@ -11,6 +11,8 @@ import type { WorkerContext } from './worker-context';
 /** An operation in this worker's hands. */
 export interface OperationRun {
   readonly claimed: ClaimedOperation;
+  /** How long ago the operation was asked for. */
+  readonly ageMs: () => number;
   readonly machine: Machine;
   readonly logger: Logger;
   /** Aborted when the worker stops or has lost the operation: leave everything so that a successor can go on. */
@@ -43,13 +45,15 @@ export async function runOperation(
   logger.info({ takenOver: claimed.takenOver, attempt: operation.attempt }, `${operation.kind} begins`);
   tellClaim(context.metrics, claimed);
   const startedMs = performance.now();
+  // By the ledger's clock until it was claimed, and then by ours, whatever time it shows.
+  const ageMs = (): number => Math.round(claimed.waitedMs + performance.now() - startedMs);
   const outcome = await context.leases.during(operationId, async (lost) => {
     const leave = AbortSignal.any([signal, lost]);
     try {
       const launchSpec = parseLaunchSpec(claimed.launchSpec);
       const machine = { desktopId: desktop.id, launchSpec, diskGeneration: desktop.diskGeneration };
       const outdated = startsMachine.has(operation.kind) ? outdatedIn(launchSpec, logger) : {};
-      const done = await work({ claimed, machine, logger, leave });
+      const done = await work({ claimed, ageMs, machine, logger, leave });
       if (done === null) return null;
       const { error, ...found } = done;
       return error === undefined

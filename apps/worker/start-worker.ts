@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ServiceConfig } from '@dormouse/config';
+import { claimDataDirectory, type ServiceConfig } from '@dormouse/config';
 import { moveContentIndexes } from '@dormouse/content-index';
-import { isDormouseError } from '@dormouse/errors';
+import { isDormouseError, type DormouseError } from '@dormouse/errors';
+import { makeDirectory } from '@dormouse/files';
 import { LayerCollector, StoreCollector } from '@dormouse/garbage';
 import { QemuHypervisor, type Hypervisor } from '@dormouse/hypervisor';
 import {
@@ -27,6 +27,7 @@ import { createDataSource, runMigrations } from '@dormouse/persistence';
 import { directoryIdentity, openBlobStore, storageIdentity } from '@dormouse/storage';
 import { GarbageRounds } from './host/garbage-rounds';
 import { HostAnnouncer } from './host/host-announcer';
+import { hostProof } from './host/host-proof';
 import { ImageIndexer } from './host/image-indexer';
 import { MetricsServer } from './host/metrics-server';
 import { MachineCensus } from './host/machine-census';
@@ -56,12 +57,14 @@ export interface WorkerOptions {
 export interface RunningWorker {
   /** Of this worker, for Prometheus. */
   readonly metricsUrl: string;
+  /** Resolves when this worker may not speak for its host any more. What it runs is left as it is. */
+  readonly lost: Promise<DormouseError>;
   stop(): Promise<void>;
 }
 
 /**
  * Looks at the host, connects, and takes jobs.
- * @throws QEMU_MISSING, QEMU_TOO_OLD, USERFAULTFD_DENIED, KEY_REJECTED, KEY_UNAVAILABLE for a key file: better no worker than one that fails at nine in the morning
+ * @throws HOST_ID_TAKEN, DATA_DIRECTORY_CLAIMED, QEMU_MISSING, QEMU_TOO_OLD, USERFAULTFD_DENIED, KEY_REJECTED, KEY_UNAVAILABLE for a key file: better no worker than one that fails at nine in the morning
  */
 export async function startWorker(
   config: ServiceConfig,
@@ -69,9 +72,11 @@ export async function startWorker(
   metrics: Metrics,
   { drive = qemuOf, poolSize = 10 }: WorkerOptions = {},
 ): Promise<RunningWorker> {
+  const { directoryId } = await claimDataDirectory(config.dataDir, config.hostId);
+  const proof = await hostProof(config.dataDir, directoryId);
   const keyProvider = await openKeyProvider(config);
   const runRoot = runRootOf(config);
-  await mkdir(runRoot, { recursive: true, mode: 0o700 });
+  await makeDirectory(runRoot);
   const diskRoot = config.disksDir;
   await moveContentIndexes(diskRoot);
   const hypervisor = drive(config);
@@ -104,6 +109,7 @@ export async function startWorker(
     stops.push(() => Promise.resolve(redis.disconnect()));
     const dispatcher = new OutboxDispatcher({ dataSource, redis: config.redisUrl, log: logger });
     const ledger = new SessionLedger(dataSource, {
+      host: { id: config.hostId, proof },
       onOutbox: () => dispatcher.nudge(),
       onStep: (step) => countStep(metrics, step),
     });
@@ -205,7 +211,7 @@ export async function startWorker(
     for (const consumer of consumers) consumer.start();
     stops.push(() => Promise.all(consumers.map((consumer) => consumer.close({ patienceMs: shutdownPatienceMs }))));
     await checkEvictionPolicy(redis);
-    return { metricsUrl, stop };
+    return { metricsUrl, lost: announcer.lost, stop };
   } catch (error) {
     await stop();
     throw error;

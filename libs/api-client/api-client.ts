@@ -30,6 +30,8 @@ export type HostChange = 'cordon' | 'uncordon' | 'drain' | 'fence';
 export interface CommandBody {
   readonly reason: string;
   readonly force?: boolean;
+  /** When it is forced: called off unless it begins within so long. */
+  readonly validForSeconds?: number;
   readonly fresh?: boolean;
   readonly checkpointId?: string;
 }

@@ -5,6 +5,8 @@ export function dataPaths(dataDir: string) {
   return {
     /** Address of the running api, see `ApiAddress`. */
     apiFile: join(dataDir, 'api.json'),
+    /** Which host it belongs to, see `claimDataDirectory`. */
+    claimFile: join(dataDir, 'host.json'),
     keysDir: join(dataDir, 'keys'),
     masterKeyFile: join(dataDir, 'keys', 'master.json'),
     adminKeyFile: join(dataDir, 'keys', 'admin.key'),

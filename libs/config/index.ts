@@ -4,6 +4,7 @@
  */
 export { readApiAddress, removeApiAddress, writeApiAddress, type ApiAddress } from './api-address';
 export { dataPaths } from './data-directory';
+export { claimDataDirectory, type DataDirectoryClaim } from './data-directory-claim';
 export { loadKeys, type Keys } from './keys';
 export {
   hostIdFrom,

@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { DormouseError } from '@dormouse/errors';
 import { dataPaths } from './data-directory';
+import { hostOfDataDirectory } from './data-directory-claim';
 import { settingRows, settings, type RateLimit, type Slots, type Values, type Variable } from './settings';
 
 /** Everything that the environment decides, read once. `null`: not set, and what then happens is in the table. */
@@ -81,7 +82,7 @@ export function loadConfig(environment: Environment = process.env): DormouseConf
     garbageGraceMs: (values.GC_GRACE_S ?? 600) * 1000,
     keyUrl: values.KEY_URL ?? pathToFileURL(dataPaths(dataDir).masterKeyFile).href,
     vaultToken: values.VAULT_TOKEN,
-    hostId: values.HOST_ID ?? hostIdFrom(hostname()),
+    hostId: values.HOST_ID ?? hostOfDataDirectory(dataDir) ?? hostIdFrom(hostname()),
     hostMemoryMiB: values.HOST_MEMORY_MIB,
     hostSlots: values.HOST_SLOTS ?? { wake: 8, save: 4 },
     storageSlots: values.STORAGE_SLOTS ?? { wake: 64, save: 32 },

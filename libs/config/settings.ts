@@ -137,7 +137,7 @@ export const settings = {
   },
   HOST_ID: {
     shape: 'lower-case letters, digits and hyphens, at most 63, a letter or digit first',
-    fallback: "the machine's host name",
+    fallback: "the host that `DATA_DIR` belongs to; of a new one, the machine's host name",
     meaning: 'The name of this host: its worker serves the queue of that name',
     schema: z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/),
   },

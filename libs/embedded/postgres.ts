@@ -24,6 +24,8 @@ export interface PostgresOptions {
   readonly log: ServiceLog;
   /** False: acknowledged writes may be lost when the machine dies. For tests. Default true. */
   readonly durable?: boolean;
+  /** Whether it is started again when it ends by itself. Default false. */
+  readonly revive?: boolean;
 }
 
 export interface EmbeddedPostgres extends EmbeddedService {
@@ -73,7 +75,12 @@ const startPatienceMs = 60_000;
  * Starts the private Postgres of a data directory, making its files first where there are none.
  * @throws DEPENDENCY_MISSING, DATA_DIRECTORY_IN_USE, SERVICE_UNAVAILABLE
  */
-export async function startPostgres({ directory, log, durable = true }: PostgresOptions): Promise<EmbeddedPostgres> {
+export async function startPostgres({
+  directory,
+  log,
+  durable = true,
+  revive = false,
+}: PostgresOptions): Promise<EmbeddedPostgres> {
   const home = resolve(directory, 'postgres');
   const cluster = join(home, 'cluster');
   await mkdir(home, { recursive: true, mode: 0o700 });
@@ -85,28 +92,34 @@ export async function startPostgres({ directory, log, durable = true }: Postgres
   };
   try {
     const { programs, account } = await prepareCluster(cluster, log, durable);
-    held = new HeldDirectory(cluster);
-    const service = new ServiceProcess(
-      {
-        name: 'Postgres',
-        command: [
-          ...account.prefix,
-          // Immediate shutdown: what is committed is in the log and is recovered at the next start.
-          ...diesWithParent('SIGQUIT'),
-          ...[programs.postgres, '-D', clusterByDescriptor],
-          ...asArguments(durable ? settings : { ...settings, ...undurable }),
-        ],
-        cwd: '/',
-        env: postgresEnvironment(),
-        logFile: join(home, 'postgres.log'),
-        descriptor: held.descriptor,
-      },
-      stopSteps,
-    );
-    await service.untilReady(() => isReady(cluster, service.pid), startPatienceMs);
-    log(`Postgres ${programs.major} runs in ${cluster}`);
-    const urlOf = urlsAt(held.reachableFor(socketName));
-    return { url: urlOf(clusterName), urlOf, ...embeddedService(service, cluster, release) };
+    const own = new HeldDirectory(cluster);
+    held = own;
+    const start = async (): Promise<ServiceProcess> => {
+      await removeMisleadingPidFile(cluster);
+      const service = new ServiceProcess(
+        {
+          name: 'Postgres',
+          command: [
+            ...account.prefix,
+            // Immediate shutdown: what is committed is in the log and is recovered at the next start.
+            ...diesWithParent('SIGQUIT'),
+            ...[programs.postgres, '-D', clusterByDescriptor],
+            ...asArguments(durable ? settings : { ...settings, ...undurable }),
+          ],
+          cwd: '/',
+          env: postgresEnvironment(),
+          logFile: join(home, 'postgres.log'),
+          descriptor: own.descriptor,
+        },
+        stopSteps,
+      );
+      await service.untilReady(() => isReady(cluster, service.pid), startPatienceMs);
+      log(`Postgres ${programs.major} runs in ${cluster}`);
+      return service;
+    };
+    const urlOf = urlsAt(own.reachableFor(socketName));
+    const service = await embeddedService({ start, workingDirectory: cluster, log, revive, release });
+    return { url: urlOf(clusterName), urlOf, ...service };
   } catch (error) {
     release();
     throw error;
@@ -142,7 +155,6 @@ async function prepareCluster(
   }
   await untilNoProcessIn(cluster);
   await giveCluster(cluster, account);
-  await removeMisleadingPidFile(cluster);
   return { programs, account };
 }
 

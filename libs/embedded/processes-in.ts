@@ -18,9 +18,9 @@ export function processesIn(directory: string): number[] {
  * @throws DATA_DIRECTORY_IN_USE when some are still there after ten seconds.
  */
 export async function untilNoProcessIn(directory: string): Promise<void> {
-  const deadline = Date.now() + patienceMs;
+  const deadline = performance.now() + patienceMs;
   for (let pids = processesIn(directory); pids.length > 0; pids = processesIn(directory)) {
-    if (Date.now() >= deadline) {
+    if (performance.now() >= deadline) {
       const message = `process ${pids.join(', ')} of an earlier run still works in ${directory}: end it and start again`;
       throw new DormouseError('DATA_DIRECTORY_IN_USE', message, { directory, pids: pids.map(String) });
     }

@@ -1,4 +1,5 @@
-import { mkdir } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, rename, rm } from 'node:fs/promises';
 import { createConnection } from 'node:net';
 import { join, resolve } from 'node:path';
 import { DormouseError } from '@dormouse/errors';
@@ -14,6 +15,8 @@ export interface RedisOptions {
   /** The data directory; the files go to `redis` in it. */
   readonly directory: string;
   readonly log: ServiceLog;
+  /** Whether it is started again when it ends by itself. Default false. */
+  readonly revive?: boolean;
 }
 
 export interface EmbeddedRedis extends EmbeddedService {
@@ -22,6 +25,8 @@ export interface EmbeddedRedis extends EmbeddedService {
 }
 
 const socketName = 'redis.sock';
+/** Where it keeps what it holds: Redis 7, and older ones. */
+const appendOnly = ['appendonlydir', 'appendonly.aof'] as const;
 
 /** `dir` and the socket are relative to the working directory: bind(2) then does not care how long the path is. */
 const settings = {
@@ -51,7 +56,7 @@ const pingPatienceMs = 1_000;
  * Starts the private Redis (or Valkey) of a data directory.
  * @throws DEPENDENCY_MISSING, DATA_DIRECTORY_IN_USE, SERVICE_UNAVAILABLE
  */
-export async function startRedis({ directory, log }: RedisOptions): Promise<EmbeddedRedis> {
+export async function startRedis({ directory, log, revive = false }: RedisOptions): Promise<EmbeddedRedis> {
   const program = findRedis();
   const home = resolve(directory, 'redis');
   await mkdir(home, { recursive: true, mode: 0o700 });
@@ -65,24 +70,56 @@ export async function startRedis({ directory, log }: RedisOptions): Promise<Embe
     await untilNoProcessIn(home);
     held = new HeldDirectory(home);
     const socketPath = `${held.reachableFor(socketName)}/${socketName}`;
-    const service = new ServiceProcess(
-      {
-        name: 'Redis',
-        // On SIGTERM it writes what the append-only file still lacks, and ends.
-        command: [...diesWithParent('SIGTERM'), program, ...asArguments(settings)],
-        cwd: home,
-        env: { PATH: process.env['PATH'], LC_ALL: 'C' },
-        logFile: join(home, 'redis.log'),
-      },
-      stopSteps,
-    );
-    await service.untilReady(() => answersPing(socketPath), startPatienceMs);
-    log(`${program} runs in ${home}`);
-    return { socketPath, ...embeddedService(service, home, release) };
+    const start = async (): Promise<ServiceProcess> => {
+      const service = await startOn(home, program, socketPath);
+      log(`${program} runs in ${home}`);
+      return service;
+    };
+    return { socketPath, ...(await embeddedService({ start, workingDirectory: home, log, revive, release })) };
   } catch (error) {
     release();
     throw error;
   }
+}
+
+/**
+ * What Redis holds is in Postgres as well: a file that Redis cannot read is set aside, and Redis begins anew, rather than keep
+ * everything from starting.
+ */
+async function startOn(home: string, program: string, socketPath: string): Promise<ServiceProcess> {
+  try {
+    return await startOnce(home, program, socketPath);
+  } catch (error) {
+    if (!(await setAside(home))) throw error;
+    return startOnce(home, program, socketPath);
+  }
+}
+
+async function startOnce(home: string, program: string, socketPath: string): Promise<ServiceProcess> {
+  const service = new ServiceProcess(
+    {
+      name: 'Redis',
+      // On SIGTERM it writes what the append-only file still lacks, and ends.
+      command: [...diesWithParent('SIGTERM'), program, ...asArguments(settings)],
+      cwd: home,
+      env: { PATH: process.env['PATH'], LC_ALL: 'C' },
+      logFile: join(home, 'redis.log'),
+    },
+    stopSteps,
+  );
+  await service.untilReady(() => answersPing(socketPath), startPatienceMs);
+  return service;
+}
+
+/** @returns whether there was something to set aside */
+async function setAside(home: string): Promise<boolean> {
+  const there = appendOnly.filter((name) => existsSync(join(home, name)));
+  for (const name of there) {
+    const damaged = join(home, `${name}.damaged`);
+    await rm(damaged, { recursive: true, force: true });
+    await rename(join(home, name), damaged);
+  }
+  return there.length > 0;
 }
 
 function findRedis(): string {

@@ -55,10 +55,10 @@ export class ServiceProcess {
    * @throws SERVICE_UNAVAILABLE, with the end of its log.
    */
   async untilReady(isReady: () => boolean | Promise<boolean>, patienceMs: number): Promise<void> {
-    const deadline = Date.now() + patienceMs;
+    const deadline = performance.now() + patienceMs;
     while (!(await isReady())) {
       if (this.outcome !== undefined) throw this.failure(`did not start (${this.outcome})`);
-      if (Date.now() >= deadline) {
+      if (performance.now() >= deadline) {
         await this.stop();
         throw this.failure(`was not ready after ${patienceMs / 1000} s`);
       }
@@ -70,9 +70,9 @@ export class ServiceProcess {
   async stop(): Promise<void> {
     this.stopping = true;
     for (const { signal, patienceMs } of this.stopSteps) {
-      const deadline = Date.now() + patienceMs;
+      const deadline = performance.now() + patienceMs;
       if (this.outcome === undefined) this.child.kill(signal);
-      while (this.outcome === undefined && Date.now() < deadline) await sleep(pollMs);
+      while (this.outcome === undefined && performance.now() < deadline) await sleep(pollMs);
     }
   }
 

@@ -33,6 +33,7 @@ export const errorCodes = {
   IDEMPOTENCY_KEY_IN_USE: { status: 409, title: 'A request with this Idempotency-Key is being answered' },
   HOST_UNSUITABLE: { status: 409, title: 'The host cannot build the machine the checkpoint was made on' },
   HOST_BUSY: { status: 503, title: 'The host, or the storage, has as much under way as it may' },
+  HOST_ID_TAKEN: { status: 409, title: 'Another machine is the host of this name' },
   HOST_UNKNOWN: { status: 404, title: 'No host has announced itself under this name' },
   HOST_ALIVE: { status: 409, title: 'The host is heard from' },
   HOST_FENCED: { status: 409, title: 'The host is fenced' },
@@ -77,6 +78,7 @@ export const errorCodes = {
   // Set-up
   CONFIG_INVALID: { status: 500, title: 'The configuration is not valid' },
   DEPENDENCY_MISSING: { status: 500, title: 'A program that Dormouse needs is not installed' },
+  DATA_DIRECTORY_CLAIMED: { status: 503, title: 'The data directory belongs to another host' },
   DATA_DIRECTORY_IN_USE: { status: 503, title: 'Another Dormouse is using the data directory' },
   SERVICE_UNAVAILABLE: { status: 503, title: 'A service that Dormouse needs does not answer' },
   INTERNAL: { status: 500, title: 'Something unexpected went wrong' },

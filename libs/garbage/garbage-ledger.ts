@@ -9,4 +9,5 @@ export type GarbageLedger = Pick<
   | 'diskGenerations'
   | 'forgetDiskGenerations'
   | 'markCheckpointDeleted'
+  | 'now'
 >;

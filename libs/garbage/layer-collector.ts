@@ -2,6 +2,7 @@ import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readMarks, type CheckpointStanding } from '@dormouse/checkpoint';
 import { describeError, isDormouseError } from '@dormouse/errors';
+import { fileSystemTime } from '@dormouse/files';
 import { mergeLayers, planLayers, surveyLayers, type LayerPlan, type LayerSurvey } from '@dormouse/hypervisor';
 import type { DesktopHoldings } from '@dormouse/ledger';
 import { desktopOfSafeName, safeName } from '@dormouse/text';
@@ -95,8 +96,8 @@ export class LayerCollector {
     const { ledger, store, hostId, graceMs } = this.options;
     // First the files, then what is needed: a layer that is made or needed only now is not among the files.
     const survey = await surveyLayers(this.directory(desktopId));
-    const now = this.now();
-    const unneededBeforeMs = now - graceMs;
+    const filesNowMs = this.options.now?.() ?? (await fileSystemTime(this.options.disksDir));
+    const unneededBeforeMs = (await this.now()) - graceMs;
     let holdings = await ledger.desktopHoldings(desktopId);
     if (holdings.desktop?.hostId !== hostId) return null;
     const { checkpoints, marks } = await readMarks(store, desktopId, async () => {
@@ -105,8 +106,8 @@ export class LayerCollector {
     });
     const held = new Set([...marks.diskGenerations, ...generationsOf(holdings, checkpoints)]);
     const plan = planLayers(survey, held, {
-      unneededBeforeMs,
-      abandonedBeforeMs: now - Math.max(graceMs, unfinishedPatienceMs),
+      unneededBeforeMs: filesNowMs - graceMs,
+      abandonedBeforeMs: filesNowMs - Math.max(graceMs, unfinishedPatienceMs),
     });
     const isLeaving = checkpoints.some(({ standing }) => standing === 'leaving');
     return { survey, plan, isBusy: typeof holdings.desktop?.openOperationId === 'string', isLeaving };
@@ -149,13 +150,14 @@ export class LayerCollector {
 
   private async forgetDeleted(desktopIds: readonly string[]): Promise<readonly string[]> {
     const { ledger, hostId, graceMs, forget, dryRun = false } = this.options;
-    const deleted = await ledger.deletedDesktops(hostId, desktopIds, new Date(this.now() - graceMs));
+    const deleted = await ledger.deletedDesktops(hostId, desktopIds, new Date((await this.now()) - graceMs));
     if (!dryRun) for (const desktopId of deleted) await forget(desktopId);
     return deleted;
   }
 
-  private now(): number {
-    return (this.options.now ?? Date.now)();
+  /** By the clock that the ledger's rows are dated by. */
+  private async now(): Promise<number> {
+    return this.options.now?.() ?? (await this.options.ledger.now()).getTime();
   }
 
   private directory(desktopId: string): string {

@@ -10,7 +10,7 @@ export interface StoreCollectorOptions {
   readonly ledger: GarbageLedger;
   /** How long what nobody needs any more stays. */
   readonly graceMs: number;
-  /** Milliseconds since the epoch. */
+  /** Milliseconds since the epoch. Left out: by the ledger's clock, since what is condemned is dated by it. */
   readonly now?: () => number;
   readonly dryRun?: boolean;
   readonly signal?: AbortSignal;
@@ -43,13 +43,13 @@ export class StoreCollector {
   /** Desktops with checkpoints whose grace has ended since they were last looked at. */
   async collectChanged(): Promise<StoreReport> {
     const { ledger } = this.options;
-    return this.collect(await ledger.desktopsWithCondemned(new Date(this.unneededBeforeMs())));
+    return this.collect(await ledger.desktopsWithCondemned(new Date(await this.unneededBeforeMs())));
   }
 
   /** Every desktop of which anything is stored: finds what the ledger's rows do not tell of. */
   async collectAll(onProgress?: Progress): Promise<StoreReport> {
     const { store, ledger } = this.options;
-    const desktops = new Set(await ledger.desktopsWithCondemned(new Date(this.unneededBeforeMs())));
+    const desktops = new Set(await ledger.desktopsWithCondemned(new Date(await this.unneededBeforeMs())));
     for await (const { key } of store.list('desktops/')) {
       const name = key.split('/')[1]!;
       desktops.add(desktopOfSafeName(name) ?? name);
@@ -81,7 +81,7 @@ export class StoreCollector {
 
   private async collectDesktop(desktopId: string) {
     const { store, ledger, dryRun = false, signal } = this.options;
-    const unneededBeforeMs = this.unneededBeforeMs();
+    const unneededBeforeMs = await this.unneededBeforeMs();
     const condemned = new Set<string>();
     const report = await collectObjects(store, desktopId, {
       unneededBeforeMs,
@@ -99,8 +99,8 @@ export class StoreCollector {
     return report;
   }
 
-  private unneededBeforeMs(): number {
-    const { graceMs, now = Date.now } = this.options;
-    return now() - graceMs;
+  private async unneededBeforeMs(): Promise<number> {
+    const { graceMs, ledger, now } = this.options;
+    return (now?.() ?? (await ledger.now()).getTime()) - graceMs;
   }
 }

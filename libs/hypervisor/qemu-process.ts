@@ -18,7 +18,7 @@ export async function startQemu(
 ): Promise<QmpClient> {
   const identity = await starter.start({ ...command, cwd: directory.path, logFile: directory.file('qemu.log') });
   await directory.recordProcess('qemu', identity);
-  const deadline = Date.now() + startPatienceMs;
+  const deadline = performance.now() + startPatienceMs;
   for (;;) {
     try {
       return await QmpClient.connect(directory.socket(socketNames.control));
@@ -28,7 +28,8 @@ export async function startQemu(
     if (!isProcessAlive(identity)) {
       throw new DormouseError('MACHINE_START_FAILED', `QEMU ended at once: ${await directory.logTail('qemu.log')}`);
     }
-    if (Date.now() >= deadline) throw new DormouseError('MACHINE_START_FAILED', 'QEMU did not open its control socket');
+    if (performance.now() >= deadline)
+      throw new DormouseError('MACHINE_START_FAILED', 'QEMU did not open its control socket');
     await sleep(3);
   }
 }

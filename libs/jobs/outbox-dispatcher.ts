@@ -15,11 +15,12 @@ export interface OutboxDispatcherOptions {
   readonly sweepMs?: number;
 }
 
-type Message = Pick<OutboxEntity, 'id' | 'action' | 'queue' | 'jobId' | 'payload' | 'priority' | 'runAt'> & {
+type Message = Pick<OutboxEntity, 'id' | 'action' | 'queue' | 'jobId' | 'payload' | 'priority'> & {
   name: JobName;
 };
 
 const batchSize = 100;
+const usualSweepMs = 1_000;
 
 /**
  * Brings outbox rows into their queues: when nudged, and every second for what a nudge has missed. Several may run at
@@ -30,9 +31,10 @@ export class OutboxDispatcher {
   private readonly sweep: Sweep;
   private readonly queues = new Map<string, Queue>();
   private redis: Redis | null = null;
+  private next: NodeJS.Timeout | undefined;
 
   constructor(private readonly options: OutboxDispatcherOptions) {
-    const { sweepMs = 1_000, log } = options;
+    const { sweepMs = usualSweepMs, log } = options;
     this.sweep = new Sweep({ name: 'outbox dispatch', everyMs: sweepMs, work: () => this.dispatchAll(), log });
   }
 
@@ -49,6 +51,7 @@ export class OutboxDispatcher {
 
   async stop(): Promise<void> {
     // A command that hangs ends with its connection, so that stopping never waits for Redis.
+    clearTimeout(this.next);
     const stopped = this.sweep.stop();
     if (this.redis?.status !== 'ready') this.redis?.disconnect();
     await stopped;
@@ -61,8 +64,20 @@ export class OutboxDispatcher {
     // `queue.add` never returns on a connection that was never up: ask first.
     while (this.redis?.status === 'ready') {
       const dispatched = await this.dispatchBatch();
-      if (dispatched < batchSize) return;
+      if (dispatched < batchSize) return this.awaitNext();
     }
+  }
+
+  /** For a timer that fires before the next sweep. By how long it has to wait, not by when: this process's clock may be wrong. */
+  private async awaitNext(): Promise<void> {
+    const [next]: { in_ms: number }[] = await this.options.dataSource.query(
+      `SELECT (extract(epoch FROM wait_until - now()) * 1000)::float8 AS in_ms FROM outbox
+       WHERE dispatched_at IS NULL AND wait_until > now() AND wait_until < now() + $1 * interval '1 ms'
+       ORDER BY wait_until LIMIT 1`,
+      [this.options.sweepMs ?? usualSweepMs],
+    );
+    clearTimeout(this.next);
+    if (next !== undefined) this.next = setTimeout(() => this.nudge(), Math.ceil(next.in_ms));
   }
 
   private async dispatchBatch(): Promise<number> {
@@ -95,6 +110,8 @@ export class OutboxDispatcher {
     for (const { queue, jobId, priority } of messages) {
       const job = await this.queue(queue).getJob(jobId);
       await job?.changePriority({ priority });
+      // One that is to be tried again later, by a clock that may have been set back since.
+      if ((await job?.isDelayed()) === true) await job?.promote();
     }
   }
 
@@ -121,15 +138,14 @@ export class OutboxDispatcher {
   }
 }
 
-function asJob({ name, payload, jobId, runAt, priority }: Message) {
-  const delay = Math.max(0, runAt.getTime() - Date.now());
-  return { name, data: payload, opts: { ...jobOptions(name), jobId, delay, ...(priority > 0 && { priority }) } };
+function asJob({ name, payload, jobId, priority }: Message) {
+  return { name, data: payload, opts: { ...jobOptions(name), jobId, ...(priority > 0 && { priority }) } };
 }
 
 /** What a user waits for first. Rows another dispatcher holds are passed over; names this version does not know wait for one that does. */
 async function take(manager: EntityManager): Promise<readonly Message[]> {
   return manager.query(
-    `SELECT id, action, queue, name, job_id AS "jobId", payload, priority, run_at AS "runAt" FROM outbox
+    `SELECT id, action, queue, name, job_id AS "jobId", payload, priority FROM outbox
      WHERE dispatched_at IS NULL AND wait_until <= now() AND name = ANY ($1)
      ORDER BY wait_until, priority, id LIMIT $2 FOR UPDATE SKIP LOCKED`,
     [jobNames, batchSize],

@@ -28,6 +28,7 @@ const sentences = {
   requeued: 'put work back on its way that nobody had',
   placed: 'found a host for desktops that waited for one',
   admitted: 'let desktops begin that waited for their pool, which has room',
+  expired: 'called off what was forced and could not begin in time',
   moved: 'desktops leave hosts that are drained or fenced',
   replanned: 'moved deadlines to where the policies of their pools want them',
 } as const;
@@ -60,12 +61,13 @@ export class Reconciler {
     // Not before Postgres answers: what is told here is told once.
     await ledger.forgetOldMessages();
     const refilled = (await redisWasLost?.()) ? await ledger.requeueForgotten(everything) : [];
+    const expired = await ledger.endExpired();
     const requeued = await ledger.requeueForgotten({ waitingMs, overdueMs });
     const placed = await ledger.placeWaiting();
     const admitted = await ledger.admitWaiting();
     const { moved, staying } = await ledger.drainHosts();
     const replanned = await ledger.applyPoolChanges();
-    const repairs = { refilled, requeued, placed, admitted, moved, replanned };
+    const repairs = { refilled, expired, requeued, placed, admitted, moved, replanned };
     for (const [repair, desktops] of Object.entries(repairs) as [keyof typeof sentences, readonly string[]][])
       this.tell(repair, desktops);
     this.tellStaying(staying);

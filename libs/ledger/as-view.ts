@@ -26,6 +26,11 @@ import type {
 /** A host that has not been heard from for longer than this gets no desktops. */
 export const hostSilenceMs = 30_000;
 
+/** Not for what was seen in the future either: the clock has been set back since, and nobody has been heard from by this clock. */
+export function isHeard(seenAt: Date, now: Date): boolean {
+  return Math.abs(now.getTime() - seenAt.getTime()) < hostSilenceMs;
+}
+
 export function asDesktopView(row: DesktopEntity, operation: OperationEntity | null): DesktopView {
   const speaker = row.broker === null ? null : partOf(row.presence, row.broker);
   const assignment = assignmentIn(row.presence);
@@ -92,6 +97,7 @@ export function asOperationView(row: OperationEntity): OperationView {
     hostId: row.hostId,
     workerId: row.workerId,
     attempt: row.attempt,
+    validUntil: iso(row.validUntil),
     cancelRequestedAt: iso(row.cancelRequestedAt),
     progress: row.progress,
     result: row.result,
@@ -161,7 +167,7 @@ export function asHostView(row: HostEntity, machines: Pick<HostView, 'machines' 
     capabilities: row.capabilities,
     startedAt: row.startedAt.toISOString(),
     seenAt: row.seenAt.toISOString(),
-    alive: now.getTime() - row.seenAt.getTime() < hostSilenceMs,
+    alive: isHeard(row.seenAt, now),
     intent: row.intent,
     intentReason: row.intentReason,
     ...machines,

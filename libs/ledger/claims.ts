@@ -4,12 +4,17 @@ import { asCheckpointView, asDesktopView, asOperationView } from './as-view';
 import type { ClaimedOperation } from './commands';
 import { decideAndWrite } from './decide-and-write';
 import { layerOf } from './disk-generations';
+import { callOffExpired } from './expired';
+import { holdsHost, type ClaimedHost } from './host-claims';
 import { lockDesktopOf, sessionOf } from './loaded-desktop';
 import { admittedByPool } from './pool-caps';
 import { findCheckpointInUse } from './retention';
 import { updateRow } from './rows';
 import { findSlots } from './slots';
 import type { Transactions } from './transactions';
+
+/** No worker asks for more, those of other versions included. */
+export const longestLeaseMs = 60_000;
 
 interface Claim {
   readonly operationId: string;
@@ -20,7 +25,11 @@ interface Claim {
   readonly hostId: string | null;
 }
 
-export function claim(transactions: Transactions, wanted: Claim): Promise<ClaimedOperation | null> {
+export function claim(
+  transactions: Transactions,
+  wanted: Claim,
+  host: ClaimedHost | null,
+): Promise<ClaimedOperation | null> {
   const { operationId, generation, workerId, leaseMs, hostId } = wanted;
   return transactions.run(async (transaction) => {
     const { manager, now } = transaction;
@@ -30,12 +39,16 @@ export function claim(transactions: Transactions, wanted: Claim): Promise<Claime
 
     // Placed anew since this job was sent: it is another host's now.
     if (hostId !== null && operation.hostId !== hostId) return null;
+    if (host !== null && !(await holdsHost(manager, host))) return null;
 
     const leaseEndMs = operation.leaseExpiresAt?.getTime() ?? 0;
+    // A lease that would last longer than any that is given was given before the clock was set back.
+    const isLeased = leaseEndMs > now.getTime() && leaseEndMs <= now.getTime() + Math.max(leaseMs, longestLeaseMs);
     const isLeft = operation.phase === 'linger';
-    if (!isLeft && operation.workerId !== workerId && leaseEndMs > now.getTime()) return null;
+    if (!isLeft && operation.workerId !== workerId && isLeased) return null;
 
     const takenOver = operation.workerId !== null;
+    if (await callOffExpired(transaction, loaded)) return null;
     if (!(await admittedByPool(transaction, loaded))) return null;
     // Before anything is written: when much waits, most claims end here.
     const slots = await findSlots(transaction, operation);
@@ -62,6 +75,7 @@ export function claim(transactions: Transactions, wanted: Claim): Promise<Claime
       layer,
       mayFallBack: operation.kind === 'save' && mayFallBack(sessionOf(loaded), loaded.pool),
       takenOver,
+      waitedMs: now.getTime() - operation.createdAt.getTime(),
     };
   });
 }

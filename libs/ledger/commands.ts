@@ -47,6 +47,8 @@ export interface RequestCommand {
   readonly requestedBy: string;
   /** Save or stop although somebody is there. */
   readonly force?: boolean;
+  /** How long a forced one may wait before it begins; it is called off then. Left out: ten minutes. */
+  readonly validForMs?: number;
   /** Only for `save`: one under way may be joined, and is followed by one more if it does not put the desktop to sleep. */
   readonly fresh?: boolean;
   /**
@@ -114,6 +116,8 @@ export interface ClaimedOperation {
   readonly mayFallBack: boolean;
   /** Another worker (or an earlier life of this one) held it before: look at what is really there, then act. */
   readonly takenOver: boolean;
+  /** From when it was asked for to this claim. */
+  readonly waitedMs: number;
 }
 
 /** What a durable checkpoint is, as its commit records it. */

@@ -3,6 +3,7 @@ import { HostEntity } from '@dormouse/persistence';
 import { recordAudit } from './audit';
 import type { HostCommand } from './commands';
 import { hostFenced } from './fence-host';
+import { holdsHost, type HostProof } from './host-claims';
 import { viewHost } from './hosts';
 import type { LedgerTransaction, Transactions } from './transactions';
 import type { HostIntent, HostView } from './views';
@@ -25,9 +26,15 @@ export async function changeHost(transactions: Transactions, asked: HostCommand)
 }
 
 /** A host that was fenced has come back and ended all that it still ran: it may be uncordoned. */
-export function hostCleared(transactions: Transactions, hostId: string): Promise<void> {
+export function hostCleared(transactions: Transactions, hostId: string, proof: HostProof | null): Promise<void> {
   return transactions.run(async (transaction) => {
     const { manager } = transaction;
+    // Where another machine has the name by now, only what this one still ran is settled.
+    await manager.query(`UPDATE hosts SET fenced_claim = NULL WHERE id = $1 AND fenced_claim ->> 'directory' = $2`, [
+      hostId,
+      proof?.directory ?? '',
+    ]);
+    if (proof !== null && !(await holdsHost(manager, { id: hostId, proof }))) return;
     const { affected } = await manager.update(HostEntity, { id: hostId, intent: 'fenced' }, { intent: 'cordoned' });
     if (affected === 0) return;
     await recordAudit(transaction, {
@@ -62,6 +69,12 @@ async function write(
   }
   const intent = intentOf[command];
   await manager.update(HostEntity, { id: hostId }, { intent, intentReason: reason });
+  if (command === 'fence') {
+    // The name is free for the machine that takes its place.
+    await manager.query('UPDATE hosts SET fenced_claim = coalesce(claim, fenced_claim), claim = NULL WHERE id = $1', [
+      hostId,
+    ]);
+  }
   const outcome = before.intent === intent ? 'ignored' : 'applied';
   await recordAudit(transaction, { actor, action: `host.${command}`, target: hostId, reason, outcome });
   return viewHost(transaction, hostId);

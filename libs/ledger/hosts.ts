@@ -3,27 +3,61 @@ import { HostEntity } from '@dormouse/persistence';
 import type { MachineState } from '@dormouse/session';
 import { isIdentifier } from '@dormouse/text';
 import { MoreThan, type EntityManager } from 'typeorm';
-import { asHostView, hostSilenceMs } from './as-view';
+import { asHostView, hostSilenceMs, isHeard } from './as-view';
 import type { HostAnnouncement } from './commands';
+import { refuseHost, standingOf, type HostProof } from './host-claims';
 import { withMachine } from './placing';
+import { updateRow } from './rows';
 import type { LedgerTransaction, Transactions } from './transactions';
 import type { HostIntent, HostView } from './views';
 
-/** `started_at` says since when the host has been heard from without a break. @returns what operators want of the host */
-export function announceHost(transactions: Transactions, { id, capabilities }: HostAnnouncement): Promise<HostIntent> {
+/**
+ * `started_at` says since when the host has been heard from without a break.
+ * @returns what operators want of the host
+ * @throws HOST_ID_TAKEN when the name is another machine's
+ */
+export function announceHost(
+  transactions: Transactions,
+  { id, capabilities }: HostAnnouncement,
+  proof: HostProof | null,
+): Promise<HostIntent> {
   if (!isIdentifier(id)) {
     throw new DormouseError('REQUEST_INVALID', `the host id ${id} may hold a-z, 0-9 and - only (set HOST_ID)`, { id });
   }
   return transactions.run(async ({ manager, now }) => {
-    const [row]: { intent: HostIntent }[] = await manager.query(
-      `INSERT INTO hosts (id, capabilities, started_at, seen_at) VALUES ($1, $2, $3, $3)
-       ON CONFLICT (id) DO UPDATE SET capabilities = excluded.capabilities, seen_at = excluded.seen_at,
-         started_at = CASE WHEN hosts.seen_at > $4 THEN hosts.started_at ELSE excluded.started_at END
-       RETURNING intent`,
-      [id, JSON.stringify(capabilities), now, silentSince(now)],
+    const claim = proof && { ...proof };
+    const inserted: unknown[] = await manager.query(
+      `INSERT INTO hosts (id, capabilities, started_at, seen_at, claim) VALUES ($1, $2, $3, $3, $4)
+       ON CONFLICT (id) DO NOTHING RETURNING 1`,
+      [id, JSON.stringify(capabilities), now, claim && JSON.stringify(claim)],
     );
-    return row!.intent;
+    if (inserted.length > 0) return 'open';
+    const row = await manager.findOneOrFail(HostEntity, { where: { id }, lock: { mode: 'pessimistic_write' } });
+    const heard = isHeard(row.seenAt, now);
+    if (proof !== null) {
+      const onRecord = {
+        claim: row.claim as HostProof | null,
+        fencedClaim: row.fencedClaim as HostProof | null,
+        heard,
+        inUse: row.claim !== null && (await isInUse(manager, id)),
+      };
+      const standing = standingOf(proof, onRecord);
+      if (standing === 'fenced') return 'fenced';
+      if (standing === 'waits' || standing === 'refused') refuseHost(id, onRecord, row.seenAt, standing);
+    }
+    const changes = { capabilities, seenAt: now, ...(!heard && { startedAt: now }), ...(claim && { claim }) };
+    await updateRow(manager, HostEntity, row, changes);
+    return row.intent;
   });
+}
+
+async function isInUse(manager: EntityManager, id: string): Promise<boolean> {
+  const rows: unknown[] = await manager.query(
+    `(SELECT FROM desktops WHERE host_id = $1 AND ${withMachine} LIMIT 1)
+     UNION ALL (SELECT FROM operations WHERE host_id = $1 AND status = 'active' LIMIT 1)`,
+    [id],
+  );
+  return rows.length > 0;
 }
 
 export function listHosts(transactions: Transactions): Promise<readonly HostView[]> {

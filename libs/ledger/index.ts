@@ -25,6 +25,7 @@ export type {
   RequestCommand,
 } from './commands';
 export { LedgerKeys } from './data-keys';
+export type { ClaimedHost, HostProof } from './host-claims';
 export type { Drained } from './drain-host';
 export type { DesktopHoldings, HeldCheckpoint } from './garbage';
 export type { EarlierRequest, RepeatableAnswer, RepeatableRequest } from './idempotency';

@@ -35,10 +35,12 @@ import { cancelOperation } from './cancel-operation';
 import { claim, renew } from './claims';
 import { deleteDesktop } from './delete-desktop';
 import { diskGenerationsOf, forgetDiskGenerations } from './disk-generations';
+import { endExpired } from './expired';
 import { explainDesktop } from './explain-desktop';
 import { deletedDesktops, desktopHoldings, desktopsWithCondemned, type DesktopHoldings } from './garbage';
 import { drainHosts, type Drained } from './drain-host';
 import { holdDesktop } from './holds';
+import type { ClaimedHost } from './host-claims';
 import { changeHost, hostCleared } from './host-intents';
 import { announceHost, desktopsWithMachine, listHosts } from './hosts';
 import {
@@ -99,6 +101,9 @@ import {
 } from './worker-reports';
 
 export interface LedgerOptions {
+  /** The host that this process speaks for. Left out: none, and nobody asks. */
+  readonly host?: ClaimedHost;
+  /** Left out: the database's clock. */
   readonly now?: () => Date;
   /** Called after each commit that wrote outbox rows: the dispatcher's nudge. */
   readonly onOutbox?: () => void;
@@ -115,15 +120,17 @@ export interface LedgerOptions {
  */
 export class SessionLedger {
   private readonly transactions: Transactions;
+  private readonly host: ClaimedHost | null;
   private readonly intake: EventIntake;
   /** Jobs come many at once: all their claims together would keep the connections from those that are under way. */
   private readonly claims = new OneAtATime();
 
   constructor(
     private readonly dataSource: DataSource,
-    { now = () => new Date(), onOutbox = () => {}, onStep = () => {} }: LedgerOptions = {},
+    { host, now, onOutbox = () => {}, onStep = () => {} }: LedgerOptions = {},
   ) {
-    this.transactions = new Transactions(dataSource, now, { onOutbox, onStep });
+    this.transactions = new Transactions(dataSource, now ?? null, { onOutbox, onStep });
+    this.host = host ?? null;
     this.intake = new EventIntake(this.transactions);
   }
 
@@ -167,7 +174,9 @@ export class SessionLedger {
     leaseMs: number,
     hostId: string | null = null,
   ): Promise<ClaimedOperation | null> {
-    return this.claims.run(() => claim(this.transactions, { operationId, generation, workerId, leaseMs, hostId }));
+    return this.claims.run(() =>
+      claim(this.transactions, { operationId, generation, workerId, leaseMs, hostId }, this.host),
+    );
   }
 
   /** Prolongs the leases this worker still holds. Answers the ids it holds no longer: stop working on them. */
@@ -243,7 +252,7 @@ export class SessionLedger {
 
   /** What the host really holds of a desktop without an open operation. */
   reportMachine(desktopId: string, observed: Observed): Promise<DesktopView> {
-    return reportMachine(this.transactions, desktopId, observed);
+    return reportMachine(this.transactions, desktopId, observed, this.host);
   }
 
   /** Only off, saved or restore-blocked. @throws DESKTOP_UNKNOWN, DESKTOP_BUSY. */
@@ -322,6 +331,11 @@ export class SessionLedger {
   /** Why it is in its state, what comes next, and what did not come. @throws DESKTOP_UNKNOWN */
   explainDesktop(desktopId: string): Promise<ExplanationView> {
     return explainDesktop(this.transactions, desktopId);
+  }
+
+  /** By the clock that everything in the ledger is written by. */
+  now(): Promise<Date> {
+    return this.transactions.run(({ now }) => Promise.resolve(now));
   }
 
   /** In the order of their ids, from after `cursor`; those of these pools only, if there are some. */
@@ -415,9 +429,12 @@ export class SessionLedger {
     return rehearse(this.transactions, deliveries);
   }
 
-  /** A worker says that it serves this host; to be said again every few seconds. @returns what operators want of it */
+  /**
+   * A worker says that it serves this host; to be said again every few seconds. @returns what operators want of it
+   * @throws HOST_ID_TAKEN when another machine is the host of this name
+   */
   announceHost(host: HostAnnouncement): Promise<HostIntent> {
-    return announceHost(this.transactions, host);
+    return announceHost(this.transactions, host, this.host?.proof ?? null);
   }
 
   listHosts(): Promise<readonly HostView[]> {
@@ -441,7 +458,7 @@ export class SessionLedger {
 
   /** A host that was fenced has come back and has ended all that it still ran. */
   hostCleared(hostId: string): Promise<void> {
-    return hostCleared(this.transactions, hostId);
+    return hostCleared(this.transactions, hostId, this.host?.proof ?? null);
   }
 
   /** Moves desktops away from hosts that are drained, and gives up those of hosts that are fenced. */
@@ -452,6 +469,11 @@ export class SessionLedger {
   /** Finds hosts for the operations that wait for one. @returns the desktops for which one was found */
   placeWaiting(): Promise<readonly string[]> {
     return placeWaiting(this.transactions);
+  }
+
+  /** Ends forced operations that could not begin in the time they were asked for. @returns the desktops of these */
+  endExpired(): Promise<readonly string[]> {
+    return endExpired(this.transactions);
   }
 
   /** Calls what has waited for its pool, where there is room by now. @returns the desktops of these */

@@ -93,8 +93,8 @@ export function forgetJob(
   });
 }
 
-/** A timer comes into its queue this long before it fires: most are called off before that, and Redis never hears of them. */
-const aheadMs = 10_000;
+/** One that fires within this time is told to the dispatcher at once; it looks by itself as often. */
+const soonMs = 1_000;
 const atOnce = '-infinity';
 
 /**
@@ -105,8 +105,7 @@ export async function writeOutbox({ manager, now, outbox }: LedgerTransaction): 
   if (outbox.length === 0) return false;
   const latest = [...new Map(outbox.map((message) => [message.jobId, message])).values()];
   const rows = latest.map(({ jobId, runAt, ...message }) => {
-    const waitUntilMs = runAt.getTime() - aheadMs;
-    const waitUntil = waitUntilMs > now.getTime() ? new Date(waitUntilMs) : atOnce;
+    const waitUntil = runAt > now ? runAt : atOnce;
     return { ...message, job_id: jobId, run_at: runAt, wait_until: waitUntil, created_at: now };
   });
   // Rows that a dispatcher holds are not waited for: it may hang in Redis. It then withdraws the job after having added it.
@@ -123,8 +122,8 @@ export async function writeOutbox({ manager, now, outbox }: LedgerTransaction): 
      WHERE NOT (action = 'remove' AND job_id IN (SELECT job_id FROM withdrawn WHERE action = 'add'))
      ON CONFLICT (job_id, action) DO UPDATE SET queue = excluded.queue, payload = excluded.payload,
        run_at = excluded.run_at, priority = excluded.priority, wait_until = excluded.wait_until, dispatched_at = NULL
-     RETURNING wait_until = '${atOnce}' AS urgent`,
-    [JSON.stringify(rows), latest.map(({ jobId }) => jobId)],
+     RETURNING wait_until <= $3 AS urgent`,
+    [JSON.stringify(rows), latest.map(({ jobId }) => jobId), new Date(now.getTime() + soonMs)],
   );
   return written.some(({ urgent }) => urgent);
 }

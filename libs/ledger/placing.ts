@@ -1,7 +1,7 @@
 import { DesktopEntity, OperationEntity } from '@dormouse/persistence';
 import { place, type HostStanding, type OperationKind, type Placement, type PlacementWish } from '@dormouse/session';
 import type { EntityManager } from 'typeorm';
-import { hostSilenceMs } from './as-view';
+import { hostSilenceMs, isHeard } from './as-view';
 import { lockDesktop, type LoadedDesktop } from './loaded-desktop';
 import { operationJob } from './outbox';
 import { findCheckpointInUse } from './retention';
@@ -40,7 +40,7 @@ export async function standingsOfHosts(
   );
   return rows.map(({ id, intent, seen_at, capabilities, used_mib }) => ({
     id,
-    alive: now.getTime() - seen_at.getTime() < hostSilenceMs,
+    alive: isHeard(seen_at, now),
     open: intent === 'open',
     memoryMiB: numberOrNull(capabilities['memoryMiB']),
     usedMiB: used_mib,

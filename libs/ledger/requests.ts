@@ -1,11 +1,14 @@
 import { DormouseError, type ErrorCode } from '@dormouse/errors';
+import { OperationEntity } from '@dormouse/persistence';
 import type { Decision } from '@dormouse/session';
 import { asOperationView } from './as-view';
 import { recordAudit } from './audit';
 import type { RequestCommand } from './commands';
 import { decideAndWrite } from './decide-and-write';
+import { forcedForMs } from './expired';
 import { findDurable, notKept } from './kept-checkpoints';
 import { lockDesktop, lockKnownDesktop, sessionOf, type LoadedDesktop } from './loaded-desktop';
+import { updateRow } from './rows';
 import type { LedgerTransaction, Transactions } from './transactions';
 import type { OperationView } from './views';
 
@@ -15,10 +18,14 @@ export async function request(
   desktopId: string,
   command: RequestCommand,
 ): Promise<{ operation: OperationView; joined: boolean }> {
-  const { kind, reason, requestedBy, force = false, fresh = false, checkpointId } = command;
+  const { kind, reason, requestedBy, force = false, fresh = false, validForMs = forcedForMs, checkpointId } = command;
   const { decision, operation } = await transactions.run(async (transaction) => {
     const loaded = await lockKnownDesktop(transaction.manager, desktopId);
     const decided = await decideRequest(transaction, loaded, command);
+    if (force && decided.refusal === undefined && loaded.operation !== null) {
+      const validUntil = new Date(transaction.now.getTime() + validForMs);
+      await updateRow(transaction.manager, OperationEntity, loaded.operation, { validUntil });
+    }
     await recordAudit(transaction, {
       actor: requestedBy,
       action: `desktop.${kind}`,
@@ -44,7 +51,7 @@ export async function request(
 async function decideRequest(
   transaction: LedgerTransaction,
   loaded: LoadedDesktop,
-  { checkpointId, ...asked }: RequestCommand,
+  { checkpointId, validForMs: _, ...asked }: RequestCommand,
 ): Promise<Decision> {
   const event = { type: 'request', ...asked } as const;
   if (checkpointId === undefined) return decideAndWrite(transaction, loaded, event);

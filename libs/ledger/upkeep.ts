@@ -1,6 +1,7 @@
 import { DesktopEntity, OperationEntity } from '@dormouse/persistence';
-import { In, IsNull, LessThan, Not } from 'typeorm';
+import { In, IsNull, LessThan, MoreThan, Not } from 'typeorm';
 import { aloneAtIt } from './alone-at-it';
+import { longestLeaseMs } from './claims';
 import { graceJob, operationJob } from './outbox';
 import type { Transactions } from './transactions';
 
@@ -22,8 +23,11 @@ export function requeueForgotten(
         waitsForPool: IsNull(),
       },
       { status: 'active', leaseExpiresAt: LessThan(now) },
+      // Given before the clock was set back; but one that lingers is left until its time.
+      { status: 'active', leaseExpiresAt: MoreThan(before(now, -longestLeaseMs)), phase: Not('linger') },
     ]);
-    for (const operation of waiting) operationJob(transaction, operation, 'add');
+    // `hasten`: where the job is still there and waits by a clock that was set back, it waits no longer.
+    for (const operation of waiting) operationJob(transaction, operation, 'hasten');
 
     const overdue = await manager.find(DesktopEntity, {
       select: { id: true, generation: true, graceDeadline: true },

@@ -138,6 +138,8 @@ export interface OperationView {
   readonly workerId: string | null;
   /** How often a worker has taken it. */
   readonly attempt: number;
+  /** A forced one that has not begun by then is called off; null when it may wait for ever. */
+  readonly validUntil: string | null;
   readonly cancelRequestedAt: string | null;
   /** `doneBytes` of `totalBytes` of memory, where some is moved; `waitingFor`: why it cannot begin. */
   readonly progress: JsonObject;

@@ -9,6 +9,7 @@ import { condemnUnfinished } from './condemn';
 import { decideAndWrite } from './decide-and-write';
 import { layerOf, openDiskGeneration } from './disk-generations';
 import { ask, isMisreport, lockInForce, misreport } from './fenced';
+import { holdsHost, type ClaimedHost } from './host-claims';
 import { climb } from './ladder';
 import { lockKnownDesktop, type LoadedDesktop } from './loaded-desktop';
 import { applyRetention, findCheckpointInUse } from './retention';
@@ -135,10 +136,18 @@ export function finish(transactions: Transactions, fence: Fence, outcome: Finish
   });
 }
 
-export function reportMachine(transactions: Transactions, desktopId: string, observed: Observed): Promise<DesktopView> {
+export function reportMachine(
+  transactions: Transactions,
+  desktopId: string,
+  observed: Observed,
+  host: ClaimedHost | null,
+): Promise<DesktopView> {
   return transactions.run(async (transaction) => {
     const loaded = await lockKnownDesktop(transaction.manager, desktopId);
-    await decideAndWrite(transaction, loaded, { type: 'machine_observed', observed });
+    // Whoever is not the host any more does not see its machines.
+    if (host === null || (await holdsHost(transaction.manager, host))) {
+      await decideAndWrite(transaction, loaded, { type: 'machine_observed', observed });
+    }
     return asDesktopView(loaded.row, loaded.operation);
   });
 }

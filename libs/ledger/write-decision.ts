@@ -12,6 +12,7 @@ import {
 import { shredKey } from './data-keys';
 import type { LoadedDesktop } from './loaded-desktop';
 import { graceJob, operationJob, resumeJob } from './outbox';
+import { forcedForMs } from './expired';
 import { callNext } from './pool-caps';
 import { placeOperations } from './placing';
 import { insertRow, updateRow, updateRows, type RowChanges } from './rows';
@@ -222,6 +223,7 @@ async function openOperation(
     requestedBy: effect.requestedBy,
     cancelRequestedAt: null,
     forced: effect.forced,
+    validUntil: effect.forced ? new Date(now.getTime() + forcedForMs) : null,
     awaited: effect.awaited,
     again: null,
     poolId: desktop.poolId,

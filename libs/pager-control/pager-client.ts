@@ -43,12 +43,13 @@ export class PagerClient<Status extends PagerStatus> {
     patienceMs: number,
     isStarting = (): boolean => true,
   ): Promise<PagerClient<Status>> {
-    const deadline = Date.now() + patienceMs;
+    const deadline = performance.now() + patienceMs;
     for (;;) {
       const socket = await tryConnect(path);
       if (socket !== null) return new PagerClient<Status>(socket);
       if (!isStarting()) throw new DormouseError('PAGER_FAILED', 'the pager has ended before it began its work');
-      if (Date.now() >= deadline) throw new DormouseError('PAGER_FAILED', `the pager does not answer at ${path}`);
+      if (performance.now() >= deadline)
+        throw new DormouseError('PAGER_FAILED', `the pager does not answer at ${path}`);
       await sleep(5);
     }
   }

@@ -17,6 +17,7 @@ export { Lines } from './lines';
 export { holdsOpen } from './open-files';
 export { recordedProcess, recordProcess } from './process-record';
 export { plainEnvironment } from './plain-environment';
+export { processScope } from './process-scope';
 export { processStat, type ProcessStat } from './process-stat';
 export { stopMessage, stopPatienceMs, untilStopped, type StopReason } from './lifetime';
 export { ProgramStarter, type DetachedCommand } from './program-starter';

@@ -35,9 +35,9 @@ export function parseProcessIdentity(value: unknown): ProcessIdentity | null {
 
 /** Waits until a process is gone; false when it is still there after `patienceMs`. */
 export async function processEnded(identity: ProcessIdentity, patienceMs: number): Promise<boolean> {
-  const deadline = Date.now() + patienceMs;
+  const deadline = performance.now() + patienceMs;
   while (isProcessAlive(identity)) {
-    if (Date.now() >= deadline) return false;
+    if (performance.now() >= deadline) return false;
     await sleep(5);
   }
   return true;

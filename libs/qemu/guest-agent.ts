@@ -39,10 +39,10 @@ export class GuestAgent {
    * @throws GUEST_UNRESPONSIVE after `patienceMs`
    */
   async synchronise(patienceMs: number): Promise<void> {
-    const deadline = Date.now() + patienceMs;
-    for (let attempt = 1; Date.now() < deadline && !this.closed; attempt++) {
+    const deadline = performance.now() + patienceMs;
+    for (let attempt = 1; performance.now() < deadline && !this.closed; attempt++) {
       const id = (Date.now() % 1_000_000) * 100 + (attempt % 100);
-      const answer = await this.ask('guest-sync', { id }, Math.min(askAgainMs, deadline - Date.now()));
+      const answer = await this.ask('guest-sync', { id }, Math.min(askAgainMs, deadline - performance.now()));
       if (answer?.return === id) return;
       if (answer !== null) await sleep(5); // a late answer to an earlier question
     }
@@ -56,10 +56,10 @@ export class GuestAgent {
    * @throws GUEST_UNRESPONSIVE when it does not answer, or says that it cannot and its clock is off
    */
   async setClock(patienceMs: number): Promise<number> {
-    const deadline = Date.now() + patienceMs;
+    const deadline = performance.now() + patienceMs;
     for (let attempt = 1; ; attempt++) {
-      const set = await this.ask('guest-set-time', { time: Date.now() * 1_000_000 }, deadline - Date.now());
-      const skewMs = await this.clockSkewMs(deadline - Date.now());
+      const set = await this.ask('guest-set-time', { time: Date.now() * 1_000_000 }, deadline - performance.now());
+      const skewMs = await this.clockSkewMs(deadline - performance.now());
       if (skewMs <= clockAimMs) return skewMs;
       if (set?.error !== undefined) throw refusedClock(set, skewMs);
       if (attempt === clockAttempts) return skewMs;

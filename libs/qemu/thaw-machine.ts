@@ -23,15 +23,15 @@ export interface ThawOptions {
  * @throws MIGRATION_FAILED when the guest does not run in the end
  */
 export async function thawMachine(qmp: QmpClient, { switchesOver = false }: ThawOptions = {}): Promise<void> {
-  const endsBy = Date.now() + switchoverMs;
-  const deadline = Date.now() + patienceMs;
+  const endsBy = performance.now() + switchoverMs;
+  const deadline = performance.now() + patienceMs;
   let cancelled = false;
   let continued = false;
-  while (Date.now() < deadline) {
+  while (performance.now() < deadline) {
     const { status: migration } = await qmp.execute<{ status?: string }>('query-migrate');
     if (migration !== undefined && migrating.has(migration)) {
       const isSwitching = migration === 'device' || (switchesOver && migration === 'pre-switchover');
-      if (!cancelled && !(isSwitching && Date.now() < endsBy)) {
+      if (!cancelled && !(isSwitching && performance.now() < endsBy)) {
         await qmp.execute('migrate_cancel');
         cancelled = true;
       }

@@ -55,7 +55,7 @@ export class FileStore implements BlobStore {
     const target = join(this.root, key);
     try {
       // What the dead left behind is cleared when room is needed: a reader, who wakes a desktop, never waits for it.
-      await this.incoming.sweep(new Date());
+      await this.incoming.sweep();
       if (await exists(target)) throw objectExists(key);
       return await FileWriter.open(key, { root: this.root, incoming: this.incoming.newPath(), target });
     } catch (error) {
@@ -87,7 +87,7 @@ export class FileStore implements BlobStore {
   async *list(prefix: string): AsyncIterable<BlobInfo> {
     checkPrefix(prefix);
     try {
-      await this.incoming.sweep(new Date());
+      await this.incoming.sweep();
     } catch (error) {
       throw fromFileSystem(error, prefix, 'sweeping before listing');
     }

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { readFileSync, readlinkSync } from 'node:fs';
 import { access, mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { identifyProcess, isProcessAlive } from '@dormouse/process';
+import { fileSystemTime } from '@dormouse/files';
+import { identifyProcess, isProcessAlive, processScope } from '@dormouse/process';
 
 /**
  * Files being written. A process that is killed leaves its file here, under a name that tells whose it was:
@@ -10,8 +10,11 @@ import { identifyProcess, isProcessAlive } from '@dormouse/process';
  */
 const folder = '.incoming';
 
-/** A file of another host or another boot cannot be asked for its writer; a writer that lives touches it all the time. */
-const abandonedAfterMs = 24 * 60 * 60 * 1000;
+/**
+ * A file of another host or another boot cannot be asked for its writer; a writer that lives touches it all the time. Longer than a day:
+ * so much may a clock be set forward.
+ */
+const abandonedAfterMs = 3 * 24 * 60 * 60 * 1000;
 
 export class Incoming {
   private readonly directory: string;
@@ -38,30 +41,23 @@ export class Incoming {
   }
 
   /** Removes what dead writers left behind. Safe beside any number of live ones. */
-  async sweep(now: Date): Promise<void> {
+  async sweep(): Promise<void> {
+    let nowMs: Promise<number> | null = null;
+    const now = (): Promise<number> => (nowMs ??= fileSystemTime(this.directory));
     for (const name of await readdir(this.directory)) {
       if (await this.isAbandoned(name, now)) await rm(join(this.directory, name), { force: true });
     }
   }
 
-  private async isAbandoned(name: string, now: Date): Promise<boolean> {
+  private async isAbandoned(name: string, now: () => Promise<number>): Promise<boolean> {
     const [scope, pid, startTicks] = name.split('.');
     if (scope === processScope()) return !isProcessAlive({ pid: Number(pid), startTicks: Number(startTicks) });
     try {
-      return now.getTime() - (await stat(join(this.directory, name))).mtimeMs > abandonedAfterMs;
+      const { mtimeMs } = await stat(join(this.directory, name));
+      return (await now()) - mtimeMs > abandonedAfterMs;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false; // its writer has just finished with it
       throw error;
     }
   }
-}
-
-let scopeOfThisProcess: string | undefined;
-
-function processScope(): string {
-  scopeOfThisProcess ??= [
-    readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim(),
-    readlinkSync('/proc/self/ns/pid').replace(/\D/g, ''),
-  ].join('-');
-  return scopeOfThisProcess;
 }

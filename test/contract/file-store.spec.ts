@@ -54,13 +54,13 @@ test('a writer killed with -9 leaves nothing to be seen, and the next writer cle
   expect((await store.read('desk/pack')).toString()).toBe('2');
 });
 
-test('what another host or boot left behind is cleared by a listing once nobody has touched it for a day', async () => {
+test('what another host or boot left behind is cleared by a listing once nobody has touched it for three days', async () => {
   const store = await openStore();
   const writer = await store.create('being-written');
   const hoursAgo = (hours: number) => new Date(Date.now() - hours * 3_600_000);
   for (const [name, hours] of [
-    ['other-boot.1.1.old', 25],
-    ['other-boot.1.1.recent', 23],
+    ['other-boot.1.1.old', 73],
+    ['other-boot.1.1.recent', 71],
   ] as const) {
     const path = join(root, 'store/.incoming', name);
     await writeFile(path, 'part of an object');

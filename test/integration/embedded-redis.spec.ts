@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { stat } from 'node:fs/promises';
+import { stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startRedis, type EmbeddedRedis } from '@dormouse/embedded';
@@ -109,6 +109,37 @@ test('its owner learns when it dies', async () => {
   process.kill(processesIn(homeOf(directory))[0]!, 'SIGKILL');
   await expect(service.lost).resolves.toMatchObject({ code: 'SERVICE_UNAVAILABLE' });
 });
+
+test('one that is to be revived is started again at the same address, with what it held', async () => {
+  const directory = await newDirectory();
+  const service = await startRedis({ directory, log: quiet, revive: true });
+  await connected(service.socketPath, (redis) => redis.set('kept', 'yes'));
+  const [first] = processesIn(homeOf(directory));
+  process.kill(first!, 'SIGKILL');
+  await untilRevived(homeOf(directory), first!);
+  expect(await connected(service.socketPath, (redis) => redis.get('kept'))).toBe('yes');
+  await service.stop();
+  expect(processesIn(homeOf(directory))).toEqual([]);
+});
+
+test.each([
+  ['empty', ''],
+  ['garbage', 'no manifest of Redis'],
+])('its files being %s, they are set aside and it begins anew', async (_, content) => {
+  const directory = await newDirectory();
+  const first = await start(directory);
+  await connected(first.socketPath, (redis) => redis.set('kept', 'yes'));
+  await first.stop();
+  const manifest = join(homeOf(directory), 'appendonlydir', 'appendonly.aof.manifest');
+  await writeFile(manifest, content);
+  const { socketPath } = await start(directory);
+  expect(await connected(socketPath, (redis) => redis.ping())).toBe('PONG');
+});
+
+async function untilRevived(home: string, earlier: number): Promise<void> {
+  while (!processesIn(home).some((pid) => pid !== earlier)) await sleep(20);
+  await sleep(500);
+}
 
 test('where it is not installed the package is named', async () => {
   const directory = await newDirectory();

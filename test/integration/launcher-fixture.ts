@@ -10,6 +10,7 @@ import { loadConfig, loadKeys, readApiAddress, type Environment } from '@dormous
 import { endAllOf, processesOf } from '../scenario';
 
 export { leftOf, processesOf } from '../scenario';
+export { environmentOf } from '../scenario/processes';
 
 const projectRoot = join(__dirname, '../..');
 
@@ -28,9 +29,10 @@ export class LauncherRun {
     this.ended = once(process, 'close').then(([code]) => code as number | null);
   }
 
-  static start(directory: string, environment: Environment = {}): LauncherRun {
+  /** @param app the launcher, or a worker by itself */
+  static start(directory: string, environment: Environment = {}, app: 'launcher' | 'worker' = 'launcher'): LauncherRun {
     const { PATH, HOME } = process.env;
-    const child = spawn(process.execPath, [join(projectRoot, 'dist/apps/launcher/main.js')], {
+    const child = spawn(process.execPath, [join(projectRoot, `dist/apps/${app}/main.js`)], {
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { PATH, HOME, DATA_DIR: directory, API_PORT: '0', LOG_FORMAT: 'json', ...environment },

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { dataPaths, readApiAddress } from '@dormouse/config';
 import { startPostgres } from '@dormouse/embedded';
-import { LauncherRun, launcherDirectories, leftOf, processesOf } from './launcher-fixture';
+import { processesIn } from '../../libs/embedded/processes-in';
+import { environmentOf, LauncherRun, launcherDirectories, leftOf, processesOf } from './launcher-fixture';
 
 jest.setTimeout(180_000);
 
@@ -37,6 +38,52 @@ describe('with nothing configured', () => {
     process.kill(await run.childPid('api'), 'SIGKILL');
     await run.says('the api ended by itself (SIGKILL)');
     await run.says('the api listens', 2);
+    expect(await (await run.client()).hosts()).toHaveLength(1);
+  });
+
+  test.each(['redis', 'postgres'])(
+    'a %s that is killed is started again, and what waits on it goes on',
+    async (service) => {
+      const pids = [await run.childPid('api'), await run.childPid('worker')];
+      const home = service === 'redis' ? 'redis' : 'postgres/cluster';
+      process.kill(Math.min(...processesIn(join(directory, home))), 'SIGKILL');
+      await run.says('It is started again in');
+      await run.says(' runs in ', service === 'redis' ? 3 : 4);
+      const client = await run.client();
+      for (;;) {
+        const isDone = await client
+          .putPool(`after-${service}`, { graceMs: 1_000, keepCheckpoints: 1 })
+          .catch(() => null);
+        if (isDone !== null) break;
+        await sleep(100);
+      }
+      expect([await run.childPid('api'), await run.childPid('worker')]).toEqual(pids);
+    },
+  );
+
+  test('another machine of the same name, and another host in the same directory, are refused and told what to do', async () => {
+    const [host] = await (await run.client()).hosts();
+    const worker = await run.childPid('worker');
+    const [DATABASE_URL, REDIS_URL] = [
+      await environmentOf(worker, 'DATABASE_URL'),
+      await environmentOf(worker, 'REDIS_URL'),
+    ];
+    const elsewhere = await newDirectory();
+    const services = {
+      DATABASE_URL,
+      REDIS_URL,
+      METRICS_PORT: '0',
+      KEY_URL: `file://${dataPaths(directory).masterKeyFile}`,
+    };
+    const second = LauncherRun.start(elsewhere, { ...services, HOST_ID: host!.id }, 'worker');
+    expect(await second.ended).toBe(1);
+    expect(second.lines.at(-1)).toMatch(/^worker: another machine is the host .* Give this one a HOST_ID of its own/);
+
+    const third = LauncherRun.start(directory, { ...services, HOST_ID: 'host-9' }, 'worker');
+    expect(await third.ended).toBe(1);
+    expect(third.lines).toEqual([
+      expect.stringContaining(`Set HOST_ID=${host!.id}, or give host-9 a DATA_DIR of its own`),
+    ]);
     expect(await (await run.client()).hosts()).toHaveLength(1);
   });
 
@@ -136,6 +183,31 @@ describe('desktops that run when everything stops', () => {
 
     const second = LauncherRun.start(directory);
     expect(await (await second.up()).desktop('desk-1')).toMatchObject({ state: 'saved' });
+    second.interrupt();
+    await second.endsWell();
+  });
+
+  test('run on when what stopped Dormouse could not be done, and nothing of it is done at the next start', async () => {
+    const directory = await newDirectory();
+    const first = LauncherRun.start(directory);
+    await runningDesktop(first, 'desk-1');
+    const client = await first.client();
+    const worker = await first.childPid('worker');
+    process.kill(worker, 'SIGSTOP');
+    first.interrupt();
+    await first.says('putting desktops to sleep');
+    while ((await client.desktop('desk-1')).operation === null) await sleep(20);
+    first.process.kill('SIGKILL');
+    process.kill(worker, 'SIGKILL');
+    while ((await processesOf(directory)).some(({ command }) => !command.includes('qemu-system'))) await sleep(50);
+
+    const second = LauncherRun.start(directory);
+    const again = await second.up();
+    expect(second.lines.join('\n')).toContain('was asked for by a shutdown that is over');
+    for (let n = 0; n < 20; n += 1) {
+      expect(await again.desktop('desk-1')).toMatchObject({ state: expect.stringMatching(/^(running|grace)$/) });
+      await sleep(100);
+    }
     second.interrupt();
     await second.endsWell();
   });

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { OutboxDispatcher, sessionQueue } from '@dormouse/jobs';
 import { eventually, RedisFixture, silent } from './jobs-fixture';
 import { graceMs, LedgerFixture } from './ledger-fixture';
@@ -34,9 +33,10 @@ function startDispatcher(sweepMs = 60_000): OutboxDispatcher {
   return dispatcher;
 }
 
+/** Of a desktop, and not for a time. */
 async function waiting(desktopId: string): Promise<number> {
   const [row] = await fixture.dataSource.query(
-    `SELECT count(*)::int AS count FROM outbox WHERE payload->>'desktopId' = $1 AND dispatched_at IS NULL`,
+    `SELECT count(*)::int AS count FROM outbox WHERE payload->>'desktopId' = $1 AND dispatched_at IS NULL AND wait_until <= now()`,
     [desktopId],
   );
   return row.count;
@@ -100,39 +100,52 @@ test('one that is hastened before it was dispatched is there once, in its place'
   expect(jobs.filter(({ id }) => id?.startsWith('restore-hastened')).map(({ priority }) => priority)).toEqual([1]);
 });
 
-test('a grace waits in the queue until its deadline, and nothing is left of one that was called off', async () => {
-  const dispatcher = startDispatcher(100);
+test('a grace waits in the database, and comes into its queue when it is over, not before and hardly after', async () => {
+  startDispatcher();
   fixture.nowMs = Date.now();
-  const { generation } = await fixture.ledger.viewDesktop(await fixture.inGrace('timed'));
-  await eventually(async () => (await waiting('timed')) === 0);
-  const jobId = `grace-timed-${generation}`;
-  const delay = await redis.with(sessionQueue, async (queue) => (await queue.getJob(jobId))?.delay ?? 0);
-  expect(delay).toBeGreaterThan(graceMs - 5_000);
-  expect(delay).toBeLessThanOrEqual(graceMs);
-
-  await fixture.send('timed', 'reconnected');
-  dispatcher.nudge();
-  await eventually(async () => (await waiting('timed')) === 0);
-  expect((await redis.jobIds(sessionQueue)).filter((id) => id.includes('timed'))).toEqual([]);
+  const id = await fixture.inUse('timed');
+  await fixture.ledger.putPool('default', { graceMs: 1_700, keepCheckpoints: 2 }, 'test');
+  await fixture.send(id, 'disconnected');
+  const armedMs = performance.now();
+  const timer = `grace-${id}-${(await fixture.ledger.viewDesktop(id)).generation}`;
+  await eventually(async () => (await redis.jobIds(sessionQueue)).includes(timer));
+  expect(performance.now() - armedMs).toBeGreaterThan(1_500);
+  await eventually(async () => (await waiting(id)) === 0);
+  expect(await redis.with(sessionQueue, async (queue) => (await queue.getJob(timer))?.delay)).toBe(0);
+  await fixture.ledger.putPool('default', { graceMs, keepCheckpoints: 2 }, 'test');
 });
 
-test('a grace that is long waits in the database, and comes into the queue shortly before it is over', async () => {
-  startDispatcher(50);
+test('nothing is left of a grace that was called off while it was in its queue', async () => {
+  const dispatcher = startDispatcher(100);
   fixture.nowMs = Date.now();
-  const id = await fixture.inUse('long');
-  await fixture.ledger.putPool('default', { graceMs: 600_000, keepCheckpoints: 2 }, 'test');
-  await fixture.send(id, 'disconnected');
-  const timer = `grace-${id}-${(await fixture.ledger.viewDesktop(id)).generation}`;
-  await sleep(300);
-  expect(await redis.jobIds(sessionQueue)).not.toContain(timer);
-  const [row] = await fixture.dataSource.query(
-    `SELECT run_at - wait_until = interval '10 seconds' AS ahead FROM outbox WHERE job_id = $1`,
-    [timer],
-  );
-  expect(row).toEqual({ ahead: true });
+  const { generation } = await fixture.ledger.viewDesktop(await fixture.inGrace('called-off'));
+  const timer = `grace-called-off-${generation}`;
   await fixture.dataSource.query('UPDATE outbox SET wait_until = now() WHERE job_id = $1', [timer]);
   await eventually(async () => (await redis.jobIds(sessionQueue)).includes(timer));
-  await fixture.ledger.putPool('default', { graceMs, keepCheckpoints: 2 }, 'test');
+  await eventually(async () => (await waiting('called-off')) === 0);
+  await fixture.send('called-off', 'reconnected');
+  dispatcher.nudge();
+  await eventually(async () => (await waiting('called-off')) === 0);
+  expect((await redis.jobIds(sessionQueue)).filter((id) => id.includes('called-off'))).toEqual([]);
+});
+
+test('a job that is to be tried again by a clock that was set back since is brought forward', async () => {
+  await fixture.saved('set-back');
+  fixture.nowMs = Date.now();
+  await fixture.send('set-back', 'connected');
+  startDispatcher(50);
+  await eventually(async () => (await waiting('set-back')) === 0);
+  const { operation } = await fixture.ledger.viewDesktop('set-back');
+  const jobId = `restore-set-back-${operation!.generation}`;
+  // As a worker leaves it whose clock was an hour ahead when it put the job back.
+  await redis.with(hostOne, async (queue) => {
+    const { opts, data, name } = (await queue.getJob(jobId))!;
+    await queue.remove(jobId);
+    await queue.add(name, data, { ...opts, jobId, delay: 3_600_000 });
+  });
+  await fixture.ledger.requeueForgotten({ waitingMs: -1, overdueMs: 5_000 });
+  await eventually(async () => (await redis.with(hostOne, (queue) => queue.getDelayed())).length === 0);
+  expect(await redis.jobIds(hostOne)).toContain(jobId);
 });
 
 test('a grace called off before it was dispatched leaves nothing either', async () => {

@@ -175,11 +175,11 @@ export class DesktopsController {
   @ApiResponse({ status: 202, type: OperationBody })
   save(
     @Param('id', DesktopIdPipe) id: string,
-    @Body() { reason, force, fresh }: SaveRequest,
+    @Body() { reason, force, fresh, validForSeconds }: SaveRequest,
     @Actor() requestedBy: string,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<OperationView> {
-    const how = { ...(force && { force }), ...(fresh && { fresh }) };
+    const how = { ...forcing({ force, validForSeconds }), ...(fresh && { fresh }) };
     return this.request(id, { kind: 'save', reason, requestedBy, ...how }, reply);
   }
 
@@ -257,11 +257,11 @@ export class DesktopsController {
   @ApiResponse({ status: 202, type: OperationBody })
   stop(
     @Param('id', DesktopIdPipe) id: string,
-    @Body() { reason, force }: PutAwayRequest,
+    @Body() { reason, force, validForSeconds }: PutAwayRequest,
     @Actor() requestedBy: string,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<OperationView> {
-    return this.request(id, { kind: 'stop', reason, requestedBy, ...(force ? { force } : {}) }, reply);
+    return this.request(id, { kind: 'stop', reason, requestedBy, ...forcing({ force, validForSeconds }) }, reply);
   }
 
   private async request(id: string, command: RequestCommand, reply: FastifyReply): Promise<OperationView> {
@@ -269,6 +269,17 @@ export class DesktopsController {
     void reply.header('location', operationPath(operation));
     return operation;
   }
+}
+
+function forcing({
+  force,
+  validForSeconds,
+}: {
+  force: boolean | undefined;
+  validForSeconds: number | undefined;
+}): Pick<RequestCommand, 'force' | 'validForMs'> {
+  if (force !== true) return {};
+  return { force, ...(validForSeconds !== undefined && { validForMs: validForSeconds * 1000 }) };
 }
 
 function operationPath({ id }: OperationView): string {

@@ -123,6 +123,18 @@ export class PutAwayRequest extends ReasonRequest {
   @IsOptional()
   @IsBoolean()
   force?: boolean;
+
+  @ApiPropertyOptional({
+    description: 'When it is forced: called off unless it begins within so many seconds',
+    minimum: 1,
+    maximum: 86_400,
+    default: 600,
+  })
+  @IsOptional()
+  @IsInt()
+  @Min(1)
+  @Max(86_400)
+  validForSeconds?: number;
 }
 
 export class SaveRequest extends PutAwayRequest {

@@ -51,6 +51,8 @@ export class OperationBody {
   @ApiProperty({ type: String, nullable: true }) hostId!: string | null;
   @ApiProperty({ type: String, nullable: true, description: 'The worker that has taken it' }) workerId!: string | null;
   @ApiProperty({ description: 'How often a worker has taken it' }) attempt!: number;
+  @ApiProperty({ ...optionalTime, description: 'A forced one that has not begun by then is called off' })
+  validUntil!: string | null;
   @ApiProperty(optionalTime) cancelRequestedAt!: string | null;
   @ApiProperty({
     ...anyObject,

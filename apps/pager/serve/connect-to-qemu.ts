@@ -12,12 +12,12 @@ const refusedPatienceMs = 250;
  * @throws MIGRATION_FAILED when it does not
  */
 export async function connectToQemu(path: string): Promise<Socket> {
-  const deadline = Date.now() + qemuPatienceMs;
+  const deadline = performance.now() + qemuPatienceMs;
   let refusedSince: number | null = null;
   for (;;) {
     const attempt = await tryToConnect(path);
     if (attempt instanceof Socket) return attempt;
-    const now = Date.now();
+    const now = performance.now();
     refusedSince = attempt === 'ECONNREFUSED' ? (refusedSince ?? now) : null;
     if (refusedSince !== null && now - refusedSince > refusedPatienceMs) {
       throw new DormouseError('MIGRATION_FAILED', 'QEMU ended before its memory came');

@@ -103,7 +103,7 @@ async function wakeUp(context: WorkerContext, run: Restoring): Promise<Wake | 'e
   const runningMs = Math.round(performance.now() - startedMs);
   const clockSkewMs = await untilReady(wake, logger);
   // From the request to the guest's answer: what the next one is told to expect.
-  const ttrMs = Date.now() - Date.parse(operation.createdAt);
+  const ttrMs = run.ageMs();
   const timings: JsonObject = {
     checkpointId: checkpoint.id,
     ...(failures.length > 0 && { failures }),

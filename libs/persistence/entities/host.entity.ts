@@ -19,6 +19,14 @@ export class HostEntity {
   @Column('text')
   intent!: 'open' | 'cordoned' | 'draining' | 'fenced';
 
+  /** The machine that the name belongs to; null: the next worker's. */
+  @Column('jsonb', { nullable: true })
+  claim!: JsonObject | null;
+
+  /** Of one that was fenced and has not ended yet what it still ran. */
+  @Column('jsonb', { name: 'fenced_claim', nullable: true })
+  fencedClaim!: JsonObject | null;
+
   @Column('text', { name: 'intent_reason', nullable: true })
   intentReason!: string | null;
 }

@@ -42,6 +42,10 @@ export class OperationEntity {
   @Column('boolean')
   forced!: boolean;
 
+  /** After this moment it must not begin: what it was asked for may be over. Null: it may wait for ever. */
+  @Column('timestamptz', { name: 'valid_until', nullable: true })
+  validUntil!: Date | null;
+
   /** A user waits for it. */
   @Column('boolean')
   awaited!: boolean;
