@@ -19,6 +19,7 @@ import { EventIdentity1798300000000 } from './1798300000000-event-identity';
 import { PresenceBySource1798200000000 } from './1798200000000-presence-by-source';
 import { OperationsExpire1798600000000 } from './1798600000000-operations-expire';
 import { HostsAreClaimed1798600100000 } from './1798600100000-hosts-are-claimed';
+import { BoundedHistory1798500000000 } from './1798500000000-bounded-history';
 
 export const migrations = [
   FirstLight1795300000000,
@@ -41,4 +42,5 @@ export const migrations = [
   PresenceBySource1798200000000,
   OperationsExpire1798600000000,
   HostsAreClaimed1798600100000,
+  BoundedHistory1798500000000,
 ];

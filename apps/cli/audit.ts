@@ -1,7 +1,7 @@
 import { DormouseError } from '@dormouse/errors';
 import type { AuditView } from '@dormouse/ledger';
 import { Option, type Command } from 'commander';
-import type { Answering } from './program';
+import type { Answering, ProgramContext } from './program';
 import { table } from './table';
 
 interface AuditOptions {
@@ -11,8 +11,8 @@ interface AuditOptions {
   readonly target?: string;
 }
 
-export function addAudit(program: Command, answer: Answering): void {
-  program
+export function addAudit(program: Command, { openAccess, print }: ProgramContext, answer: Answering): void {
+  const audit = program
     .command('audit')
     .description('who changed or tried to change what, why, and what came of it; newest first, times in UTC')
     .addOption(new Option('--limit <lines>', 'how many').default(50).argParser(wholeNumber))
@@ -27,6 +27,30 @@ export function addAudit(program: Command, answer: Answering): void {
           value.push(entry);
         }
         return { value, text: showAudit(value) };
+      }),
+    );
+  audit
+    .command('export')
+    .description('lines older than a moment as lines of JSON, oldest first: `dormouse audit export --before … > file`')
+    .requiredOption('--before <when>', 'such as 2030-01-31T00:00:00Z')
+    .action(async ({ before }: { before: string }) => {
+      const { client } = await openAccess();
+      let rest = '';
+      for await (const piece of client.exportAudit(before)) {
+        const lines = (rest + piece).split('\n');
+        rest = lines.pop()!;
+        if (lines.length > 0) print(lines.join('\n'));
+      }
+    });
+  audit
+    .command('prune')
+    .description('removes lines older than a moment, at least 30 days ago; export them first')
+    .requiredOption('--before <when>', 'such as 2030-01-31T00:00:00Z')
+    .requiredOption('--reason <text>', 'for the audit log')
+    .action((body: { before: string; reason: string }) =>
+      answer(async ({ client }) => {
+        const value = await client.pruneAudit({ before: body.before, reason: body.reason });
+        return { value, text: `${value.removed} lines of the audit log were removed` };
       }),
     );
 }

@@ -192,7 +192,7 @@ export function buildProgram(context: ProgramContext): Command {
 
   addHosts(program, answer, now);
 
-  addAudit(program, answer);
+  addAudit(program, context, answer);
 
   const keys = program
     .command('keys')

@@ -168,6 +168,17 @@ export class ApiClient {
     return this.pages('/v1/audit', narrowed);
   }
 
+  /** Lines of JSON, oldest first, in pieces as they come. */
+  async *exportAudit(before: string): AsyncGenerator<string> {
+    const response = await this.ask('GET', `/v1/audit/export${queryOf({ before })}`);
+    const text = new TextDecoder();
+    for await (const bytes of response.body ?? []) yield text.decode(bytes as Uint8Array, { stream: true });
+  }
+
+  pruneAudit(body: { before: string; reason: string }): Promise<{ readonly removed: number }> {
+    return this.call('POST', '/v1/audit/prune', body);
+  }
+
   private async *pages<T>(path: string, narrowed: Query = {}): AsyncGenerator<T> {
     let cursor: string | undefined;
     do {
@@ -178,6 +189,11 @@ export class ApiClient {
   }
 
   private async call<T>(method: string, path: string, body?: object): Promise<T> {
+    const response = await this.ask(method, path, body);
+    return (response.status === 204 ? undefined : await response.json()) as T;
+  }
+
+  private async ask(method: string, path: string, body?: object): Promise<Response> {
     const response = await reach(this.access.url + path, {
       method,
       headers: {
@@ -187,7 +203,7 @@ export class ApiClient {
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
     if (!response.ok) throw await errorOf(response);
-    return (response.status === 204 ? undefined : await response.json()) as T;
+    return response;
   }
 }
 

@@ -2,7 +2,7 @@ import type { SessionLedger } from '@dormouse/ledger';
 import type { JobLog } from './log';
 import { Sweep } from './sweep';
 
-/** Holds true: no checkpoint outlives by much the time its pool keeps it for, though its desktop is never saved again. */
+/** Holds true: no checkpoint, and nothing that has ended, outlives by much the time it is kept for. */
 export class RetentionSweep extends Sweep {
   constructor({ ledger, log, everyMs = 60_000 }: { ledger: SessionLedger; log: JobLog; everyMs?: number }) {
     super({
@@ -11,6 +11,7 @@ export class RetentionSweep extends Sweep {
       log,
       work: async () => {
         const condemned = await ledger.sweepRetention();
+        await ledger.pruneHistory();
         if (condemned > 0) log.info({ condemned }, 'checkpoints have reached the age at which their pools let them go');
       },
     });

@@ -1,7 +1,7 @@
 import type { LedgerTransaction } from './transactions';
 
 /** Duties that any process may see to at any time, and one at a time is enough. */
-const duties = { upkeep: 0x75706b70, storms: 0x73746f72, brokers: 0x62726f6b } as const;
+const duties = { upkeep: 0x75706b70, storms: 0x73746f72, brokers: 0x62726f6b, history: 0x68697374 } as const;
 
 /** Whether nobody else is at it; holds until the transaction ends. */
 export async function aloneAtIt({ manager }: LedgerTransaction, duty: keyof typeof duties): Promise<boolean> {

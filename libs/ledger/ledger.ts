@@ -1,7 +1,8 @@
 import type { JsonObject, MachineState, Observed, OperationPhase } from '@dormouse/session';
 import type { DataSource } from 'typeorm';
 import { createApiKey, listApiKeys, poolOf, revokeApiKey, useApiKey } from './api-keys';
-import { listAudit, recordAudit, type AuditQuery } from './audit';
+import { exportAudit, listAudit, pruneAudit, recordAudit, type AuditQuery } from './audit';
+import { pruneHistory } from './prune-history';
 import {
   beginCheckpoint,
   commitCheckpoint,
@@ -497,6 +498,21 @@ export class SessionLedger {
   /** One line in the append-only audit log, for what happens outside the other methods (a refused signature). */
   recordAudit(entry: AuditEntry): Promise<void> {
     return this.transactions.run((transaction) => recordAudit(transaction, entry));
+  }
+
+  /** All lines before a moment, oldest first. */
+  exportAudit(before: Date): AsyncGenerator<AuditView> {
+    return exportAudit(this.dataSource, before);
+  }
+
+  /** @returns how many lines were removed @throws REQUEST_INVALID */
+  pruneAudit(command: { before: Date; reason: string; actor: string }): Promise<number> {
+    return this.transactions.run((transaction) => pruneAudit(transaction, command));
+  }
+
+  /** Removes what nobody needs any more of what has ended long ago, a part at a time. @returns how many rows */
+  pruneHistory(): Promise<number> {
+    return pruneHistory(this.transactions);
   }
 
   /** Newest first, from after `cursor`. */

@@ -1,6 +1,7 @@
 import { DesktopEntity, OperationEntity } from '@dormouse/persistence';
 import { In, IsNull, LessThan, MoreThan, Not } from 'typeorm';
 import { aloneAtIt } from './alone-at-it';
+import { writeCountedRefusals } from './audit';
 import { longestLeaseMs } from './claims';
 import { graceJob, operationJob } from './outbox';
 import type { Transactions } from './transactions';
@@ -44,6 +45,7 @@ export function requeueForgotten(
 export function forgetOldMessages(transactions: Transactions): Promise<void> {
   return transactions.run(async (transaction) => {
     if (!(await aloneAtIt(transaction, 'upkeep'))) return;
+    await writeCountedRefusals(transaction);
     const { manager, now } = transaction;
     await manager.query('DELETE FROM outbox WHERE dispatched_at < $1', [before(now, keptMs.outbox)]);
     await manager.query('DELETE FROM idempotency_keys WHERE begun_at < $1', [before(now, keptMs.answers)]);

@@ -176,6 +176,8 @@ const routes: readonly [method: string, path: string, least: ApiScope, limited: 
   ['PUT', '/v1/api-keys/some', 'admin', false],
   ['DELETE', '/v1/api-keys/some', 'admin', false],
   ['GET', '/v1/audit', 'admin', false],
+  ['GET', '/v1/audit/export', 'admin', false],
+  ['POST', '/v1/audit/prune', 'admin', false],
 ];
 
 describe('what a scope allows', () => {

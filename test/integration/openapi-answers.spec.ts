@@ -152,6 +152,8 @@ test('every route answers what its description says, no field more and none less
   await call('post', '/v1/keys/rotate', { reason });
   await call('get', '/v1/keys');
   await call('get', '/v1/audit');
+  await call('get', '/v1/audit/export?before=2030-01-01T00:00:00Z');
+  await call('post', '/v1/audit/prune', { before: '2020-01-01T00:00:00Z', reason });
   for (const path of ['/healthz', '/readyz', '/metrics']) await call('get', path);
 
   const never = routes.map(({ name }) => name).filter((name) => !called.has(name));

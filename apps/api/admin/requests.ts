@@ -269,6 +269,18 @@ export class AuditPageQuery extends PageLimit {
   target?: string;
 }
 
+export class AuditExportQuery {
+  @ApiProperty({ format: 'date-time', description: 'Only lines older than this' })
+  @IsInstant()
+  before!: string;
+}
+
+export class PruneAuditRequest extends ReasonRequest {
+  @ApiProperty({ format: 'date-time', description: 'Lines older than this are removed; at least 30 days ago' })
+  @IsInstant()
+  before!: string;
+}
+
 /** Ids in addresses become names of files and queues: nothing else gets through. */
 @Injectable()
 export class DesktopIdPipe implements PipeTransform<string, string> {

@@ -290,6 +290,10 @@ class AuditBody {
   @ApiProperty(anyObject) details!: object;
 }
 
+export class PrunedAuditBody {
+  @ApiProperty({ description: 'Lines that were removed' }) removed!: number;
+}
+
 export class AuditPageBody {
   @ApiProperty({ type: [AuditBody] }) items!: AuditBody[];
   @ApiProperty({ type: String, nullable: true, description: 'Pass as `cursor` for the next page' })

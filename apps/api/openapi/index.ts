@@ -18,6 +18,7 @@ export {
   OperationBody,
   OperationListBody,
   ProblemBody,
+  PrunedAuditBody,
 } from './bodies';
 export { ExplanationBody } from './explanation-body';
 export { RehearsalBody } from './rehearsal-body';
