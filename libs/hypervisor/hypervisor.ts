@@ -140,6 +140,9 @@ export interface Hypervisor {
   /** The desktops whose QEMU lives on this host, whoever started it. */
   machines(): Promise<readonly string[]>;
 
+  /** Bounds what machines and the programs around them have written to their logs. To be called every few seconds. */
+  boundLogs(): Promise<void>;
+
   /**
    * Removes the disk layer of a machine that came to nothing.
    * @returns false when its guest has written to it: then it stays, since only a person may say that this can be lost

@@ -59,6 +59,7 @@ import type {
   WakeHow,
 } from './hypervisor';
 import { preparedOn } from './layers/layer-names';
+import { boundLogs } from './bounded-log';
 import { MachinesInWaiting } from './machines-in-waiting';
 import { connectPager, PagerStarter } from './pager-process';
 import { QemuCapture } from './qemu-capture';
@@ -315,6 +316,14 @@ export class QemuHypervisor implements Hypervisor {
     const desktops = names.map(desktopOfSafeName).filter((id) => id !== null);
     const alive = await Promise.all(desktops.map((id) => this.isAlive(id)));
     return desktops.filter((_, index) => alive[index]);
+  }
+
+  async boundLogs(): Promise<void> {
+    const { runRoot } = this.options;
+    await boundLogs(runRoot);
+    for (const entry of await readdir(runRoot, { withFileTypes: true })) {
+      if (entry.isDirectory()) await boundLogs(join(runRoot, entry.name));
+    }
   }
 
   discardGeneration(machine: Machine, generation: string): Promise<boolean> {

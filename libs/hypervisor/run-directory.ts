@@ -1,8 +1,9 @@
-import { mkdir, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { processRecord, type ProcessRole } from '@dormouse/pager-control';
 import { recordedProcess, recordProcess, unixSocketPath, type ProcessIdentity } from '@dormouse/process';
 import { safeName } from '@dormouse/text';
+import { lastLines } from './bounded-log';
 
 /**
  * Where a running machine keeps its sockets, logs and the identities of its processes. Mode 0700; it is QEMU's and the
@@ -54,9 +55,9 @@ export class RunDirectory {
 
   /** The end of a log, for error messages. */
   async logTail(name: string, lines = 5): Promise<string> {
-    const text = await readFile(this.file(name), 'utf8').catch(
-      (error: NodeJS.ErrnoException) => `(no log: ${error.code})`,
-    );
-    return text.trim().split('\n').slice(-lines).join('; ');
+    const said = await lastLines(this.file(name), lines).catch((error: NodeJS.ErrnoException) => [
+      `(no log: ${error.code})`,
+    ]);
+    return said.join('; ');
   }
 }

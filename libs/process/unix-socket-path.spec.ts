@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -72,4 +72,16 @@ test('a directory that was removed and made again is the new one', async () => {
   await mkdir(directory);
   await listen(unixSocketPath(directory, 'qmp.sock'), 'the new one');
   expect(await ask(unixSocketPath(directory, 'qmp.sock'))).toBe('the new one');
+});
+
+test('however many directories with long names there were, few of them stay open', async () => {
+  const parent = await directoryOf(200);
+  const openBefore = (await readdir('/proc/self/fd')).length;
+  for (let n = 0; n < 300; n += 1) {
+    const directory = join(parent, String(n));
+    await mkdir(directory);
+    unixSocketPath(directory, 'qmp.sock');
+    await rm(directory, { recursive: true });
+  }
+  expect((await readdir('/proc/self/fd')).length - openBefore).toBeLessThanOrEqual(70);
 });

@@ -179,6 +179,10 @@ export class SimulatedHypervisor implements Hypervisor {
     return null;
   }
 
+  boundLogs(): Promise<void> {
+    return Promise.resolve(); // nobody writes any
+  }
+
   async discardGeneration(): Promise<boolean> {
     return true; // there are no disks
   }

@@ -56,6 +56,7 @@ export class MachineCensus {
       hypervisor.follow(id);
       if (!known.has(id)) await this.compare(id);
     }
+    await hypervisor.boundLogs();
   }
 
   private async compare(desktopId: string): Promise<void> {
