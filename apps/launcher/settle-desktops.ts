@@ -81,8 +81,9 @@ async function settle(options: SettleOptions): Promise<readonly string[]> {
   const asked = new Set<string>();
   await poll(stopMs, pollMs, undefined, async () => {
     const awake = await restless(client);
-    for (const { id } of awake) {
-      if (asked.has(id)) continue;
+    for (const { id, operation } of awake) {
+      // A save or a wake that takes long is left to the next start: a stop by force would end it, and its memory.
+      if (asked.has(id) || (operation !== null && operation.kind !== 'stop')) continue;
       logger.warn(
         { desktopId: id },
         `${id} could not be put to sleep and is stopped: what was only in its memory is lost`,

@@ -5,9 +5,16 @@ import type { Logger } from '@dormouse/observability';
 export const leaseMs = 12_000;
 const renewEveryMs = 4_000;
 
+interface Held {
+  readonly desktopId: string;
+  readonly lost: AbortController;
+  /** Resolves when the work on it has ended. */
+  readonly ended: Promise<void>;
+}
+
 /** The operations this worker holds. A lease that was lost aborts its operation's signal: another worker has it. */
 export class Leases {
-  private readonly held = new Map<string, AbortController>();
+  private readonly held = new Map<string, Held>();
   private timer: NodeJS.Timeout | null = null;
 
   constructor(
@@ -29,14 +36,27 @@ export class Leases {
   }
 
   /** Holds the lease while `work` runs. */
-  async during<T>(operationId: string, work: (lost: AbortSignal) => Promise<T>): Promise<T> {
-    const controller = new AbortController();
-    this.held.set(operationId, controller);
+  async during<T>(operationId: string, desktopId: string, work: (lost: AbortSignal) => Promise<T>): Promise<T> {
+    const lost = new AbortController();
+    let end = (): void => undefined;
+    const ended = new Promise<void>((resolve) => (end = resolve));
+    this.held.set(operationId, { desktopId, lost, ended });
     try {
-      return await work(controller.signal);
+      return await work(lost.signal);
     } finally {
       this.held.delete(operationId);
+      end();
     }
+  }
+
+  /**
+   * Lets go of what another operation of a desktop has overtaken, without waiting to be told.
+   * @returns resolves when the work on it has ended
+   */
+  async letGoOf(desktopId: string, { besides }: { besides: string }): Promise<void> {
+    const overtaken = [...this.held].filter(([id, held]) => id !== besides && held.desktopId === desktopId);
+    for (const [, { lost }] of overtaken) lost.abort();
+    await Promise.all(overtaken.map(([, { ended }]) => ended));
   }
 
   private async renew(): Promise<void> {
@@ -44,7 +64,7 @@ export class Leases {
     try {
       for (const operationId of await this.ledger.renew([...this.held.keys()], this.workerId, leaseMs)) {
         this.logger.warn({ operationId }, 'another worker has taken the operation; this one lets go of it');
-        this.held.get(operationId)?.abort();
+        this.held.get(operationId)?.lost.abort();
       }
     } catch (error) {
       // The work goes on: the guest must not suffer from a database that is away. Every write is fenced.

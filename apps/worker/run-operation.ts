@@ -47,7 +47,7 @@ export async function runOperation(
   const startedMs = performance.now();
   // By the ledger's clock until it was claimed, and then by ours, whatever time it shows.
   const ageMs = (): number => Math.round(claimed.waitedMs + performance.now() - startedMs);
-  const outcome = await context.leases.during(operationId, async (lost) => {
+  const outcome = await context.leases.during(operationId, desktop.id, async (lost) => {
     const leave = AbortSignal.any([signal, lost]);
     try {
       const launchSpec = parseLaunchSpec(claimed.launchSpec);
@@ -61,6 +61,7 @@ export async function runOperation(
         : { ...found, ...failed(error, operation.kind, logger) };
     } catch (error) {
       if (leave.aborted || isDormouseError(error, 'SUPERSEDED')) return null;
+      countTimeLimit(context.metrics, error);
       return failed(error, operation.kind, logger);
     }
   });
@@ -82,6 +83,12 @@ function tellClaim({ waitSeconds, repairs }: Metrics, { operation, takenOver }: 
   }
   // One that lingers was left on purpose.
   if (takenOver && phase !== 'linger') repairs.inc({ repair: 'adopted' });
+}
+
+/** A wait that ended by its limit names the limit, which is what an operator wants to see a curve of. */
+function countTimeLimit({ timeLimits }: Metrics, error: unknown): void {
+  const waitedFor = isDormouseError(error) ? error.details['waitedFor'] : undefined;
+  if (typeof waitedFor === 'string') timeLimits.inc({ waited_for: waitedFor });
 }
 
 /** What of a result is counted in bytes, under which name. */

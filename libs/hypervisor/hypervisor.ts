@@ -97,8 +97,13 @@ export interface Hypervisor {
    */
   rejoinWake(machine: Machine, target: CheckpointTarget): Promise<Wake | null>;
 
-  /** As `Wake.awaitReady`, for a machine that has all of its memory. @throws GUEST_UNRESPONSIVE */
-  awaitReady(machine: Machine, patienceMs: number): Promise<number | null>;
+  /**
+   * What a guest that was woken gets besides its memory, as soon as it can: its machine is announced to the network, its file systems
+   * are thawed if a backup had frozen them, its clock is set. Resolves when its agent has answered, after at most `patienceMs`.
+   * @returns how far the clock may be off now, in milliseconds; null when nobody sets it
+   * @throws GUEST_UNRESPONSIVE, also when aborted
+   */
+  greet(machine: Machine, patienceMs: number, signal: AbortSignal): Promise<number | null>;
 
   /**
    * Makes ready, while nobody waits, what waking from `sealedGeneration` will need: its disk layer, and a machine that waits for
@@ -117,8 +122,12 @@ export interface Hypervisor {
   /** Brings a machine back to running from wherever a save left it, and ends the save's pager. @throws MACHINE_GONE */
   thaw(desktopId: string): Promise<void>;
 
-  /** Ends a machine and frees its memory; resolves when it is gone. Nothing happens when there is none. */
-  release(desktopId: string): Promise<void>;
+  /**
+   * Ends a machine and frees its memory; resolves when it is gone. Nothing happens when there is none.
+   * @param byForce its QEMU is given no time to end by itself
+   * @throws PROCESS_STUCK when a process of it outlives SIGKILL
+   */
+  release(desktopId: string, byForce?: boolean): Promise<void>;
 
   condition(desktopId: string): Promise<MachineCondition>;
 
@@ -164,7 +173,7 @@ export interface CaptureProgress {
 }
 
 /**
- * A save whose guest is frozen. Ends by `commit` and the machine's release, or by `abandon`. Aborted, `switchOver` and `commit` reject
+ * A save whose guest is frozen. Ends by `commit`, `conclude` and the machine's release, or by `abandon`. Aborted, `switchOver` and `commit` reject
  * at once with the reason, whatever they were waiting for: a storage that is away must not keep a guest from its user.
  */
 export interface Capture {
@@ -179,7 +188,17 @@ export interface Capture {
    * moment is left to the collector.
    */
   abandon(): Promise<void>;
-  /** Lets go of the pager after a commit. */
+  /**
+   * Aborted, with the reason, when the save cannot go on: QEMU or the pager has failed, or the guest stands still for longer than is
+   * allowed. Whatever is waited for then, the save is to be abandoned at once.
+   */
+  readonly failed: AbortSignal;
+  /**
+   * To be called when the commit is known to the ledger: the pager ends, so that nobody else can let the guest run any more.
+   * @throws FREEZE_TOO_LONG when the pager has let it run, for want of a worker: abandon it
+   */
+  conclude(): Promise<void>;
+  /** Lets go of all, and leaves the machine to whoever has taken over. */
   close(): void;
 }
 
@@ -205,12 +224,6 @@ export type WakeHow = 'lazy' | 'eager';
 export interface Wake {
   /** Whether its QEMU had been started before anybody asked for it; null of a wake that was joined. */
   readonly machineWaited: boolean | null;
-  /**
-   * Announces the machine to the network, sets the guest's clock, and resolves when the guest answers.
-   * @returns how far the clock may be off now, in milliseconds; null when nobody sets it
-   * @throws GUEST_UNRESPONSIVE
-   */
-  awaitReady(patienceMs: number): Promise<number | null>;
   /** Resolves when all memory is there. @throws the pager's error */
   hydrated(onProgress: (progress: WakeProgress) => void): Promise<WakeProgress>;
   /** Watches it no longer: it is somebody else's, or nobody's. The memory goes on coming. */

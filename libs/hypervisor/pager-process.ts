@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { once } from 'node:events';
 import { DormouseError } from '@dormouse/errors';
+import { limits } from '@dormouse/limits';
 import { hugePageHeap, identifyProcess, plainEnvironment, stopProcess } from '@dormouse/process';
 import {
   PagerClient,
@@ -9,11 +10,11 @@ import {
   type PagerAssignment,
   type PagerJob,
   type PagerSetUp,
+  type PagerSilence,
   type PagerStatus,
 } from '@dormouse/pager-control';
 import type { RunDirectory } from './run-directory';
 
-const startPatienceMs = 20_000;
 /** A new pager is made ready when the machine just served no longer needs the processors so badly. */
 const nextSpareMs = 5_000;
 
@@ -67,7 +68,13 @@ export class PagerStarter {
     // Before it gets its work: a pager that works must be known to whoever comes after us.
     await directory.recordProcess('pager', identity);
     pager.stdin!.end(`${JSON.stringify({ directory: directory.path, job } satisfies PagerAssignment)}\n`);
-    return connectPager<Status>(directory, startPatienceMs, () => isRunning(pager));
+    const silence = job.mode === 'serve' ? 'wakingPagerNews' : 'savingPagerNews';
+    try {
+      return await connectPager<Status>(directory, limits.pagerStart.ms, () => isRunning(pager), silence);
+    } catch (error) {
+      await stopProcess(identity, { signal: 'SIGKILL' }); // it has the job, and may begin yet
+      throw error;
+    }
   }
 
   close(): void {
@@ -105,15 +112,16 @@ function forStorage(storageUrl: string): string[] {
 export function connectPager<Status extends PagerStatus>(
   directory: RunDirectory,
   patienceMs: number,
-  isStarting?: () => boolean,
+  isStarting: () => boolean,
+  silence: PagerSilence,
 ): Promise<PagerClient<Status>> {
-  return PagerClient.connect<Status>(directory.socket(pagerSockets.control), patienceMs, isStarting);
+  return PagerClient.connect<Status>(directory.socket(pagerSockets.control), patienceMs, isStarting, silence);
 }
 
 /** One whose work is over may still listen where the next one will: whoever connected would speak to it. */
 async function predecessorGone(directory: RunDirectory): Promise<void> {
   const predecessor = await directory.liveProcess('pager');
-  if (predecessor !== null) await stopProcess(predecessor);
+  if (predecessor !== null) await stopProcess(predecessor, { patienceMs: limits.pagerEnd.ms });
 }
 
 function isRunning(child: ChildProcess): boolean {

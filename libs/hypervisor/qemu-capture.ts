@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { DormouseError } from '@dormouse/errors';
+import { DormouseError, isDormouseError } from '@dormouse/errors';
+import { limits, timedOut, within } from '@dormouse/limits';
 import type { CaptureStatus, PagerClient } from '@dormouse/pager-control';
 import { pagerSockets } from '@dormouse/pager-control';
-import { unlessAborted } from '@dormouse/process';
+import { processEnded, stopProcess, unlessAborted } from '@dormouse/process';
 import { thawMachine, type QmpClient, type QmpEvent } from '@dormouse/qemu';
 import { setClockAfterThaw } from './guest-clock';
 import type { Capture, CaptureFacts, CaptureProgress } from './hypervisor';
@@ -19,8 +20,10 @@ const maxBandwidthBytesPerSecond = 2 ** 40;
 
 /** The guest runs on meanwhile; a busy host or a storage that fails needs more than a moment. */
 const pagerSaysWhyMs = 2_000;
-/** So long a thawed guest's user is kept waiting for what was stored to be removed. */
-const clearUpMs = 2_000;
+/** How often QEMU is asked whether it is there, while nobody has anything else to ask it. */
+const askQemuEveryMs = 5_000;
+/** A pager that has said nothing for so long hangs, and so does a QEMU that writes to it: it says something every second. */
+const hangsAfterMs = 2_000;
 
 /** A save in progress: QEMU on one side, its pager on the other. */
 export class QemuCapture implements Capture {
@@ -30,6 +33,10 @@ export class QemuCapture implements Capture {
   private mayStop = false;
   private switchesOver = false;
   private readonly waiting = new Set<() => void>();
+  private readonly failing = new AbortController();
+  private freezeTimer: NodeJS.Timeout | undefined;
+  /** Its reason: why the save cannot go on. */
+  readonly failed = this.failing.signal;
   frozenAtMs = 0;
 
   private constructor(
@@ -54,12 +61,29 @@ export class QemuCapture implements Capture {
       onProgress({ streamBytes, arrivedBytes, ramBytes });
       if (arrivedBytes === ramBytes) capture.allPagesCame();
     });
+    const watching = setInterval(() => void capture.askQemu(), askQemuEveryMs);
     try {
       if (signal.aborted) cancel();
       const { status } = await qmp.execute<{ status: string }>('query-status');
       if (status === 'shutdown') throw new DormouseError('GUEST_SHUT_DOWN', 'the guest has shut down before its save');
       // The pager's own error says why; QEMU would only notice that the socket closed.
       pager.reached('sealed', 'aborted').catch((error: DormouseError) => capture.fail(error));
+      await capture.migrate();
+      return capture;
+    } catch (error) {
+      await capture.abandon();
+      throw error;
+    } finally {
+      clearInterval(watching);
+      signal.removeEventListener('abort', cancel);
+      stopProgress();
+    }
+  }
+
+  /** Resolves when the guest is frozen. */
+  private async migrate(): Promise<void> {
+    const { qmp } = this;
+    const start = async (): Promise<void> => {
       await qmp.execute('migrate-set-capabilities', {
         capabilities: [
           { capability: 'events', state: true },
@@ -72,25 +96,19 @@ export class QemuCapture implements Capture {
         'downtime-limit': downtimeLimitMs.somePagesNeverCame,
       });
       await qmp.execute('migrate', { uri: `unix:${pagerSockets.capture}` });
-      await capture.until('pre-switchover');
-      if (capture.failure !== null) throw capture.failure; // said in the same moment
-      return capture;
-    } catch (error) {
-      await capture.abandon();
-      throw error;
-    } finally {
-      signal.removeEventListener('abort', cancel);
-      stopProgress();
-    }
+    };
+    await unlessAborted(start(), this.failed);
+    await this.until('pre-switchover');
+    if (this.failure !== null) throw this.failure; // said in the same moment
   }
 
   switchOver(signal: AbortSignal): Promise<void> {
-    return unlessAborted(this.untilSealed(), signal);
+    return unlessAborted(this.untilSealed(), AbortSignal.any([signal, this.failed]));
   }
 
   async commit(signal: AbortSignal): Promise<CaptureFacts> {
     this.pager.send('commit');
-    const status = await unlessAborted(this.pager.reached('committed'), signal);
+    const status = await unlessAborted(this.pager.reached('committed'), AbortSignal.any([signal, this.failed]));
     this.committed = true;
     return {
       ramBytes: status.ramBytes,
@@ -108,17 +126,58 @@ export class QemuCapture implements Capture {
     try {
       // A QEMU that waits for its pager to read on answers nobody until that has hung up.
       if (!this.committed) this.pager.send('abort');
-      await thawMachine(this.qmp, { switchesOver: this.switchesOver });
+      await this.thaw();
       await Promise.all([this.clearedUp(), this.frozenAtMs === 0 ? null : setClockAfterThaw(this.directory)]);
-    } finally {
       this.close();
+    } catch (error) {
+      // The pager, left alone, goes on trying to thaw the guest.
+      this.hangUp();
+      throw error;
     }
+  }
+
+  async conclude(): Promise<void> {
+    clearTimeout(this.freezeTimer);
+    this.pager.send('leave');
+    this.pager.close();
+    await this.pagerGone();
+    const { running } = await this.qmp.execute<{ running: boolean }>('query-status');
+    if (running) throw timedOut('freezeWithoutWorker');
+    this.qmp.close();
   }
 
   close(): void {
     this.pager.send('leave');
+    this.hangUp();
+  }
+
+  private hangUp(): void {
+    clearTimeout(this.freezeTimer);
     this.pager.close();
     this.qmp.close();
+  }
+
+  private async thaw(): Promise<void> {
+    const { switchesOver } = this;
+    try {
+      await within('qmpThaw', thawMachine(this.qmp, { switchesOver }));
+    } catch (error) {
+      if (!isDormouseError(error, 'MACHINE_SILENT')) throw error;
+      // One that lives has hung up, and lets the guest run as soon as QEMU answers it.
+      if (this.pager.silentMs >= hangsAfterMs) await this.killPager();
+      await thawMachine(this.qmp, { switchesOver });
+    }
+  }
+
+  private async killPager(): Promise<void> {
+    const pager = await this.directory.liveProcess('pager');
+    if (pager !== null) await stopProcess(pager, { signal: 'SIGKILL' });
+  }
+
+  private async pagerGone(): Promise<void> {
+    const pager = await this.directory.liveProcess('pager');
+    if (pager === null || (await processEnded(pager, limits.pagerEnd.ms))) return;
+    await stopProcess(pager, { signal: 'SIGKILL' });
   }
 
   private async untilSealed(): Promise<void> {
@@ -133,7 +192,7 @@ export class QemuCapture implements Capture {
   private async clearedUp(): Promise<void> {
     if (this.committed) return;
     const ended = this.pager.reached('aborted', 'committed').catch(() => undefined);
-    await Promise.race([ended, sleep(clearUpMs, undefined, { ref: false })]);
+    await Promise.race([ended, sleep(limits.clearUp.ms, undefined, { ref: false })]);
   }
 
   private allPagesCame(): void {
@@ -149,6 +208,7 @@ export class QemuCapture implements Capture {
       this.fail(new DormouseError('GUEST_SHUT_DOWN', 'the guest has shut down during its save'));
     if (event === 'MIGRATION') {
       this.migration = String(data['status']);
+      if (this.migration === 'pre-switchover') this.froze();
       if (this.migration === 'failed' || this.migration === 'cancelled') {
         // If it was the pager, it says why as soon as it has cleared up.
         setTimeout(
@@ -160,8 +220,19 @@ export class QemuCapture implements Capture {
     this.wake();
   }
 
+  /** From here to the commit a limit holds, whatever is waited for. */
+  private froze(): void {
+    this.freezeTimer ??= setTimeout(() => this.fail(timedOut('freeze')), limits.freeze.ms);
+  }
+
+  /** The pager says every second that it is there; QEMU is asked. */
+  private async askQemu(): Promise<void> {
+    await this.qmp.execute('query-status').catch((error: DormouseError) => this.fail(error));
+  }
+
   private fail(error: DormouseError): void {
     this.failure ??= error;
+    this.failing.abort(this.failure);
     this.wake();
   }
 

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { join } from 'node:path';
 import { contentIndexFile } from '@dormouse/content-index';
 import { DormouseError, isDormouseError } from '@dormouse/errors';
+import { limits, timedOut, within } from '@dormouse/limits';
 import {
   pagerSockets,
   type CaptureStatus,
@@ -25,6 +26,7 @@ import {
 import {
   GuestAgent,
   hasWritten,
+  isMigrating,
   launchArguments,
   type LaunchPlacement,
   machineParts,
@@ -42,7 +44,7 @@ import { desktopOfSafeName, safeName } from '@dormouse/text';
 import { DiskLayers } from './disk-layers';
 import { fingerprintOf, type Fingerprint } from './fingerprint';
 import { closeNetworks, GuestNetworks } from './guest-networks';
-import { setClockAfterThaw } from './guest-clock';
+import { greetGuest, setClockAfterThaw } from './guest-clock';
 import { GuestWatch } from './guest-watch';
 import { ImagePlaces } from './image-places';
 import type {
@@ -64,7 +66,7 @@ import { MachinesInWaiting } from './machines-in-waiting';
 import { connectPager, PagerStarter } from './pager-process';
 import { QemuCapture } from './qemu-capture';
 import { connectQemu, startQemu, withQemu } from './qemu-process';
-import { QemuWake, welcome } from './qemu-wake';
+import { QemuWake } from './qemu-wake';
 import { rescuePipeFiles, rescuePipes, RescueChannel } from './rescue-channel';
 import { ResidentQemu } from './resident-qemu';
 import { RunDirectory } from './run-directory';
@@ -91,11 +93,10 @@ export interface QemuHypervisorOptions {
 /** Of the wake set, at most this share of the memory, and 64 MiB. */
 const wakeSetShare = 0.05;
 const mostWakeSetPages = 16_384;
+/** Gratuitous packets after waking, as `announce-self` sends them: switches learn where the machine is now. */
+const announcement = { initial: 50, max: 550, rounds: 5, step: 50 };
 const toWake = { incoming: 'defer', rescue: rescuePipes } as const;
 const lazily = ['events', 'postcopy-ram', 'postcopy-blocktime'].map((capability) => ({ capability, state: true }));
-/** QEMU has read all there is, and has yet to load the devices. */
-const loadPatienceMs = 30_000;
-const quitPatienceMs = 5_000;
 const rejoinPatienceMs = 1_000;
 /** From the closing of a pager's socket to its end. */
 const endingPatienceMs = 250;
@@ -183,6 +184,7 @@ export class QemuHypervisor implements Hypervisor {
     const directory = this.directory(machine.desktopId);
     const qmp = await connectQemu(directory);
     try {
+      await runsOn(qmp);
       const pager = await this.pagers.start<CaptureStatus>(directory, {
         mode: 'capture',
         ...this.pagerJob(machine, target),
@@ -215,8 +217,12 @@ export class QemuHypervisor implements Hypervisor {
       if (!listens) await this.anew(machine.desktopId);
       const pagerStarted = this.startServing(machine, target, how);
       if (!listens) starting = this.startForWake(machine, sealedGeneration, how);
-      const [pager] = await Promise.all([pagerStarted, Promise.race([starting, pagerFails(pagerStarted)])]);
-      await pager.reached('running', 'hydrated');
+      const running = async (): Promise<PagerClient<ServeStatus>> => {
+        const [pager] = await Promise.all([pagerStarted, Promise.race([starting, pagerFails(pagerStarted)])]);
+        await pager.reached('running', 'hydrated');
+        return pager;
+      };
+      const pager = await within(how === 'eager' ? 'wakeEager' : 'wakeRunning', running());
       if (how === 'eager') await this.untilRunning(machine.desktopId);
       return this.served(machine, target, pager, listens);
     } catch (error) {
@@ -231,9 +237,15 @@ export class QemuHypervisor implements Hypervisor {
     return pager && this.served(machine, target, pager, null);
   }
 
-  awaitReady({ desktopId, launchSpec }: Machine, patienceMs: number): Promise<number | null> {
+  async greet({ desktopId, launchSpec }: Machine, patienceMs: number, signal: AbortSignal): Promise<number | null> {
     this.follow(desktopId);
-    return welcome(this.directory(desktopId), launchSpec, patienceMs);
+    const directory = this.directory(desktopId);
+    // A main loop that waits for a page answers late, and the guest may be reached without: what it sends itself announces it too.
+    const announced = withQemu(directory, (qmp) => qmp.execute('announce-self', announcement)).catch(() => undefined);
+    const greeted =
+      launchSpec.readiness === 'agent' ? greetGuest(directory, patienceMs, signal) : Promise.resolve(null);
+    await Promise.allSettled([announced, greeted]);
+    return greeted;
   }
 
   async prepareWake(machine: Machine, sealedGeneration: string | null): Promise<void> {
@@ -264,17 +276,19 @@ export class QemuHypervisor implements Hypervisor {
     const directory = this.directory(desktopId);
     // First the pager, which would otherwise hold on to the control socket or store what nobody wants.
     const pager = await directory.liveProcess('pager');
-    if (pager !== null) await stopProcess(pager, { patienceMs: quitPatienceMs });
+    if (pager !== null) await stopProcess(pager, { patienceMs: limits.pagerEnd.ms });
     await withQemu(directory, thawMachine);
     await setClockAfterThaw(directory);
   }
 
-  async release(desktopId: string): Promise<void> {
+  async release(desktopId: string, byForce = false): Promise<void> {
     await this.waiting.end(desktopId);
     const directory = this.directory(desktopId);
     const [qemu, pager] = await Promise.all([directory.liveProcess('qemu'), directory.liveProcess('pager')]);
-    if (qemu !== null) await this.quit(directory, qemu);
-    if (pager !== null) await stopProcess(pager, { patienceMs: quitPatienceMs });
+    if (qemu !== null) await this.quit(directory, qemu, byForce ? 'qemuQuitForced' : 'qemuQuit');
+    if (pager !== null) {
+      await stopProcess(pager, { signal: byForce ? 'SIGKILL' : 'SIGTERM', patienceMs: limits.pagerEnd.ms });
+    }
     await closeNetworks(directory);
     await directory.remove();
   }
@@ -355,13 +369,15 @@ export class QemuHypervisor implements Hypervisor {
 
   /** @throws MIGRATION_FAILED */
   private async untilRunning(desktopId: string): Promise<void> {
-    const deadline = performance.now() + loadPatienceMs;
+    const deadline = performance.now() + limits.wakeLoads.ms;
     for (;;) {
       const condition = await this.condition(desktopId);
       if (condition === 'running') return;
       if (condition === 'absent' || condition === 'shut-down' || performance.now() > deadline) {
         const said = await this.directory(desktopId).logTail('qemu.log');
-        throw new DormouseError('MIGRATION_FAILED', `QEMU could not load the machine: ${said}`);
+        throw condition === 'absent'
+          ? new DormouseError('MIGRATION_FAILED', `QEMU could not load the machine: ${said}`)
+          : timedOut('wakeLoads', said);
       }
       await sleep(20);
     }
@@ -373,10 +389,9 @@ export class QemuHypervisor implements Hypervisor {
     pager: PagerClient<ServeStatus>,
     machineWaited: boolean | null,
   ): Wake {
-    const directory = this.directory(machine.desktopId);
     this.follow(machine.desktopId);
     const nextPager = (): ReturnType<typeof this.replacePager> => this.replacePager(machine, target);
-    return new QemuWake(directory, machine.launchSpec, pager, nextPager, machineWaited);
+    return new QemuWake(pager, nextPager, machineWaited);
   }
 
   /** @returns null when there is none, also when it ended before it could be spoken to */
@@ -385,18 +400,24 @@ export class QemuHypervisor implements Hypervisor {
     const identity = await directory.liveProcess('pager');
     if (identity === null) return null;
     try {
-      const pager = await connectPager<ServeStatus>(directory, rejoinPatienceMs, () => isProcessAlive(identity));
+      const alive = (): boolean => isProcessAlive(identity);
+      const pager = await connectPager<ServeStatus>(directory, rejoinPatienceMs, alive, 'wakingPagerNews');
       await pager.reached('running', 'hydrated');
       return pager;
     } catch (error) {
-      if (isDormouseError(error, 'PAGER_FAILED') && (await processEnded(identity, endingPatienceMs))) return null;
-      throw error;
+      if (!isDormouseError(error, 'PAGER_FAILED')) throw error;
+      if (await processEnded(identity, endingPatienceMs)) return null;
+      if (error.details['waitedFor'] !== 'wakingPagerNews') throw error;
+      return null; // it hangs, and is replaced
     }
   }
 
   /** The guest waits, with whatever it asked for, until another pager goes on. @returns null when it lacks no memory */
   private async replacePager(machine: Machine, target: CheckpointTarget): Promise<PagerClient<ServeStatus> | null> {
     const directory = this.directory(machine.desktopId);
+    // QEMU listens for another only when it has lost the one it had.
+    const silent = await directory.liveProcess('pager');
+    if (silent !== null) await stopProcess(silent, { signal: 'SIGKILL' });
     try {
       await new RescueChannel(directory).listenAgain(`unix:${pagerSockets.incoming}`);
     } catch (error) {
@@ -405,7 +426,7 @@ export class QemuHypervisor implements Hypervisor {
       throw error;
     }
     const pager = await this.startServing(machine, target, 'resume');
-    await pager.reached('running', 'hydrated');
+    await within('wakeRunning', pager.reached('running', 'hydrated'));
     return pager;
   }
 
@@ -508,10 +529,21 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   /** Ends QEMU in order, its disks flushed; by force when its main loop is deaf, which it is while it waits for a page. */
-  private async quit(directory: RunDirectory, qemu: ProcessIdentity): Promise<void> {
-    withQemu(directory, (qmp) => qmp.execute('quit')).catch(() => undefined); // answered by ending, or by force below
-    if (!(await processEnded(qemu, quitPatienceMs))) await stopProcess(qemu, { signal: 'SIGKILL' });
+  private async quit(
+    directory: RunDirectory,
+    qemu: ProcessIdentity,
+    limit: 'qemuQuit' | 'qemuQuitForced',
+  ): Promise<void> {
+    withQemu(directory, (qmp) => qmp.execute('quit', {}, limit)).catch(() => undefined); // answered by ending, or by force below
+    if (!(await processEnded(qemu, limits[limit].ms))) await stopProcess(qemu, { signal: 'SIGKILL' });
   }
+}
+
+/** Has a guest run that a save could not thaw: nobody could reach its QEMU then, or nobody was left. */
+async function runsOn(qmp: QmpClient): Promise<void> {
+  const { status } = await qmp.execute<{ status?: string }>('query-migrate');
+  const { status: state } = await qmp.execute<{ status: string }>('query-status');
+  if (isMigrating(status) || state === 'postmigrate' || state === 'finish-migrate') await thawMachine(qmp);
 }
 
 /** The machine that a wake from `sealedGeneration` would build if it began now. */

@@ -1,11 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DormouseError, isDormouseError } from '@dormouse/errors';
+import { limits, timedOut } from '@dormouse/limits';
 import { isProcessAlive, type DetachedCommand, type ProgramStarter } from '@dormouse/process';
 import { QmpClient, socketNames } from '@dormouse/qemu';
 import type { RunDirectory } from './run-directory';
-
-/** QEMU opens its control socket within a tenth of a second; an overloaded host may take long. */
-const startPatienceMs = 30_000;
 
 /**
  * Starts QEMU detached in its run directory and connects to it.
@@ -18,30 +16,33 @@ export async function startQemu(
 ): Promise<QmpClient> {
   const identity = await starter.start({ ...command, cwd: directory.path, logFile: directory.file('qemu.log') });
   await directory.recordProcess('qemu', identity);
-  const deadline = performance.now() + startPatienceMs;
+  const deadline = performance.now() + limits.qemuStart.ms;
   for (;;) {
     try {
-      return await QmpClient.connect(directory.socket(socketNames.control));
+      return await QmpClient.connect(directory.socket(socketNames.control), 'qemuStart');
     } catch (error) {
       if (!isDormouseError(error, 'QMP_DISCONNECTED')) throw error;
     }
     if (!isProcessAlive(identity)) {
       throw new DormouseError('MACHINE_START_FAILED', `QEMU ended at once: ${await directory.logTail('qemu.log')}`);
     }
-    if (performance.now() >= deadline)
-      throw new DormouseError('MACHINE_START_FAILED', 'QEMU did not open its control socket');
+    if (performance.now() >= deadline) throw timedOut('qemuStart');
     await sleep(3);
   }
 }
 
-/** Connects to a machine that runs. @throws MACHINE_GONE */
+/**
+ * Connects to a machine that runs. Where somebody else has its control socket, and hangs, by the one that is kept for that.
+ * @throws MACHINE_GONE, MACHINE_SILENT
+ */
 export async function connectQemu(directory: RunDirectory): Promise<QmpClient> {
   if ((await directory.liveProcess('qemu')) === null) throw gone(directory.desktopId);
   try {
     return await QmpClient.connect(directory.socket(socketNames.control));
   } catch (error) {
     if ((await directory.liveProcess('qemu')) === null) throw gone(directory.desktopId);
-    throw error;
+    if (!isDormouseError(error, 'MACHINE_SILENT')) throw error;
+    return await QmpClient.connect(directory.socket(socketNames.guard)).catch(() => Promise.reject(error));
   }
 }
 

@@ -1,29 +1,10 @@
 import { isDormouseError } from '@dormouse/errors';
 import type { PagerClient, ServeStatus } from '@dormouse/pager-control';
-import type { LaunchSpec } from '@dormouse/qemu';
-import { setGuestClock } from './guest-clock';
 import type { Wake, WakeProgress } from './hypervisor';
-import { withQemu } from './qemu-process';
-import type { RunDirectory } from './run-directory';
 
-/** Gratuitous packets after waking, as `announce-self` sends them: switches learn where the machine is now. */
-const announcement = { initial: 50, max: 550, rounds: 5, step: 50 };
 /** Pagers in a row that died within this time: another would die too. */
 const mostFruitlessPagers = 5;
 const fruitlessMs = 1_000;
-
-/** As `Wake.awaitReady`. */
-export async function welcome(
-  directory: RunDirectory,
-  { readiness }: LaunchSpec,
-  patienceMs: number,
-): Promise<number | null> {
-  const [clockSkewMs] = await Promise.all([
-    readiness === 'agent' ? setGuestClock(directory, patienceMs) : null,
-    withQemu(directory, (qmp) => qmp.execute('announce-self', announcement)),
-  ]);
-  return clockSkewMs;
-}
 
 /** A machine that runs while its pager brings the rest of its memory. A pager that dies is replaced. */
 export class QemuWake implements Wake {
@@ -37,18 +18,12 @@ export class QemuWake implements Wake {
 
   /** @param nextPager starts a pager that goes on with the machine of one that died; null when there is nothing left to do */
   constructor(
-    private readonly directory: RunDirectory,
-    private readonly launchSpec: LaunchSpec,
     private pager: PagerClient<ServeStatus> | null,
     private readonly nextPager: () => Promise<PagerClient<ServeStatus> | null>,
     readonly machineWaited: boolean | null,
   ) {
     this.complete = this.untilComplete();
     this.complete.catch(() => undefined); // met by `hydrated`
-  }
-
-  awaitReady(patienceMs: number): Promise<number | null> {
-    return welcome(this.directory, this.launchSpec, patienceMs);
   }
 
   async hydrated(onProgress: (progress: WakeProgress) => void): Promise<WakeProgress> {

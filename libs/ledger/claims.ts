@@ -73,6 +73,7 @@ export function claim(
       launchSpec: candidate ?? row.launchSpec,
       checkpoint: checkpoint === null ? null : asCheckpointView(checkpoint),
       layer,
+      forced: operation.forced,
       mayFallBack: operation.kind === 'save' && mayFallBack(sessionOf(loaded), loaded.pool),
       takenOver,
       waitedMs: now.getTime() - operation.createdAt.getTime(),

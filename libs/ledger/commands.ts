@@ -112,6 +112,8 @@ export interface ClaimedOperation {
   readonly checkpoint: CheckpointView | null;
   /** What the machine writes to, if it has writable disks; null when the operation starts no machine. */
   readonly layer: LayerToWrite | null;
+  /** Somebody wants it in spite of who is there, and of what hangs. */
+  readonly forced: boolean;
   /** A save may be spared, if the machine has written nothing to its disks: `fallBack`. */
   readonly mayFallBack: boolean;
   /** Another worker (or an earlier life of this one) held it before: look at what is really there, then act. */

@@ -95,6 +95,10 @@ async function writeWhatFollows(
   for (const effect of effects) await writeEffect(transaction, loaded, effect, context);
   await writeOperation(transaction, loaded, session);
   const { operation } = loaded;
+  // The machine it ends is where the operation that it has overtaken was starting or waking it.
+  if (before !== null && operation?.kind === 'stop' && operation !== before && before.hostId !== operation.hostId) {
+    await updateRow(transaction.manager, OperationEntity, operation, { hostId: before.hostId });
+  }
   return operation === null || operation === before ? null : { loaded, operation };
 }
 

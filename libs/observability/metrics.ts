@@ -12,7 +12,7 @@ export interface Metrics {
   readonly phaseSeconds: Histogram<'kind' | 'phase'>;
   /** From the request for an operation to its first worker. */
   readonly waitSeconds: Histogram<'kind'>;
-  /** From the request for a wake to the guest's answer. */
+  /** From the request for a wake to its running guest. */
   readonly wakeSeconds: Histogram;
   /** Of saves and wakes that succeeded: the guest's memory, and what of it was written to the storage. */
   readonly bytes: Counter<'kind' | 'what'>;
@@ -27,6 +27,8 @@ export interface Metrics {
   readonly eventLoopStallSeconds: Histogram;
   /** What the reconciler has put right. */
   readonly repairs: Counter<'repair'>;
+  /** Operations that a wait ended which took too long, by the row of docs/limits.md. */
+  readonly timeLimits: Counter<'waited_for'>;
   /** Requests answered 429: of a key, a broker, or an address that shows neither. */
   readonly rateLimited: Counter<'kind'>;
 }
@@ -75,7 +77,7 @@ export function createMetrics(service: string, labels: Readonly<Record<string, s
     }),
     wakeSeconds: new Histogram({
       name: 'dormouse_wake_seconds',
-      help: 'From the request for a wake to the answer of its guest',
+      help: 'From the request for a wake to its running guest',
       buckets: phaseBuckets,
       registers,
     }),
@@ -117,6 +119,12 @@ export function createMetrics(service: string, labels: Readonly<Record<string, s
       name: 'dormouse_repairs_total',
       help: 'What was found to be wrong and put right, by what it was',
       labelNames: ['repair'],
+      registers,
+    }),
+    timeLimits: new Counter({
+      name: 'dormouse_time_limits_total',
+      help: 'Operations that failed because somebody did not do something in time, by what was waited for',
+      labelNames: ['waited_for'],
       registers,
     }),
     rateLimited: new Counter({

@@ -5,21 +5,26 @@ import { parseCommand, type PagerCommand, type PagerStatus } from './protocol';
 
 /** No command is longer. */
 const longestLine = 4096;
+/** Often enough that whoever waits for a pager knows within seconds that it hangs. */
+const repeatEveryMs = 1_000;
 
 /**
- * The pager's side: tells everyone who is connected its status, one JSON document a line, first on connecting and then
- * on every change, and takes commands.
+ * The pager's side: tells everyone who is connected its status, one JSON document a line, first on connecting, then on every
+ * change and every second, and takes commands.
  */
 export class ControlServer<Status extends PagerStatus> {
   private readonly clients = new Set<Socket>();
   private readonly server = createServer((socket) => this.accept(socket));
+  private readonly repeating: NodeJS.Timeout;
 
   constructor(
     private status: Status,
     private readonly onCommand: (command: PagerCommand['command']) => void,
     /** The last client went away. */
     private readonly onAlone: () => void,
-  ) {}
+  ) {
+    this.repeating = setInterval(() => this.repeat(), repeatEveryMs).unref();
+  }
 
   listen(path: string): Promise<void> {
     rmSync(path, { force: true });
@@ -35,8 +40,7 @@ export class ControlServer<Status extends PagerStatus> {
 
   update(change: Partial<Status>): void {
     this.status = { ...this.status, ...change };
-    const line = JSON.stringify(this.status) + '\n';
-    for (const client of this.clients) client.write(line);
+    for (const client of this.clients) client.write(this.line());
   }
 
   /** Nobody is connected. */
@@ -46,8 +50,18 @@ export class ControlServer<Status extends PagerStatus> {
 
   /** Stops listening and resolves when everything said has left. */
   async close(): Promise<void> {
+    clearInterval(this.repeating);
     this.server.close();
     await Promise.all([...this.clients].map((client) => new Promise<void>((resolve) => client.end(resolve))));
+  }
+
+  /** To whoever has read all: what the others have not read yet says as well that we are here. */
+  private repeat(): void {
+    for (const client of this.clients) if (client.writableLength === 0) client.write(this.line());
+  }
+
+  private line(): string {
+    return JSON.stringify(this.status) + '\n';
   }
 
   private accept(socket: Socket): void {
@@ -69,6 +83,6 @@ export class ControlServer<Status extends PagerStatus> {
       this.clients.delete(socket);
       if (this.clients.size === 0) this.onAlone();
     });
-    socket.write(JSON.stringify(this.status) + '\n');
+    socket.write(this.line());
   }
 }

@@ -4,7 +4,7 @@
  */
 export { longestAssignment, parseAssignment, parseSetUp } from './assignment';
 export { ControlServer } from './control-server';
-export { PagerClient } from './pager-client';
+export { PagerClient, type PagerSilence } from './pager-client';
 export {
   pagerSockets,
   processRecord,

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { limits, timedOut } from '@dormouse/limits';
 import { processStat, type ProcessStat } from './process-stat';
 
 /** A process for certain: Linux reuses ids, so the start time (clock ticks since boot, proc(5) field 22) goes with it. */
@@ -46,15 +47,19 @@ export async function processEnded(identity: ProcessIdentity, patienceMs: number
 /**
  * Ends a process: `signal` first, SIGKILL when it is still there after `patienceMs`. Resolves when it is gone.
  * A process that is gone already, or whose id belongs to another by now, is left alone.
+ * @throws PROCESS_STUCK when it outlives SIGKILL: it hangs in the kernel, mostly on a file system that does not answer
  */
 export async function stopProcess(
   identity: ProcessIdentity,
   { signal = 'SIGTERM', patienceMs = 5_000 }: { signal?: NodeJS.Signals; patienceMs?: number } = {},
 ): Promise<void> {
-  send(identity, signal);
-  if (await processEnded(identity, patienceMs)) return;
+  if (signal !== 'SIGKILL') {
+    send(identity, signal);
+    if (await processEnded(identity, patienceMs)) return;
+  }
   send(identity, 'SIGKILL');
-  await processEnded(identity, Infinity);
+  if (await processEnded(identity, limits.processKilled.ms)) return;
+  throw timedOut('processKilled', `process ${identity.pid}`);
 }
 
 function send(identity: ProcessIdentity, signal: NodeJS.Signals): void {

@@ -118,3 +118,20 @@ test('an agent that refuses to set a clock that is right is not asked again', as
   withoutPermission(0);
   expect(await agent.setClock(1_000)).toBeLessThan(500);
 });
+
+test('file systems that a backup had frozen are thawed before anything else is asked; others are left alone', async () => {
+  const asked: string[] = [];
+  let status = 'frozen';
+  answer = ({ execute }, channel) => {
+    asked.push(execute);
+    if (execute === 'guest-fsfreeze-thaw') status = 'thawed';
+    say(channel, { return: execute === 'guest-fsfreeze-status' ? status : 1 });
+  };
+  await agent.thawFileSystems(1_000);
+  await agent.thawFileSystems(1_000);
+  expect(asked).toEqual(['guest-fsfreeze-status', 'guest-fsfreeze-thaw', 'guest-fsfreeze-status']);
+});
+
+test('a channel that cannot be opened is an agent that does not answer', async () => {
+  await expect(GuestAgent.connect(join(directory, 'none.sock'))).rejects.toMatchObject({ code: 'GUEST_UNRESPONSIVE' });
+});

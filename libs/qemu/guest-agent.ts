@@ -30,8 +30,13 @@ export class GuestAgent {
     });
   }
 
+  /** @throws GUEST_UNRESPONSIVE when its channel takes nobody */
   static async connect(path: string): Promise<GuestAgent> {
-    return new GuestAgent(await LineSocket.open(path));
+    try {
+      return new GuestAgent(await LineSocket.open(path));
+    } catch (cause) {
+      throw new DormouseError('GUEST_UNRESPONSIVE', 'the channel of the guest agent cannot be opened', {}, { cause });
+    }
   }
 
   /**
@@ -64,6 +69,15 @@ export class GuestAgent {
       if (set?.error !== undefined) throw refusedClock(set, skewMs);
       if (attempt === clockAttempts) return skewMs;
     }
+  }
+
+  /**
+   * Has the guest write to its file systems again, which somebody has frozen: a backup that was under way when it was put to sleep.
+   * While they are frozen the agent does nothing else. An agent that knows of no freezing has nothing to thaw.
+   */
+  async thawFileSystems(patienceMs: number): Promise<void> {
+    const status = await this.ask('guest-fsfreeze-status', {}, patienceMs);
+    if (status?.return === 'frozen') await this.ask('guest-fsfreeze-thaw', {}, patienceMs);
   }
 
   /** The most that the guest's clock can be off: it was read at some time between the question and the answer. */

@@ -20,6 +20,6 @@ export {
   type NicSpec,
 } from './launch-spec';
 export { probeAccelerator, type Accelerator, type AcceleratorChoice } from './accelerator-probe';
-export { thawMachine } from './thaw-machine';
+export { isMigrating, thawMachine } from './thaw-machine';
 export { hasWritten } from './disk-writes';
 export { probeHost, type HostCapabilities } from './host-probe';

@@ -9,6 +9,8 @@ export const socketNames = {
   monitor: 'monitor.sock',
   /** A third QMP, on which Dormouse hears what becomes of the guest. */
   events: 'events.sock',
+  /** A third QMP: for the pager of a save, and for whoever finds that a worker that hangs holds the first. */
+  guard: 'guard.sock',
   console: 'console.sock',
   /** The guest's second serial port, for a probe inside the guest. */
   probe: 'probe.sock',
@@ -57,6 +59,7 @@ export function launchArguments(spec: LaunchSpec, placement: LaunchPlacement): s
     ...['-rtc', 'base=utc,clock=host', '-device', 'vmgenid,guid=auto'],
     ...qmp('control', socketNames.control),
     ...qmp('monitor', socketNames.monitor),
+    ...qmp('guard', socketNames.guard),
     ...qmp('events', socketNames.events),
     // A guest that shuts down leaves a QEMU that says so. One that ended with its guest would look like one that died.
     ...['-action', 'shutdown=pause'],

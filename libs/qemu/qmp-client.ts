@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { DormouseError } from '@dormouse/errors';
+import { timedOut, within, type LimitName } from '@dormouse/limits';
 import { LineSocket } from './line-socket';
 import { parseMessage } from './qmp-message';
 
@@ -24,14 +25,23 @@ export class QmpClient {
     this.emitter.setMaxListeners(0);
   }
 
-  /** @throws QMP_DISCONNECTED when nobody answers at `path` */
-  static async connect(path: string): Promise<QmpClient> {
+  /**
+   * A QEMU that hangs, or that serves another client, lets us connect and says nothing.
+   * @throws QMP_DISCONNECTED when nobody listens at `path`; when QEMU stays silent, the error of the limit
+   */
+  static async connect(path: string, limit: LimitName = 'qmpConnect'): Promise<QmpClient> {
     let socket: LineSocket;
     try {
       socket = await LineSocket.open(path);
     } catch (cause) {
+      // Whoever does not accept anybody any more has a full queue of those who wait for it.
+      if ((cause as NodeJS.ErrnoException).code === 'EAGAIN') throw timedOut(limit);
       throw new DormouseError('QMP_DISCONNECTED', `QEMU does not answer at ${path}`, { socket: path }, { cause });
     }
+    return within(limit, QmpClient.greet(socket), { onTimeout: () => socket.close() });
+  }
+
+  private static async greet(socket: LineSocket): Promise<QmpClient> {
     const client = new QmpClient(socket);
     const greeted = new Promise<void>((resolve) => client.emitter.once('greeting', resolve));
     const lost = new Promise<never>((_, reject) => client.onClose(reject));
@@ -44,15 +54,19 @@ export class QmpClient {
   }
 
   /**
-   * @throws QMP_FAILED when QEMU refuses, QMP_DISCONNECTED when it goes away first
+   * @throws QMP_FAILED when QEMU refuses, QMP_DISCONNECTED when it goes away first, MACHINE_SILENT when it does not answer in time
    */
-  execute<T = unknown>(command: string, args: Readonly<Record<string, unknown>> = {}): Promise<T> {
-    return this.send<T>('execute', command, args);
+  execute<T = unknown>(
+    command: string,
+    args: Readonly<Record<string, unknown>> = {},
+    limit: LimitName = 'qmpCommand',
+  ): Promise<T> {
+    return within(limit, this.send<T>('execute', command, args), { about: command });
   }
 
   /** Executes beside the main loop. Only a few commands allow it (`migrate-recover`, `migrate-pause`). */
   executeOutOfBand<T = unknown>(command: string, args: Readonly<Record<string, unknown>> = {}): Promise<T> {
-    return this.send<T>('exec-oob', command, args);
+    return within('qmpCommand', this.send<T>('exec-oob', command, args), { about: command });
   }
 
   onEvent(listener: (event: QmpEvent) => void): () => void {

@@ -4,6 +4,11 @@ import type { QmpClient } from './qmp-client';
 
 /** States of QEMU's migration in which it is still on its way. */
 const migrating = new Set(['setup', 'active', 'pre-switchover', 'device', 'cancelling', 'wait-unplug']);
+/** Whether its migration is on its way, which the next would be refused for. */
+export function isMigrating(status: string | undefined): boolean {
+  return status !== undefined && migrating.has(status);
+}
+
 /** So long one that switches over is given to end by itself. */
 const switchoverMs = 1_000;
 const patienceMs = 5_000;
@@ -29,7 +34,7 @@ export async function thawMachine(qmp: QmpClient, { switchesOver = false }: Thaw
   let continued = false;
   while (performance.now() < deadline) {
     const { status: migration } = await qmp.execute<{ status?: string }>('query-migrate');
-    if (migration !== undefined && migrating.has(migration)) {
+    if (isMigrating(migration)) {
       const isSwitching = migration === 'device' || (switchesOver && migration === 'pre-switchover');
       if (!cancelled && !(isSwitching && performance.now() < endsBy)) {
         await qmp.execute('migrate_cancel');

@@ -29,16 +29,17 @@ export function admissionOf({
 
 /**
  * What an operation takes a slot of, of its host and of the storage. Wakes and saves have slots of their own, so that no number of
- * saves makes a user wait. Null: it may always go on. A guest that runs cannot be made to wait for its memory, and a stop
- * gives back more than it takes.
+ * saves makes a user wait. Null: it may always go on. A guest that runs cannot be made to wait for its memory, one that
+ * boots takes its own time to answer, and a stop gives back more than it takes.
  */
 export type SlotKind = 'wake' | 'save';
 
 export function slotOf({ kind, phase }: { kind: OperationKind; phase: OperationPhase }): SlotKind | null {
   switch (kind) {
     case 'register':
-    case 'boot':
       return 'wake';
+    case 'boot':
+      return phase === 'answer' ? null : 'wake';
     case 'restore':
       return phase === 'hydrate' ? null : 'wake';
     case 'save':

@@ -1156,6 +1156,67 @@ describe('a forced request', () => {
   });
 });
 
+describe('a stop by force overtakes whatever is under way', () => {
+  const stop = { ...request('stop'), force: true } as SessionEvent;
+  const overtakes = (machine: MachineState, changes: Partial<Session> = {}): Decision => {
+    const before = sessionIn(machine, changes);
+    const decision = settle(before, stop);
+    expect(decision.outcome).toBe('applied');
+    expect(decision.session.operation).toMatchObject({ kind: 'stop', status: 'pending', forced: true });
+    expect(decision.session.generation).toBeGreaterThan(before.generation);
+    expect(decision.effects).toContainEqual(
+      expect.objectContaining({ type: 'end_operation', status: 'cancelled', generation: 7 }),
+    );
+    return decision;
+  };
+  const afterwards = ({ session }: Decision): MachineState =>
+    settle(session, { ...finished('succeeded'), generation: session.generation }).session.machine;
+
+  test.each(['booting', 'queued', 'saving', 'committing'] as const)('while %s: the desktop is off', (machine) => {
+    const decision = overtakes(machine, { presence: alice });
+    expect(decision.session.machine).toBe('running');
+    expect(afterwards(decision)).toBe('off');
+  });
+
+  test.each(['resident', 'restoring'] as const)(
+    'while %s: its checkpoint has all there is, so it sleeps',
+    (machine) => {
+      const decision = overtakes(machine);
+      expect(decision.session.machine).toBe('quarantined');
+      expect(afterwards(decision)).toBe('saved');
+    },
+  );
+
+  test('while it wakes from a checkpoint that was named: it is where it was before', () => {
+    const goingBack = { checkpointId: 'older', from: 'restore-blocked' } as const;
+    const decision = overtakes('restoring', { operation: { ...operation('restore'), goingBack } });
+    expect(afterwards(decision)).toBe('restore-blocked');
+  });
+
+  test('while its memory comes: an operator decides what is gone on from', () => {
+    expect(afterwards(overtakes('hydrating', { presence: alice }))).toBe('restore-blocked');
+  });
+
+  test('a user who comes before it has ended is woken after it, and does not call it off', () => {
+    const arrived = settle(overtakes('restoring').session, connect());
+    expect(arrived.session.operation).toMatchObject({ kind: 'stop' });
+    expect(afterwards(arrived)).toBe('restoring');
+  });
+
+  test('what its worker reports after that is stale', () => {
+    const { session } = overtakes('committing');
+    expect(settle(session, report('checkpoint_durable')).outcome).toBe('stale');
+  });
+
+  test('one that is not forced is refused, and says what would end it', () => {
+    const decision = settle(sessionIn('saving'), request('stop'));
+    expect(decision.refusal).toMatchObject({
+      code: 'DESKTOP_BUSY',
+      message: expect.stringContaining('force the stop'),
+    });
+  });
+});
+
 test('every operation begins in the first of its phases', () => {
   for (const kind of Object.keys(operationKinds) as OperationKind[]) {
     expect(firstPhase(kind)).toBe(operationKinds[kind].phases[0]);

@@ -25,6 +25,7 @@ import type { sessionRules } from './session-rules';
 
 /** The phases a worker enters by itself; back to `capture` when it begins a save anew. */
 const openPhases: Partial<Record<MachineState, readonly OperationPhase[]>> = {
+  booting: ['answer'],
   committing: ['commit', 'capture'],
   restoring: ['place', 'wake'],
 };
@@ -234,6 +235,14 @@ export const operationRules = {
   stopped: ({ session }) => {
     const ended = change(end(from(session), 'succeeded'), { lastError: null, saveFailures: 0 });
     const off = change(ended, { machine: 'off' });
+    const back = session.operation?.goingBack?.from;
+    if (back !== undefined) {
+      const asleep = change(ended, { machine: back });
+      if (back !== 'saved' || !somebodyWaits(session))
+        return applied(asleep, `the machine is gone, the desktop ${back}`);
+      const restore = { kind: 'restore', reason: 'a user came during the stop', requestedBy: brokerActor } as const;
+      return applied(change(open(asleep, restore), { machine: 'restoring' }), 'a user came during the stop: it wakes');
+    }
     if (!somebodyWaits(session) && session.machine !== 'quarantined') return applied(off, 'the machine is stopped');
     const stopped = session.machine === 'quarantined' ? withoutMachine(ended) : bootIfPresent(off);
     return applied(stopped, 'the machine is stopped');

@@ -4,7 +4,7 @@
  */
 export const operationKinds = {
   register: { phases: ['examine'], guarded: [] },
-  boot: { phases: ['boot'], guarded: [] },
+  boot: { phases: ['boot', 'answer'], guarded: [] },
   save: {
     phases: ['queued', 'capture', 'switchover', 'commit', 'linger', 'release'],
     guarded: ['switchover', 'linger', 'release'],

@@ -274,6 +274,31 @@ export const sessionRules = {
       : objected(session);
   },
 
+  awaitStop: ({ session }) => {
+    const { operation } = session;
+    if (operation === null) return stays(session, 'applied', `noted; the desktop stays ${session.machine}`);
+    const minded = change(from(session), { operation: { ...operation, forced: false } });
+    return applied(minded, 'what is left of the desktop is being stopped; if it can be woken, it is woken after that');
+  },
+
+  stopByForce: (question) => {
+    const { session, event } = question;
+    const { operation } = session;
+    if (event.type !== 'request' || operation === null) return stays(session, 'ignored', 'nobody asked');
+    if (event.force !== true) {
+      const message = `a ${operation.kind} is under way; try again when it has ended, or force the stop, which ends it`;
+      return refused(session, 'DESKTOP_BUSY', message);
+    }
+    const why = `${event.requestedBy} has stopped the desktop by force: ${event.reason}`;
+    const ended = end(from(session), 'cancelled', calledOffBecause(why));
+    const { machine, backTo } = overtakenByStop[session.machine] ?? { machine: 'running', backTo: null };
+    const goingBack = backTo && { checkpointId: null, from: operation.goingBack?.from ?? backTo };
+    return applied(
+      change(open(ended, { ...event, forced: true, goingBack }), { machine }),
+      `the ${operation.kind} is ended, and the machine with it, whatever either waits for`,
+    );
+  },
+
   crashed: ({ session }) => {
     if (session.operation !== null) return stays(session, 'ignored', 'the worker of its operation will tell');
     return applied(
@@ -323,6 +348,19 @@ export const sessionRules = {
         (errorOf(event) === null ? '' : ` (${errorOf(event)?.message})`),
     ),
 } satisfies Partial<Record<RuleName, Rule>>;
+
+/**
+ * A stop that overtakes an operation: the state in which the machine is ended, and where the desktop is then when its memory is still
+ * in a checkpoint. Left out: it runs, and is off then. Of a guest that its user has, and whose memory was not whole, nobody knows what
+ * is lost: an operator decides.
+ */
+const overtakenByStop: Partial<
+  Record<Question['session']['machine'], { machine: 'quarantined'; backTo: 'saved' | null }>
+> = {
+  resident: { machine: 'quarantined', backTo: 'saved' },
+  restoring: { machine: 'quarantined', backTo: 'saved' },
+  hydrating: { machine: 'quarantined', backTo: null },
+};
 
 const reasons = { wait: 'the grace is over', logoff: 'the user has logged off' } as const;
 

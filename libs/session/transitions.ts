@@ -72,6 +72,8 @@ export const rules = {
   openSave: ['stay', 'queued'],
   openRestore: ['stay', 'restoring'],
   openStop: ['stay', 'running'],
+  awaitStop: ['stay'],
+  stopByForce: ['stay', 'running', 'quarantined'],
   startSave: ['saving', 'running', 'grace'],
   enterPhase: ['stay', 'saving'],
   fallBack: ['stay', 'resident'],
@@ -92,7 +94,7 @@ export const rules = {
   awake: ['running', 'grace'],
   restoreFailed: ['saved', 'restore-blocked', 'off'],
   memoryLost: ['restore-blocked', 'off'],
-  stopped: ['off', 'booting', 'restore-blocked'],
+  stopped: ['off', 'booting', 'saved', 'restoring', 'restore-blocked'],
   stopFailed: ['running', 'grace', 'off'],
   stillUnclear: ['stay'],
   crashed: ['stay', 'off'],
@@ -146,6 +148,7 @@ const particularly: Record<MachineState, Partial<Record<Signal, RuleName>>> = {
   booting: {
     arrived: 'hasten',
     bootRequested: 'join',
+    stopRequested: 'stopByForce',
     cancelAsked: 'withdraw',
     succeeded: 'booted',
     failed: 'bootFailed',
@@ -183,12 +186,14 @@ const particularly: Record<MachineState, Partial<Record<Signal, RuleName>>> = {
     unsure: 'doubtSave',
     termsChanged: 'reconsiderSave',
     saveRequested: 'joinSave',
+    stopRequested: 'stopByForce',
     cancelAsked: 'withdrawSave',
     claimed: 'startSave',
   },
   saving: {
     arrived: 'askToCancel',
     saveRequested: 'joinSave',
+    stopRequested: 'stopByForce',
     cancelAsked: 'callOff',
     fallBackAsked: 'fallBack',
     switchoverReached: 'freeze',
@@ -198,6 +203,7 @@ const particularly: Record<MachineState, Partial<Record<Signal, RuleName>>> = {
   committing: {
     arrived: 'askToCancel',
     saveRequested: 'joinSave',
+    stopRequested: 'stopByForce',
     cancelAsked: 'callOff',
     switchoverReached: 'freeze',
     checkpointDurable: 'holdDurable',
@@ -207,6 +213,7 @@ const particularly: Record<MachineState, Partial<Record<Signal, RuleName>>> = {
   resident: {
     arrived: 'askToCancel',
     saveRequested: 'joinSave',
+    stopRequested: 'stopByForce',
     cancelAsked: 'callOff',
     checkpointDurable: 'holdDurable',
     lingerAsked: 'lingerOrNot',
@@ -226,6 +233,7 @@ const particularly: Record<MachineState, Partial<Record<Signal, RuleName>>> = {
   restoring: {
     arrived: 'hasten',
     restoreRequested: 'joinRestore',
+    stopRequested: 'stopByForce',
     cancelAsked: 'withdraw',
     elsewhereAsked: 'moveOn',
     guestRan: 'guestAwake',
@@ -235,6 +243,7 @@ const particularly: Record<MachineState, Partial<Record<Signal, RuleName>>> = {
   },
   hydrating: {
     restoreRequested: 'joinRestore',
+    stopRequested: 'stopByForce',
     guestRan: 'guestAwake',
     succeeded: 'awake',
     failed: 'memoryLost',
@@ -257,6 +266,7 @@ const particularly: Record<MachineState, Partial<Record<Signal, RuleName>>> = {
     foundRunning: 'ownershipUnclear',
   },
   quarantined: {
+    arrived: 'awaitStop',
     stopRequested: 'openStop',
     cancelAsked: 'withdraw',
     succeeded: 'stopped',

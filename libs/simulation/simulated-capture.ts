@@ -11,6 +11,8 @@ export interface CaptureSteps {
 /** A save whose guest stands still. */
 export class SimulatedCapture implements Capture {
   readonly frozenAtMs = Date.now();
+  /** It never does. */
+  readonly failed = new AbortController().signal;
 
   constructor(private readonly steps: CaptureSteps) {}
 
@@ -36,6 +38,10 @@ export class SimulatedCapture implements Capture {
 
   abandon(): Promise<void> {
     return this.steps.thaw();
+  }
+
+  async conclude(): Promise<void> {
+    // Nobody else could have let the guest run.
   }
 
   close(): void {

@@ -117,8 +117,8 @@ export class SimulatedHypervisor implements Hypervisor {
     return null;
   }
 
-  async awaitReady(machine: Machine): Promise<null> {
-    await this.take('ready', machine);
+  async greet(machine: Machine, _patienceMs: number, signal: AbortSignal): Promise<number | null> {
+    await this.take('ready', machine, signal);
     return null;
   }
 
@@ -201,7 +201,6 @@ export class SimulatedHypervisor implements Hypervisor {
     return new SimulatedWake({
       wholeAtMs,
       totalPages: launchSpec.memoryMiB * 256,
-      ready: () => this.take('ready', machine),
       whole: async () => {
         if (this.options.fails('hydrate', desktopId)) throw failed('hydrate', desktopId);
         const machineNow = await this.files.machine(desktopId);

@@ -5,7 +5,6 @@ export interface WakeSteps {
   readonly totalPages: number;
   /** Epoch ms. */
   readonly wholeAtMs: number;
-  readonly ready: () => Promise<void>;
   readonly whole: () => Promise<void>;
 }
 
@@ -15,11 +14,6 @@ export class SimulatedWake implements Wake {
   private readonly runsSinceMs = Date.now();
 
   constructor(private readonly steps: WakeSteps) {}
-
-  async awaitReady(_patienceMs: number): Promise<number | null> {
-    await this.steps.ready();
-    return null;
-  }
 
   async hydrated(onProgress: (progress: WakeProgress) => void): Promise<WakeProgress> {
     onProgress(this.progress(0, null));

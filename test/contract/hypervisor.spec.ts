@@ -182,7 +182,7 @@ describe.each(Object.entries(drivers))('%s', (_, { memoryMiB, open }) => {
     await driver.prepareWake(machine(first), first);
     const wake = await driver.wake(machine(generation), target(checkpointId), first);
     expect(['waking', 'running']).toContain(await driver.condition(desktopId));
-    await wake.awaitReady(60_000);
+    await driver.greet(machine(generation), 60_000, never);
     const done = await wake.hydrated(() => undefined);
     expect(done.sentPages).toBe(done.totalPages);
     expect(done.hydratedMs).toBeGreaterThan(0);
@@ -195,7 +195,7 @@ describe.each(Object.entries(drivers))('%s', (_, { memoryMiB, open }) => {
     const wake = await driver.wake(machine(generation), target(checkpointId), first);
     const successor = openAgain();
     const joined = await successor.rejoinWake(machine(generation), target(checkpointId));
-    await joined!.awaitReady(60_000);
+    await successor.greet(machine(generation), 60_000, never);
     await joined!.hydrated(() => undefined);
     await wake.hydrated(() => undefined).catch(() => undefined); // a pager speaks to the last who called
     expect(await successor.condition(desktopId)).toBe('running');

@@ -1,6 +1,6 @@
 import { sendSignal, type RunningDormouse } from '../scenario';
 import { memoryOf, TestBed, type RunningDesk } from '../scenario/test-bed';
-import { RowHold } from './row-hold';
+import { RowHold } from '../scenario/row-hold';
 
 jest.setTimeout(240_000);
 

@@ -4,7 +4,7 @@ import { sendSignal, watchGuest, type RunningDormouse } from '../scenario';
 import { memoryOf, TestBed, type Memory } from '../scenario/test-bed';
 import type { Desk } from '../scenario/desk';
 import { verifyStored } from '../scenario/verify-stored';
-import { RowHold } from './row-hold';
+import { RowHold } from '../scenario/row-hold';
 
 jest.setTimeout(120_000);
 

@@ -4,7 +4,7 @@ import { sendSignal, watchGuest, type GuestWatch, type RunningDormouse } from '.
 import { slowDown, type SlowedProcess } from '../scenario/slow-process';
 import { memoryOf, TestBed, type RunningDesk } from '../scenario/test-bed';
 import { verifyStored } from '../scenario/verify-stored';
-import { RowHold } from './row-hold';
+import { RowHold } from '../scenario/row-hold';
 
 jest.setTimeout(240_000);
 
@@ -17,6 +17,9 @@ let bed: TestBed;
 let dormouse: RunningDormouse;
 let databaseUrl: string;
 const desks = new Map<string, RunningDesk & { watch: GuestWatch }>();
+
+/** The last of these decisions that a frozen guest waits for. */
+const lastFrozen = 3;
 
 /** Where the save of each desktop is when its worker is killed: before which decision of the ledger. */
 const saves = {
@@ -80,6 +83,19 @@ async function haltCapture(id: string): Promise<LetGo> {
   return async () => pager.atFullSpeed();
 }
 
+/** Where each save is to be. All at once: a guest that is frozen is let run again before long, with its worker or without. */
+async function holdSaves(where: Readonly<Record<string, { readonly decision: number | null }>>): Promise<LetGo[]> {
+  const isLast = ([, { decision }]: [string, { readonly decision: number | null }]): boolean =>
+    decision !== null && decision <= lastFrozen;
+  const all = Object.entries(where);
+  const hold = async ([id, { decision }]: [string, { readonly decision: number | null }]): Promise<LetGo> => {
+    await begin(id, 'save', 'capture');
+    return decision === null ? haltCapture(id) : holdBefore(id, decision);
+  };
+  const held = await Promise.all(all.filter((one) => !isLast(one)).map(hold));
+  return [...held, ...(await Promise.all(all.filter(isLast).map(hold)))];
+}
+
 async function killWorker(held: readonly LetGo[]): Promise<number> {
   const worker = await dormouse.workerPid();
   const killedMs = performance.now();
@@ -103,13 +119,7 @@ describe('killed while it saves', () => {
   let killedMs: number;
 
   beforeAll(async () => {
-    const held: LetGo[] = [];
-    for (const [id, { decision }] of Object.entries(saves)) {
-      await begin(id, 'save', 'capture');
-      if (decision === null) held.push(await haltCapture(id));
-      else held.push(await holdBefore(id, decision));
-    }
-    killedMs = await killWorker(held);
+    killedMs = await killWorker(await holdSaves(saves));
   });
 
   const notStored = rows('ada', 'bob', 'cleo');
@@ -225,13 +235,7 @@ describe('killed while it saves desktops that have a checkpoint', () => {
   const again = ['ada', 'bob', 'cleo', 'dora'] as const;
 
   beforeAll(async () => {
-    const held: LetGo[] = [];
-    for (const id of again) {
-      await begin(id, 'save', 'capture');
-      const { decision } = saves[id];
-      held.push(decision === null ? await haltCapture(id) : await holdBefore(id, decision));
-    }
-    await killWorker(held);
+    await killWorker(await holdSaves(Object.fromEntries(again.map((id) => [id, saves[id]]))));
   });
 
   test.each(rows(...again))(

@@ -1,5 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { limits } from '@dormouse/limits';
+import { limitsPage } from '../docs/limits-page';
 import { withStateTable } from '../docs/state-table';
 
 const root = join(__dirname, '../..');
@@ -30,4 +32,14 @@ test('the table of rooms says what the lint rule allows', () => {
   });
   expect(expected.length).toBeGreaterThan(15);
   expect(tableBelow('Rooms').map(([room, libs]) => [room, libs])).toEqual(expected);
+});
+
+test('the page of limits says what the table of limits says (`npm run docs` writes it)', () => {
+  expect(readFileSync(join(root, 'docs/limits.md'), 'utf8')).toBe(limitsPage());
+});
+
+test('a guest that is frozen for a save runs again within 10 s, whoever has to let it run', () => {
+  expect(limits.freeze.ms + limits.qmpThaw.ms).toBeLessThan(10_000);
+  expect(limits.freezeWithoutWorker.ms).toBeGreaterThan(limits.freeze.ms);
+  expect(limits.freezeWithoutWorker.ms + limits.qmpThaw.ms).toBeLessThan(10_000);
 });

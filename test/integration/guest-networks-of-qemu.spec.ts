@@ -104,7 +104,7 @@ asRoot('guests and networks', () => {
     async function sleptAndWoken(desktop: Machine, directoryOf: RunDirectory): Promise<void> {
       const target = await save(hypervisor, desktop);
       const wake = await hypervisor.wake({ ...desktop, diskGeneration: 'two' }, target, 'one');
-      await wake.awaitReady(60_000);
+      await hypervisor.greet(desktop, 60_000, never);
       await wake.hydrated(() => undefined);
       const guest = await GuestClient.connect(directoryOf.file(socketNames.probe));
       await guest.ping({ timeoutMs: 60_000 });

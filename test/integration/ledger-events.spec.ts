@@ -1,5 +1,5 @@
 import { createDataSource } from '@dormouse/persistence';
-import { RowHold } from '../fault/row-hold';
+import { RowHold } from '../scenario/row-hold';
 import { brokerEventTypes } from '@dormouse/session';
 import { graceMs, LedgerFixture } from './ledger-fixture';
 

@@ -101,7 +101,7 @@ describe.each(qemuBinaries())('with %s', (qemu) => {
 
         const target = await save(hypervisor, desktop);
         const wake = await hypervisor.wake({ ...desktop, diskGeneration: 'two' }, target, 'one');
-        const clockSkewMs = await wake.awaitReady(60_000);
+        const clockSkewMs = await hypervisor.greet(desktop, 60_000, never);
         const awake = await GuestClient.connect(run.file(socketNames.probe));
         expect(clockSkewMs).toBeLessThanOrEqual(500);
         expect({ nonce: await awake.nonce(), sum: await awake.sum() }).toEqual(memory);
@@ -185,7 +185,7 @@ describe.each(qemuBinaries())('with %s', (qemu) => {
         await expect(hypervisor.wake(awake, target, 'one')).rejects.toMatchObject({ code: 'MIGRATION_FAILED' });
         expect(await hypervisor.condition(desktop.desktopId)).toBe('absent');
         const wake = await hypervisor.wake(awake, target, 'one', 'eager');
-        await wake.awaitReady(60_000);
+        await hypervisor.greet(awake, 60_000, never);
         await wake.hydrated(() => undefined);
       } finally {
         await hypervisor.forget(desktop.desktopId);

@@ -11,6 +11,7 @@ import {
 } from '@dormouse/checkpoint';
 import { ContentIndex } from '@dormouse/content-index';
 import { describeError, DormouseError } from '@dormouse/errors';
+import { timedOut } from '@dormouse/limits';
 import type { MigrationStreamReader } from '@dormouse/migration-stream';
 import {
   ControlServer,
@@ -24,10 +25,10 @@ import type { BlobStore } from '@dormouse/storage';
 import { decodeKeys } from '../keys';
 import type { PageThreads } from '../page-threads';
 import { DiskContents } from './disk-contents';
+import { FreezeGuard } from './freeze-guard';
 import { GarbageWatch } from './garbage-watch';
 import { readThrough } from './read-through';
 import { StreamMemory } from './stream-memory';
-import { thawAlone } from './thaw-alone';
 import { WakeLearning } from './wake-learning';
 
 /** Of what a guest is writing to while it is saved so much is of interest for the wake set: 4 MiB. */
@@ -64,6 +65,7 @@ class Capture {
   private readonly hasher;
   private sealer: SealThread | null = null;
   private disks: DiskContents | null = null;
+  private guard: FreezeGuard | null = null;
 
   constructor(
     private readonly job: CaptureJob,
@@ -90,11 +92,12 @@ class Capture {
     this.control = new ControlServer(
       status,
       (command) => this.obey(command),
-      // The worker is gone. Before the commit the guest must not stay frozen for a save nobody leads any more;
-      // after it the checkpoint exists and whoever comes next finds the manifest.
+      // The worker is gone: the guest must not stay frozen for a save nobody leads any more. If the checkpoint exists by now,
+      // whoever comes next finds that the guest has gone on since.
       () => {
         this.obey('abort');
-        this.obey('leave');
+        void this.guard?.thaw();
+        this.commands.emit('leave');
       },
     );
   }
@@ -102,6 +105,8 @@ class Capture {
   async run(): Promise<void> {
     const server = await listen(pagerSockets.capture);
     const connection = once(server, 'connection') as Promise<[Socket]>;
+    // Before the worker can begin: it begins when it can speak to us.
+    this.guard = await FreezeGuard.watch(() => this.abort.abort(timedOut('freezeWithoutWorker')));
     await this.control.listen(pagerSockets.control);
     // One that is there now and leaves later is noticed when it leaves.
     setTimeout(() => this.control.alone && this.obey('abort'), workerPatienceMs).unref();
@@ -119,6 +124,7 @@ class Capture {
     } catch (error) {
       await this.giveUp(this.abort.signal.aborted ? this.abort.signal.reason : error);
     }
+    await this.guard.settled();
     this.disks?.close();
     server.close();
     await this.control.close();
@@ -216,7 +222,7 @@ class Capture {
     const wanted = error instanceof DormouseError && error.code === 'CANCELLED';
     if (!wanted) process.stderr.write(`capture given up: ${error instanceof Error ? error.stack : String(error)}\n`);
     try {
-      if (this.control.alone) await thawAlone();
+      if (this.control.alone) await this.guard?.thaw();
     } finally {
       await this.clearUp();
     }
@@ -233,8 +239,9 @@ class Capture {
   }
 
   private obey(command: PagerCommand['command']): void {
-    if (command === 'abort') this.abort.abort(new DormouseError('CANCELLED', 'the save was given up'));
-    else this.commands.emit(command);
+    if (command === 'abort') return this.abort.abort(new DormouseError('CANCELLED', 'the save was given up'));
+    if (command === 'leave') this.guard?.disarm();
+    this.commands.emit(command);
   }
 
   private update(change: Partial<CaptureStatus>): void {

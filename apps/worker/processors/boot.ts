@@ -1,14 +1,17 @@
 import { isDormouseError } from '@dormouse/errors';
+import { limits } from '@dormouse/limits';
 import { writableDisks } from '@dormouse/qemu';
 import { writesToDisk } from '../disk-generation';
+import { whyNot } from '../giving-way';
 import type { OperationOutcome, OperationRun } from '../run-operation';
 import type { WorkerContext } from '../worker-context';
 
-/** A guest that boots on a busy host takes its time; one that never says so runs all the same. */
-const guestPatienceMs = 180_000;
-
+/**
+ * Boot (the machine is started) → answer (its guest boots, in its own time and in nobody's slot). A guest that never answers runs all
+ * the same.
+ */
 export async function boot(
-  { hypervisor, hostId, images }: WorkerContext,
+  { hypervisor, hostId, images, ledger }: WorkerContext,
   { claimed, machine, logger, leave }: OperationRun,
 ): Promise<OperationOutcome> {
   const layer = writesToDisk(machine.launchSpec) ? claimed.layer : null;
@@ -19,15 +22,16 @@ export async function boot(
     const runs = found !== 'absent' && found !== 'shut-down';
     if (runs) hypervisor.follow(machine.desktopId);
     if (!runs) await hypervisor.boot(booted, layer?.on ?? null);
-    await hypervisor.awaitGuest(booted, guestPatienceMs, leave);
+    if (!(await ledger.advance(claimed.fence, 'answer'))) throw await whyNot(ledger, claimed.fence);
+    await hypervisor.awaitGuest(booted, limits.agentAtBoot.ms, leave);
   } catch (error) {
-    if (leave.aborted) return null;
+    if (leave.aborted || isDormouseError(error, 'SUPERSEDED')) return null;
     if (!isDormouseError(error, 'GUEST_UNRESPONSIVE')) {
       await hypervisor.release(machine.desktopId); // the desktop is off now, and its machine with it
       if (!layer?.isNew || (await hypervisor.discardGeneration(booted, layer.generation))) throw error;
       return { error, desktop: { hostId, diskGeneration: layer.generation } };
     }
-    logger.warn(`the guest runs, but its agent has not answered for ${guestPatienceMs / 1000} s`);
+    logger.warn(`the guest runs, but its agent has not answered for ${limits.agentAtBoot.ms / 1000} s`);
   }
   for (const { image } of writableDisks(machine.launchSpec)) images.want(image);
   return { desktop: { hostId, ...(layer !== null && { diskGeneration: layer.generation }) } };

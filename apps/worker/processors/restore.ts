@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { pageBytes } from '@dormouse/checkpoint';
 import { DormouseError, isDormouseError, type ErrorCode } from '@dormouse/errors';
 import {
@@ -10,6 +11,7 @@ import {
   type WakeHow,
   type WakeProgress,
 } from '@dormouse/hypervisor';
+import { limits } from '@dormouse/limits';
 import type { CheckpointView, OperationView } from '@dormouse/ledger';
 import type { JsonObject } from '@dormouse/session';
 import { writesToDisk } from '../disk-generation';
@@ -20,9 +22,6 @@ import type { OperationOutcome, OperationRun } from '../run-operation';
 import { watchCancellation } from '../watch-cancellation';
 import type { WorkerContext } from '../worker-context';
 
-/** The guest runs by then; this is for an agent that is itself still on its way from the store. */
-const readyPatienceMs = 60_000;
-
 /** A restore, once it is known what it wakes. */
 interface Restoring extends OperationRun {
   readonly checkpoint: CheckpointView;
@@ -30,9 +29,10 @@ interface Restoring extends OperationRun {
 }
 
 /**
- * Place (does the machine fit this host) → wake (the guest runs and answers) → hydrate (the rest of its memory comes).
- * Until the guest runs a failure costs nothing: the checkpoint and its disk layer are only read. What a guest has written stays, whatever
- * becomes of its wake; the ledger and a person say what is to be done with it.
+ * Place (does the machine fit this host) → wake (the guest runs) → hydrate (the rest of its memory comes, and its agent sets its clock
+ * as soon as it can). The desktop is its user's when the guest runs: an agent that is silent keeps nobody waiting. Until then a failure
+ * costs nothing: the checkpoint and its disk layer are only read. What a guest has written stays, whatever becomes of its wake; the
+ * ledger and a person say what is to be done with it.
  */
 export async function restore(context: WorkerContext, run: OperationRun): Promise<OperationOutcome> {
   const { claimed, leave, logger } = run;
@@ -47,9 +47,11 @@ export async function restore(context: WorkerContext, run: OperationRun): Promis
     const wake = found ?? (await wakeUp(context, restoring));
     if (wake === 'elsewhere') return null;
     ran = true;
+    const greeted = greet(context, { ...run, machine });
     const hydrated = wake === 'complete' ? {} : await hydrate(context, run, wake);
     if (hydrated === 'left') return null;
-    const result = { ...claimed.operation.result, ...hydrated };
+    const answer = await Promise.race([greeted, sleep(limits.agentAfterHydration.ms, {}, { ref: false })]);
+    const result = { ...claimed.operation.result, ...hydrated, ...answer };
     if ((await context.hypervisor.condition(machine.desktopId)) === 'shut-down') throw guestShutDown(machine.desktopId);
     return { result, desktop };
   } catch (error) {
@@ -58,6 +60,9 @@ export async function restore(context: WorkerContext, run: OperationRun): Promis
       logger.warn({ err: error }, 'the pager of the worker before is not joined yet; its guest runs on');
       return null;
     }
+    // Overtaken, by a forced stop or another worker: the machine that is there now is not ours to end.
+    const why = await whyNot(context.ledger, claimed.fence).catch(() => null);
+    if (why?.code === 'SUPERSEDED') throw error;
     const hasShutDown = (await context.hypervisor.condition(machine.desktopId)) === 'shut-down';
     const wrote = await giveUp(context, machine, ran);
     if (hasShutDown) return { error: guestShutDown(machine.desktopId), desktop };
@@ -101,16 +106,13 @@ async function wakeUp(context: WorkerContext, run: Restoring): Promise<Wake | 'e
   if (climbed === 'elsewhere') return climbed;
   const { wake, failures } = climbed;
   const runningMs = Math.round(performance.now() - startedMs);
-  const clockSkewMs = await untilReady(wake, logger);
-  // From the request to the guest's answer: what the next one is told to expect.
+  // From the request to the running guest: what the next one is told to expect.
   const ttrMs = run.ageMs();
   const timings: JsonObject = {
     checkpointId: checkpoint.id,
     ...(failures.length > 0 && { failures }),
     machineWaited: wake.machineWaited,
     runningMs,
-    ...(clockSkewMs !== null && { clockSkewMs }),
-    readyMs: Math.round(performance.now() - startedMs),
     ttrMs,
   };
   logger.info(timings, 'the desktop is awake');
@@ -128,7 +130,10 @@ async function wakeUp(context: WorkerContext, run: Restoring): Promise<Wake | 'e
  */
 const ladder = ['lazy', 'lazy', 'elsewhere', 'eager'] as const satisfies readonly (WakeHow | 'elsewhere')[];
 /** Errors that another try, another host or another way may mend. */
-const mendable: readonly ErrorCode[] = ['MACHINE_START_FAILED', 'MIGRATION_FAILED', 'PAGER_FAILED', 'QMP_DISCONNECTED'];
+const mendable: readonly ErrorCode[] = [
+  ...(['MACHINE_START_FAILED', 'MACHINE_SILENT', 'MIGRATION_FAILED'] as const),
+  ...(['PAGER_FAILED', 'QMP_DISCONNECTED'] as const),
+];
 
 /**
  * Tells each failure as it happens.
@@ -137,7 +142,7 @@ const mendable: readonly ErrorCode[] = ['MACHINE_START_FAILED', 'MIGRATION_FAILE
  */
 async function climb(
   context: WorkerContext,
-  { claimed: { fence, operation }, machine }: Restoring,
+  { claimed: { fence, operation }, machine, leave }: Restoring,
   wake: (how: WakeHow) => Promise<Wake>,
 ): Promise<{ wake: Wake; failures: readonly string[] } | 'elsewhere'> {
   const { ledger } = context;
@@ -151,7 +156,9 @@ async function climb(
     try {
       return { wake: await wake(step), failures };
     } catch (error) {
-      if (!isDormouseError(error) || !mendable.includes(error.code)) throw error;
+      if (leave.aborted || !isDormouseError(error) || !mendable.includes(error.code)) throw error;
+      // A stop that has overtaken the wake ends its machine, which looks like a failure: whatever starts next is not ours.
+      if (!(await ledger.goesOn(fence))) throw await whyNot(ledger, fence);
       last = error;
       failures.push(inWords(step, error));
       if (await giveUp(context, machine)) throw interrupted(error);
@@ -203,14 +210,16 @@ function manifestLost(cause: DormouseError): DormouseError {
   });
 }
 
-/** @returns how far the guest's clock may be off, in milliseconds; null when that is not known */
-async function untilReady(wake: Pick<Wake, 'awaitReady'>, logger: OperationRun['logger']): Promise<number | null> {
+/** Never rejects: the guest runs whatever its agent does. @returns what the operation has to tell of it */
+async function greet({ hypervisor }: WorkerContext, { machine, logger, leave }: OperationRun): Promise<JsonObject> {
+  const startedMs = performance.now();
   try {
-    return await wake.awaitReady(readyPatienceMs);
+    const clockSkewMs = await hypervisor.greet(machine, limits.agentAfterWake.ms, leave);
+    const readyMs = Math.round(performance.now() - startedMs);
+    return { readyMs, ...(clockSkewMs !== null && { clockSkewMs }) };
   } catch (error) {
-    if (!isDormouseError(error, 'GUEST_UNRESPONSIVE')) throw error;
-    logger.warn(`the guest runs, but its clock may be wrong: ${error.message}`);
-    return null;
+    if (!leave.aborted) logger.warn({ err: error }, 'the guest runs, but its clock may be wrong: its agent is silent');
+    return {};
   }
 }
 
@@ -224,7 +233,6 @@ async function takeOver(context: WorkerContext, run: Restoring): Promise<Wake | 
   try {
     const wake = await findWake(context, run);
     if (inUse) return wake;
-    await untilReady(wake === 'complete' ? ready(context, run) : wake, run.logger);
     const { fence } = run.claimed;
     if (!(await context.ledger.guestRan(fence, {}, foundOf(context, run.machine))))
       throw await whyNot(context.ledger, fence);
@@ -235,11 +243,6 @@ async function takeOver(context: WorkerContext, run: Restoring): Promise<Wake | 
     if (await giveUp(context, run.machine)) throw interrupted(error);
     return null;
   }
-}
-
-/** A guest that has all of its memory, and that nobody has been told of. */
-function ready({ hypervisor }: WorkerContext, { machine }: Restoring): Pick<Wake, 'awaitReady'> {
-  return { awaitReady: (patienceMs) => hypervisor.awaitReady(machine, patienceMs) };
 }
 
 async function findWake({ hypervisor }: WorkerContext, { machine, target }: Restoring): Promise<Wake | 'complete'> {

@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { objectKeys } from '@dormouse/checkpoint';
 import { isDormouseError } from '@dormouse/errors';
+import { timedOut } from '@dormouse/limits';
+import { unlessAborted } from '@dormouse/process';
 import type { Capture, CaptureProgress } from '@dormouse/hypervisor';
 import type { JsonObject } from '@dormouse/session';
 import { keysForSave } from '../checkpoint-keys';
@@ -65,7 +67,10 @@ async function takeOverResident(
   { hypervisor }: WorkerContext,
   { claimed, machine }: OperationRun,
 ): Promise<JsonObject> {
-  if ((await hypervisor.condition(machine.desktopId)) === 'running') throw cancelled();
+  const condition = await hypervisor.condition(machine.desktopId);
+  if (condition === 'running') throw cancelled();
+  // It has all of its memory, so it waits for no page: it hangs, and whether its guest has gone on is not known.
+  if (condition === 'waking') throw timedOut('qmpCommand');
   const { checkpoint, operation } = claimed;
   return { checkpointId: checkpoint?.id ?? null, ...checkpoint?.facts, ...operation.progress };
 }
@@ -123,27 +128,37 @@ async function capture(context: WorkerContext, { claimed, machine, logger, leave
       },
     );
     const captureMs = Math.round(performance.now() - startedMs);
-    if (!(await ledger.authorizeSwitchover(fence))) throw await whyNot(ledger, fence);
+    // The guest stands still: whatever is waited for, until it is too long.
+    const { failed } = taken;
+    const agreed = async (answer: Promise<boolean>): Promise<void> => {
+      if (!(await unlessAborted(answer, failed))) throw await unlessAborted(whyNot(ledger, fence), failed);
+    };
+    await agreed(ledger.authorizeSwitchover(fence));
     await taken.switchOver(watch.signal);
-    if (!(await ledger.advance(fence, 'commit'))) throw await whyNot(ledger, fence);
+    await agreed(ledger.advance(fence, 'commit'));
     const facts = { captureMs, ...(await taken.commit(watch.signal)) };
     const { ramBytes, storedBytes } = facts;
     const { diskGeneration } = machine;
     const about = { ...facts, fingerprint };
     const checkpoint = { id: checkpointId, storagePrefix, diskGeneration, ramBytes, storedBytes, facts: about };
-    if (!(await ledger.commitCheckpoint(fence, checkpoint))) throw await whyNot(ledger, fence);
-    taken.close();
+    await agreed(ledger.commitCheckpoint(fence, checkpoint));
     const result = { checkpointId, frozenMs: Math.round(Date.now() - taken.frozenAtMs), ...facts };
+    await taken.conclude();
     await ledger.progress(fence, result);
     return result;
   } catch (error) {
-    const why = watch.signal.aborted ? await whyNot(ledger, fence).catch(() => error) : error;
+    const why = watch.signal.aborted ? await whyOr(error, whyNot(ledger, fence), taken?.failed) : error;
     if (isDormouseError(why, 'SUPERSEDED')) taken?.close();
     else await taken?.abandon();
     throw why;
   } finally {
     watch.stop();
   }
+}
+
+/** As the ledger sees it; what was thrown when it does not answer, or not before the guest has stood still for too long. */
+async function whyOr(error: unknown, why: Promise<unknown>, failed: AbortSignal | undefined): Promise<unknown> {
+  return (failed === undefined ? why : unlessAborted(why, failed)).catch(() => error);
 }
 
 function inBytes({ streamBytes, arrivedBytes, ramBytes }: CaptureProgress): JsonObject {
