@@ -4,6 +4,7 @@ import { DormouseError, describeError } from '@dormouse/errors';
 import { OutboxDispatcher, checkEvictionPolicy, connectRedis } from '@dormouse/jobs';
 import { KeyRing, openKeyProvider } from '@dormouse/keys';
 import { LedgerKeys, SessionLedger } from '@dormouse/ledger';
+import { limits } from '@dormouse/limits';
 import { countStep, type Logger, type Metrics } from '@dormouse/observability';
 import { createDataSource, runMigrations } from '@dormouse/persistence';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
@@ -30,7 +31,8 @@ export async function startApi(
   { keys, logger, metrics }: { keys: Keys; logger: Logger; metrics: Metrics },
 ): Promise<RunningApi> {
   const keyProvider = await openKeyProvider(config);
-  const dataSource = createDataSource(config.databaseUrl, { applicationName: 'dormouse-api' });
+  const answerMs = limits.postgresAnswerToApi.ms;
+  const dataSource = createDataSource(config.databaseUrl, { applicationName: 'dormouse-api', answerMs });
   const closing: (() => Promise<unknown>)[] = [];
   const close = async () => {
     // The last opened is the first to go; each only once.

@@ -1,4 +1,5 @@
 import { DormouseError, errorCodes, type ErrorCode, type ErrorDetails } from '@dormouse/errors';
+import { limits, timedOut } from '@dormouse/limits';
 
 const described = new Set(['type', 'title', 'status', 'detail', 'code', 'instance']);
 
@@ -24,8 +25,9 @@ export async function errorOf(response: Response): Promise<DormouseError> {
 /** A fetch whose failure says what it means: nobody is there. */
 export async function reach(url: string, init: RequestInit): Promise<Response> {
   try {
-    return await fetch(url, init);
+    return await fetch(url, { ...init, signal: AbortSignal.timeout(limits.apiAnswer.ms) });
   } catch (cause) {
+    if ((cause as Error).name === 'TimeoutError') throw timedOut('apiAnswer', new URL(url).origin);
     throw new DormouseError(
       'SERVICE_UNAVAILABLE',
       `nothing answers at ${new URL(url).origin}. Start Dormouse with \`npm start\`, or set DORMOUSE_URL.`,

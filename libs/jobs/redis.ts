@@ -1,13 +1,12 @@
 import { Redis, type RedisOptions } from 'ioredis';
 import { DormouseError } from '@dormouse/errors';
+import { limits } from '@dormouse/limits';
 import type { JobLog } from './log';
 
 /** A redis:// or rediss:// url, or the path of a unix socket. */
 export type RedisTarget = string;
 
 const longestPauseMs = 1_000;
-/** Longer than any command of ours takes; without it a command to a Redis that hangs would never be over. */
-const commandPatienceMs = 5_000;
 /** A connection that Redis has closed is waited for as well when it is given up, and keeps the process alive meanwhile. */
 const disconnectPatienceMs = 500;
 
@@ -43,7 +42,7 @@ export function connectRedis(
     enableAutoPipelining: together,
     enableOfflineQueue: false,
     maxRetriesPerRequest: 0,
-    commandTimeout: commandPatienceMs,
+    commandTimeout: limits.redisCommand.ms,
     disconnectTimeout: disconnectPatienceMs,
     retryStrategy,
   };

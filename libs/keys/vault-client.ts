@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DormouseError } from '@dormouse/errors';
+import { limits } from '@dormouse/limits';
 import { keyUnavailable } from './key-errors';
 
 export interface VaultPatience {
@@ -9,7 +10,7 @@ export interface VaultPatience {
   readonly pauseMs: number;
 }
 
-const usualPatience: VaultPatience = { answerMs: 5_000, pauseMs: 200 };
+const usualPatience: VaultPatience = { answerMs: limits.vaultAnswer.ms, pauseMs: 200 };
 const attempts = 3;
 /** An answer has some hundred bytes. */
 const longestAnswerBytes = 64 * 1024;

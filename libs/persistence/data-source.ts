@@ -1,6 +1,7 @@
 import 'reflect-metadata';
 import { DormouseError } from '@dormouse/errors';
-import { DataSource } from 'typeorm';
+import { limits } from '@dormouse/limits';
+import { DataSource, type DataSourceOptions as AnyOptions } from 'typeorm';
 import { migrations } from '../../migrations';
 import { ApiKeyEntity } from './entities/api-key.entity';
 import { AuditEntryEntity } from './entities/audit-entry.entity';
@@ -20,13 +21,15 @@ export interface DataSourceOptions {
   readonly poolSize?: number;
   /** Shown in pg_stat_activity. */
   readonly applicationName?: string;
+  /** How long a statement may take: somebody waits for the answer of an api. */
+  readonly answerMs?: number;
 }
 
 /**
  * A plan that is kept may have been made while its table was empty, and reading all of it was best; it would go on doing so. All that
  * comes often finds its rows by an index.
  */
-const serverOptions = '-c enable_seqscan=off';
+const planning = '-c enable_seqscan=off';
 
 /**
  * Connections stay when nobody uses them: a new one has Postgres start a process, read its catalogs and plan all statements anew, and the
@@ -46,6 +49,7 @@ export function createDataSource(url: string, options: DataSourceOptions = {}): 
   if (!/^postgres(ql)?:\/\//.test(url)) {
     throw new DormouseError('CONFIG_INVALID', 'DATABASE_URL must begin with postgresql:// or postgres://');
   }
+  const answerMs = options.answerMs ?? limits.postgresAnswer.ms;
   return new DataSource({
     type: 'postgres',
     // Not `url`: TypeORM would take it apart by itself and lose the unix socket. The driver reads it as libpq does.
@@ -53,8 +57,10 @@ export function createDataSource(url: string, options: DataSourceOptions = {}): 
       connectionString: url,
       Client: PreparingClient,
       pipeline: true,
-      options: serverOptions,
+      options: `${planning} ${serverLimits(answerMs)}`,
       ...stayConnected,
+      connectionTimeoutMillis: limits.postgresConnect.ms,
+      query_timeout: answerMs, // of a server that is silent: it gives the connection up
     },
     poolSize: options.poolSize ?? 10,
     ...(options.applicationName === undefined ? {} : { applicationName: options.applicationName }),
@@ -78,11 +84,28 @@ export function createDataSource(url: string, options: DataSourceOptions = {}): 
   });
 }
 
+/** Held to by Postgres, of a client that is silent, or has given up and is gone. */
+function serverLimits(answerMs: number): string {
+  const idleMs = limits.postgresIdleTransaction.ms;
+  return `-c statement_timeout=${answerMs} -c idle_in_transaction_session_timeout=${idleMs}`;
+}
+
 /**
- * Brings the schema up to date. Processes that start together do so one after the other.
+ * Brings the schema up to date. Processes that start together do so one after the other, for as long as that takes.
  * @returns the names of the migrations that were run
  */
 export async function runMigrations(dataSource: DataSource): Promise<readonly string[]> {
+  const options = dataSource.options as Extract<AnyOptions, { type: 'postgres' }>;
+  const extra = { ...(options.extra as object), query_timeout: 0, options: planning };
+  const patient = await new DataSource({ ...options, poolSize: 2, extra }).initialize();
+  try {
+    return await migrate(patient);
+  } finally {
+    await patient.destroy();
+  }
+}
+
+async function migrate(dataSource: DataSource): Promise<readonly string[]> {
   const guard = dataSource.createQueryRunner();
   try {
     await guard.query('SELECT pg_advisory_lock($1)', [migrationLock]);

@@ -14,3 +14,4 @@ export { InboxEventEntity } from './entities/inbox-event.entity';
 export { OperationEntity } from './entities/operation.entity';
 export { OutboxEntity } from './entities/outbox.entity';
 export { PoolEntity } from './entities/pool.entity';
+export { postgresAway } from './postgres-away';

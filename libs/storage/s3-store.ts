@@ -9,6 +9,7 @@ import {
   type GetObjectCommandOutput,
 } from '@aws-sdk/client-s3';
 import { DormouseError } from '@dormouse/errors';
+import { limits } from '@dormouse/limits';
 import { checkKey, checkPrefix, checkRange, isBlobKey } from './blob-key';
 import { mostReadWhole, type BlobInfo, type BlobRange, type BlobStore, type BlobWriter } from './blob-store';
 import { fromS3 } from './s3-errors';
@@ -17,12 +18,9 @@ import { PartBuffers, S3Writer, type S3ObjectName } from './s3-writer';
 import { rangeBeyondEnd, tooLarge } from './storage-errors';
 import type { S3Location } from './storage-url';
 
-const limits = {
+const attempts = {
   /** Of a request until its answer begins, by the SDK: throttling, 5xx, timeouts, connections lost; with backoff. */
   maxAttempts: 5,
-  connectionTimeoutMs: 5_000,
-  /** Nothing heard on the connection for this long. */
-  requestTimeoutMs: 30_000,
   /** Of a read whose answer broke off: the SDK does not repeat those. */
   readAttempts: 4,
   readBackoffMs: 100,
@@ -43,8 +41,8 @@ export class S3Store implements BlobStore {
     this.client = new S3Client({
       region,
       forcePathStyle,
-      maxAttempts: limits.maxAttempts,
-      requestHandler: { connectionTimeout: limits.connectionTimeoutMs, socketTimeout: limits.requestTimeoutMs },
+      maxAttempts: attempts.maxAttempts,
+      requestHandler: { connectionTimeout: limits.s3Connect.ms, socketTimeout: limits.s3Silence.ms },
       ...(endpoint === undefined ? {} : { endpoint }),
       ...(credentials === undefined ? {} : { credentials }),
       cacheMiddleware: true, // what the SDK does around a request is put together once, and not for each
@@ -138,8 +136,8 @@ export class S3Store implements BlobStore {
       try {
         return await this.fetch(...what);
       } catch (error) {
-        if (!(error instanceof AnswerBrokeOff) || attempt === limits.readAttempts) throw error;
-        await sleep(limits.readBackoffMs * 2 ** attempt * Math.random());
+        if (!(error instanceof AnswerBrokeOff) || attempt === attempts.readAttempts) throw error;
+        await sleep(attempts.readBackoffMs * 2 ** attempt * Math.random());
       }
     }
   }

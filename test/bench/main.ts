@@ -8,6 +8,7 @@ import { endAllOf } from '../scenario';
 import { measureBatches } from './batches';
 import { measureEvents } from './events';
 import type { Figure } from './figure';
+import { measureHangs } from './hangs';
 import { measureIndex } from './index-image';
 import { measureKills } from './kills';
 import { measureMainJob } from './main-job';
@@ -18,7 +19,8 @@ import { measureStorm } from './storm';
 import { profiles, type Profile } from './profile';
 import { measureWake } from './wake';
 
-const usage = `usage: npm run bench -- main-job | size | save | index | wake | batches | kills | events | storm | plans [--runs N] [--memory MiB]
+const usage = `usage: npm run bench -- main-job | size | save | index | wake | batches | kills | hangs | events | storm | plans
+                      [--runs N] [--memory MiB]
                       [--fill MiB] [--image GiB] [--profile local|net] [--desktops N] [--users N]
                       [--pace N] [--part sleepers|day] [--json]
   main-job  the small guest, --fill MiB of its memory filled: answer after waking, beside QEMU's own eager restore
@@ -33,6 +35,8 @@ const usage = `usage: npm run bench -- main-job | size | save | index | wake | b
             in fixed large ones, and in such as adapt; from the disk, or with --profile net over the link
   kills     --runs N desktops of the small guest, --fill MiB of their memory filled: each woken, and its pager killed at a
             random moment
+  hangs     the small guest: every neighbour of an operation (its QEMU, its pager, worker, api, Postgres, Redis, storage) stopped
+            at each moment of save, restore, boot and stop; --part TEXT only those whose name, "NEIGHBOUR at MOMENT", holds it
   index     the index of a golden image of --image GiB (10), beside openssl hashing it
   events    webhooks a second, verified, decided and durable, beside a bare handler that does one INSERT
   storm     --desktops N (10000) on 20 simulated hosts: what those that sleep cost, all of them left at once, and a working
@@ -120,6 +124,14 @@ const benchmarks: Readonly<
     measure: async (options) => {
       const image = await ensureGuestImage(defaultGuestCache(), say);
       return measureKills({ ...options, image, fillMiB: Number(values.fill ?? 96) });
+    },
+  },
+  hangs: {
+    runs: 1,
+    memoryMiB: 128,
+    measure: async (options) => {
+      const image = await ensureGuestImage(defaultGuestCache(), say);
+      return measureHangs({ ...options, image, part: values.part ?? '' });
     },
   },
   batches: {

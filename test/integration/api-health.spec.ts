@@ -143,8 +143,8 @@ describe('without Postgres', () => {
   });
 
   test('a request is answered with a problem that tells nothing of the inside', async () => {
-    const problem = await problemOf(await fixture.fetch('/v1/desktops/desk-1'), 'INTERNAL', 500);
-    expect(problem.detail).toContain('request id');
+    const problem = await problemOf(await fixture.fetch('/v1/desktops/desk-1'), 'SERVICE_UNAVAILABLE', 503);
+    expect(problem.detail).toContain('Postgres does not answer');
     expect(Object.keys(problem).sort()).toEqual(['code', 'detail', 'instance', 'requestId', 'status', 'title', 'type']);
   });
 

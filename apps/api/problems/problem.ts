@@ -1,4 +1,5 @@
 import { DormouseError, describeError, errorCodes, type ErrorCode, type ErrorDetails } from '@dormouse/errors';
+import { postgresAway } from '@dormouse/persistence';
 import { HttpException } from '@nestjs/common';
 
 /** RFC 9457. `code` is the stable name to match on; the error's details are members of their own. */
@@ -33,6 +34,8 @@ const inOurWords: Partial<Record<ErrorCode, string>> = {
 /** Gives anything that was thrown a code. What is not meant for the caller becomes INTERNAL and keeps its cause. */
 export function asDormouseError(error: unknown): DormouseError {
   if (error instanceof DormouseError) return error;
+  const away = postgresAway(error);
+  if (away !== null) return away;
   const code = foreignErrors[foreignStatus(error)];
   const { message } = describeError(error);
   if (code !== undefined) return new DormouseError(code, inOurWords[code] ?? message, {}, { cause: error });

@@ -1,0 +1,83 @@
+import { join } from 'node:path';
+import { S3Gate, s3Url, startS3Server } from '../contract/s3-server';
+import type { GuestImage } from '../guest';
+import { Desk, guestLaunchSpec, RunningDormouse } from '../scenario';
+import { hang, hangCases, sleepsAndWakes, type HangDesk, type HangOutcome, type HangWorld } from '../scenario/hang';
+import { memoryOf } from '../scenario/test-bed';
+import type { Figure } from './figure';
+
+export interface HangsOptions {
+  readonly dataDir: string;
+  readonly image: GuestImage;
+  readonly memoryMiB: number;
+  readonly signal: AbortSignal;
+  readonly say: (line: string) => void;
+  /** Only the cases whose name, `NEIGHBOUR at MOMENT`, holds this. */
+  readonly part: string;
+}
+
+/** Longer than a frozen guest may wait for anybody. */
+const holdMs = 15_000;
+/** The longest limits of docs/limits.md that an operation meets one after the other, and a loaded machine. */
+const endsWithinMs = 120_000;
+const manner = JSON.stringify({ restMs: 6_000, longestMs: 12_000, wakeSet: false });
+
+/** Every neighbour hangs at every moment of every operation, one after the other. */
+export async function measureHangs(
+  options: HangsOptions,
+): Promise<{ figures: Figure[]; more: Record<string, unknown> }> {
+  const { dataDir, image, memoryMiB, signal, say, part } = options;
+  const s3 = await startS3Server(join(dataDir, 'bucket'));
+  const gate = await S3Gate.open(s3.port);
+  const dormouse = await RunningDormouse.start(join(dataDir, 'dormouse'), {
+    ...process.env,
+    API_PORT: '0',
+    STORAGE_URL: s3Url(gate.port),
+    HOST_SLOTS: '2/2',
+    WAKE_MANNER: manner,
+  });
+  try {
+    await dormouse.api.putPool('default', { graceMs: 3_600_000, keepCheckpoints: 2 });
+    const newDesk = async (id: string): Promise<HangDesk> => {
+      const desk = new Desk(dormouse, id);
+      await desk.register(guestLaunchSpec(image, memoryMiB));
+      await desk.start();
+      const guest = await desk.guest();
+      await guest.ping({ timeoutMs: 120_000 });
+      await guest.fill(16);
+      return { desk, guest, memory: await memoryOf(guest) };
+    };
+    const [victim, other] = [await newDesk('victim'), await newDesk('other')];
+    const undisturbedMs = await sleepsAndWakes(other, 0);
+    const world: HangWorld = { dormouse, gate, victim, other, holdMs, endsWithinMs, undisturbedMs };
+    const found: (HangOutcome & { name: string })[] = [];
+    for (const { neighbour, moment } of hangCases()) {
+      const name = `${neighbour} at ${moment}`;
+      if (!name.includes(part)) continue;
+      signal.throwIfAborted();
+      const outcome = await hang(world, neighbour, moment);
+      found.push({ name, ...outcome });
+      const { status, errorCode, endedMs, guestFrozenMs, othersDelayedMs, intact } = outcome;
+      say(
+        `${name.padEnd(28)} ${status}${errorCode === null ? '' : ` (${errorCode})`} after ${endedMs} ms, guest still for ${guestFrozenMs} ms, others ${othersDelayedMs} ms${intact ? '' : ', its memory is NOT as it was'}`,
+      );
+    }
+    return { figures: [], more: summary(found) };
+  } finally {
+    await dormouse.stop();
+    await gate.close();
+    await s3.stop();
+  }
+}
+
+function summary(found: readonly (HangOutcome & { name: string })[]): Record<string, unknown> {
+  const worst = (figure: (outcome: HangOutcome) => number): number => Math.max(0, ...found.map(figure));
+  return {
+    cases: found.length,
+    endedInTime: found.filter(({ endedInTime }) => endedInTime).length,
+    intact: found.filter(({ intact }) => intact).length,
+    guestFrozenWorstMs: worst(({ guestFrozenMs }) => guestFrozenMs),
+    othersDelayedWorstMs: worst(({ othersDelayedMs }) => othersDelayedMs),
+    each: found,
+  };
+}
