@@ -264,3 +264,25 @@ describe('a worker that waits for a state', () => {
     other.close();
   });
 });
+
+test('a pager that says nothing is given up after its limit, and one that only repeats itself is not', async () => {
+  await server.listen(path);
+  const heard = await PagerClient.connect<CaptureStatus>(path, 1_000, () => true, 'wakingPagerNews');
+  clients.push(heard);
+  const mute = createServer((socket) => sockets.push(socket));
+  const silentPath = join(directory, 'mute.sock');
+  mute.listen(silentPath);
+  await once(mute, 'listening');
+  try {
+    const silent = await PagerClient.connect<CaptureStatus>(silentPath, 1_000, () => true, 'wakingPagerNews');
+    clients.push(silent);
+    await expect(silent.reached('sealed')).rejects.toMatchObject({
+      code: 'PAGER_FAILED',
+      details: { waitedFor: 'wakingPagerNews' },
+    });
+    server.update({ state: 'sealed' });
+    expect(await heard.reached('sealed')).toMatchObject({ state: 'sealed' });
+  } finally {
+    mute.close();
+  }
+}, 20_000);

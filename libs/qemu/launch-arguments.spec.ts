@@ -91,8 +91,8 @@ test('QEMU adds no device of its own, and what the spec adds comes last', () => 
 
 test('sockets are named without a path, so that no run directory is too long for them', () => {
   const paths = args.flatMap((arg) => /(?:path=|unix:)([^,]*)/.exec(arg)?.[1] ?? []);
-  expect(paths).toHaveLength(7);
-  expect(new Set(paths).size).toBe(7);
+  expect(paths).toHaveLength(8);
+  expect(new Set(paths).size).toBe(8);
   expect(paths.filter((path) => path.includes('/'))).toEqual([]);
 });
 

@@ -51,6 +51,23 @@ describe('a QEMU without a machine', () => {
     await expect(qmp.execute('query-version')).resolves.toMatchObject({ qemu: { major: expect.any(Number) } });
   });
 
+  test('that hangs ends a command by its limit, and a connection too; once it is back it answers', async () => {
+    qemu.kill('SIGSTOP');
+    try {
+      await expect(qmp.execute('query-status', {}, 'qmpThaw')).rejects.toMatchObject({
+        code: 'MACHINE_SILENT',
+        details: { waitedFor: 'qmpThaw' },
+      });
+      // It serves one at a time, so the second is not greeted; the third does not even fit into its queue.
+      for (let nth = 0; nth < 3; nth++) {
+        await expect(QmpClient.connect(socket, 'qmpThaw')).rejects.toMatchObject({ code: 'MACHINE_SILENT' });
+      }
+    } finally {
+      qemu.kill('SIGCONT');
+    }
+    await expect(qmp.execute('query-status')).resolves.toMatchObject({ running: false });
+  });
+
   test('answers many commands at once, each with its own answer', async () => {
     const names = await Promise.all(
       Array.from({ length: 40 }, (_, n) =>
