@@ -1,15 +1,11 @@
-import { execFile } from 'node:child_process';
 import { mkdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
-import { DormouseError } from '@dormouse/errors';
-import { plainEnvironment } from '@dormouse/process';
+import { DormouseError, isDormouseError } from '@dormouse/errors';
+import { runProgram } from '@dormouse/process';
 import { writableDisks, type LaunchSpec } from '@dormouse/qemu';
 import { safeName } from '@dormouse/text';
 import { layerName, preparedOn, unfinishedSuffix } from './layers/layer-names';
 import { isWrittenLayer } from './layers/written-layer';
-
-const run = promisify(execFile);
 
 /**
  * The layers (qcow2 overlays) of a desktop's disks: `<root>/<desktop>/<generation>.<disk>.qcow2`. Each wake writes to a
@@ -73,10 +69,11 @@ export class DiskLayers {
   private async createOverlay(file: string, backing: { name: string; format: string }): Promise<void> {
     const unfinished = `${file}${unfinishedSuffix}`; // killed half way, a layer must not look like one
     try {
-      await run(this.qemuImg, ['create', '-q', '-f', 'qcow2', '-b', backing.name, '-F', backing.format, unfinished], {
-        env: plainEnvironment(),
-      });
+      await runProgram('qemuImg', this.qemuImg, [
+        ...['create', '-q', '-f', 'qcow2', '-b', backing.name, '-F', backing.format, unfinished],
+      ]);
     } catch (cause) {
+      if (isDormouseError(cause)) throw cause;
       const reason = (cause as { stderr?: string }).stderr?.trim() ?? String(cause);
       throw new DormouseError('LAUNCH_SPEC_INVALID', `no disk layer on ${backing.name}: ${reason}`, {}, { cause });
     }

@@ -64,6 +64,13 @@ export const limits = {
     code: 'PROCESS_STUCK',
     then: 'The operation fails and names the process. It hangs in the kernel, mostly on a file system that does not answer.',
   },
+  qemuProbe: {
+    ms: 10_000,
+    who: 'QEMU',
+    to: 'say what it can do, when a worker starts',
+    code: 'QEMU_MISSING',
+    then: 'It is killed, and the worker does not start.',
+  },
   qemuImg: {
     ms: 30_000,
     who: '`qemu-img`',

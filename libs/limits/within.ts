@@ -25,8 +25,8 @@ export async function within<T>(
   let timer: NodeJS.Timeout | undefined;
   const tooLate = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
+      reject(timedOut(name, about)); // first: what the end of the work makes of it is not the reason
       onTimeout?.();
-      reject(timedOut(name, about));
     }, limitOf(name).ms);
   });
   work.catch(() => undefined); // too late to be of interest, once the wait is over

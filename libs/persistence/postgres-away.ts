@@ -10,7 +10,7 @@ const messages = /timeout|terminated|not queryable|client was closed|connection 
 
 /** What was thrown as SERVICE_UNAVAILABLE, when it was Postgres that is away, hangs or took too long; null when it is something else. */
 export function postgresAway(error: unknown): DormouseError | null {
-  if (!(error instanceof Error)) return null;
+  if (typeof error !== 'object' || error === null) return null;
   const { driverError = error } = error as { driverError?: unknown };
   const { code, message, syscall } = driverError as { code?: unknown; message?: unknown; syscall?: unknown };
   const isAway =

@@ -21,5 +21,6 @@ export { processScope } from './process-scope';
 export { processStat, type ProcessStat } from './process-stat';
 export { stopMessage, stopPatienceMs, untilStopped, type StopReason } from './lifetime';
 export { ProgramStarter, type DetachedCommand } from './program-starter';
+export { runProgram } from './run-program';
 export { unlessAborted } from './unless-aborted';
 export { unixSocketPath } from './unix-socket-path';

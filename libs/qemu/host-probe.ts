@@ -1,17 +1,15 @@
-import { execFile, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { constants } from 'node:fs';
 import { access, readFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
-import { promisify } from 'node:util';
 import { DormouseError, isDormouseError } from '@dormouse/errors';
-import { plainEnvironment } from '@dormouse/process';
+import { limits } from '@dormouse/limits';
+import { plainEnvironment, runProgram } from '@dormouse/process';
 import { parseMessage } from './qmp-message';
 import { probeAccelerator, type Accelerator, type AcceleratorChoice } from './accelerator-probe';
 
 /** The oldest QEMU on which waking was tried. */
 const oldestVersion = { major: 7, minor: 2 };
-/** For a QEMU that starts and then says nothing. */
-const answerPatienceMs = 10_000;
 
 export interface HostCapabilities {
   readonly qemu: string;
@@ -38,7 +36,7 @@ export async function probeHost(
 async function readVersion(qemu: string): Promise<string> {
   let output: string;
   try {
-    ({ stdout: output } = await promisify(execFile)(qemu, ['--version'], { env: plainEnvironment() }));
+    ({ stdout: output } = await runProgram('qemuProbe', qemu, ['--version']));
   } catch (cause) {
     throw new DormouseError(
       'QEMU_MISSING',
@@ -83,7 +81,7 @@ async function tryPostcopy(qemu: string): Promise<void> {
     },
   );
   child.stdin.on('error', () => undefined); // it has ended: so does its output, which is looked at
-  const timer = setTimeout(() => child.kill('SIGKILL'), answerPatienceMs);
+  const timer = setTimeout(() => child.kill('SIGKILL'), limits.qemuProbe.ms);
   try {
     const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
     const ask = async (command: object): Promise<void> => {

@@ -1,14 +1,10 @@
-import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { open, rename, rm, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { DormouseError } from '@dormouse/errors';
-import { plainEnvironment } from '@dormouse/process';
+import { runProgram } from '@dormouse/process';
 import { unfinishedSuffix } from './layer-names';
 import type { FoundLayer } from './survey-layers';
-
-const run = promisify(execFile);
 
 export interface MergeOptions {
   readonly qemuImg: string;
@@ -40,7 +36,7 @@ export async function mergeLayers(
   // A name of its own: a child of a worker that was killed may still be writing to its file.
   const unfinished = `${top}.${randomUUID()}${unfinishedSuffix}`;
   const politely = (...command: string[]) =>
-    run('nice', ['-n', '19', ...command], { cwd: directory, env: plainEnvironment(), ...(signal && { signal }) });
+    runProgram('layerMerge', 'nice', ['-n', '19', ...command], { cwd: directory, signal });
   try {
     const [name, format] = await backingOf(qemuImg, directory, layers[0]!.file);
     onStep('copy');
@@ -69,10 +65,7 @@ export async function mergeLayers(
 
 /** The lowest layer's backing file as it is named there, and its format. */
 async function backingOf(qemuImg: string, directory: string, file: string): Promise<[name: string, format: string]> {
-  const { stdout } = await run(qemuImg, ['info', '-U', '--output=json', file], {
-    cwd: directory,
-    env: plainEnvironment(),
-  });
+  const { stdout } = await runProgram('qemuImg', qemuImg, ['info', '-U', '--output=json', file], { cwd: directory });
   const about = JSON.parse(stdout) as { 'backing-filename'?: string; 'backing-filename-format'?: string };
   return [about['backing-filename'] ?? '', about['backing-filename-format'] ?? ''];
 }
