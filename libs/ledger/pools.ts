@@ -28,7 +28,7 @@ export async function putPool(
     await manager.query(
       `INSERT INTO pools (id, policy, created_at, updated_at) VALUES ($1, $2, $3, $3)
        ON CONFLICT (id) DO UPDATE SET policy = excluded.policy, updated_at = excluded.updated_at,
-         version = pools.version + 1`,
+         version = pools.version + (pools.policy <> excluded.policy)::int`,
       [poolId, JSON.stringify(policy), now],
     );
     const details = { policy } as unknown as JsonObject;

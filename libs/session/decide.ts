@@ -14,6 +14,7 @@ import {
 } from './presence';
 import { refused } from './rule';
 import { ruleBook } from './rule-book';
+import { isInDoubt } from './source-presence';
 import { drainActor, type Decision, type Observed, type Session, type SessionEvent } from './session';
 import { answers, type Signal } from './transitions';
 
@@ -63,7 +64,7 @@ export function decide(session: Session, event: SessionEvent, pool: Pool, nowMs:
 function atRest(session: Session, before: Session): Session {
   const isAbsent = machineStates[session.machine].machine === 'absent';
   const isAwaited = session.deadlineMs !== null || before.operation?.requestedBy === drainActor;
-  if (!isAbsent || isAwaited || session.doubtSinceMs === null) return session;
+  if (!isAbsent || isAwaited || !session.presence.sources.some(isInDoubt)) return session;
   return { ...session, presence: withoutDoubts(session.presence), doubtSinceMs: null };
 }
 

@@ -1,16 +1,23 @@
 import { disconnectReasons, type DesktopEvent, type DisconnectReason } from './broker-events';
 import { operationKindNames, type OperationKind } from './operations';
 
+/** Brokers: one numbers its events, one gives them times as well, one gives them times alone. */
+export const sources = ['numbers', 'both', 'times'] as const;
+export type Source = (typeof sources)[number];
+
 /** One thing that happens in the world around a session, for tests by random sequences. */
 export type Happening =
   | {
       readonly do: 'broker';
+      readonly source: Source;
       readonly type: DesktopEvent['type'];
       readonly connection: string;
       readonly reason: DisconnectReason;
       /** How many events overtake it. */
       readonly late: number;
       readonly lost: boolean;
+      /** Told again later, when others have been told. */
+      readonly twice: boolean;
       readonly restart: boolean;
     }
   | { readonly do: 'wait'; readonly ms: number }
@@ -26,8 +33,10 @@ export type Happening =
   | { readonly do: 'hold'; readonly ms: number | null }
   | { readonly do: 'policy'; readonly index: number }
   | { readonly do: 'storm' }
-  /** Its broker falls silent, or is heard again. */
-  | { readonly do: 'silence'; readonly ends: boolean }
+  /** A broker falls silent, or is heard again. */
+  | { readonly do: 'silence'; readonly source: Source; readonly ends: boolean }
+  /** A broker is gone for good, and an operator says so. Should it come back, it begins anew. */
+  | { readonly do: 'retire'; readonly source: Source }
   | { readonly do: 'work'; readonly outcome: 'succeeds' | 'fails' | 'gives up' }
   | { readonly do: 'stale report' }
   | { readonly do: 'crash' }
@@ -67,7 +76,7 @@ function happening(dice: Dice): Happening {
   if (roll < 57) return { do: 'cancel' };
   if (roll < 59) return { do: 'hold', ms: dice.of([null, 5_000, 60_000]) };
   if (roll < 61) return { do: 'policy', index: dice.below(policies) };
-  if (roll < 62) return dice.below(2) === 0 ? { do: 'storm' } : { do: 'silence', ends: dice.below(3) > 0 };
+  if (roll < 62) return rareHappening(dice);
   if (roll < 63) return { do: 'stale report' };
   if (roll < 64) return { do: 'crash' };
   if (roll < 66) return { do: 'census' };
@@ -77,14 +86,26 @@ function happening(dice: Dice): Happening {
   };
 }
 
+function rareHappening(dice: Dice): Happening {
+  const roll = dice.below(12);
+  if (roll < 6) return { do: 'storm' };
+  if (roll < 7) return { do: 'retire', source: dice.of(sources) };
+  return { do: 'silence', source: dice.of(oftenOne), ends: dice.below(3) > 0 };
+}
+
+/** Mostly one broker speaks of a desktop. */
+const oftenOne: readonly Source[] = ['numbers', 'numbers', 'numbers', 'numbers', 'numbers', 'both', 'times'];
+
 function brokerHappening(dice: Dice): Happening {
   return {
     do: 'broker',
+    source: dice.of(oftenOne),
     type: dice.of(eventTypes),
     connection: dice.of(['a', 'b']),
     reason: dice.of(disconnectReasons),
     late: dice.below(3),
     lost: dice.below(120) === 0,
+    twice: dice.below(10) === 0,
     restart: dice.below(160) === 0,
   };
 }

@@ -1,13 +1,17 @@
 import assert from 'node:assert/strict';
 import type { DesktopEvent } from './broker-events';
 import { decide } from './decide';
-import type { Happening } from './happenings-fixture';
+import { explain, type Circumstances } from './explain';
+import { sources, type Happening, type Source } from './happenings-fixture';
 import { machineStateNames, machineStates } from './machine-states';
 import { operationKindNames } from './operations';
 import { planFor, type Pool } from './plan';
 import type { PoolPolicy } from './pool-policy';
+import { openOf } from './connections';
 import { occupancy, partOf, visibleConnections } from './presence';
 import { newSession, policyActor, type Decision, type Effect, type Session, type SessionEvent } from './session';
+import type { SequenceNumbers } from './sequence-numbers';
+import { doubtsOf } from './doubt';
 import { releasedAt, type Storm } from './storm';
 
 const base: PoolPolicy = { graceMs: 10_000, keepCheckpoints: 2 };
@@ -18,6 +22,22 @@ const policies: readonly PoolPolicy[] = [
   { ...base, neverSave: true, forgetUnused: true },
   { ...base, forgetUnused: true },
 ];
+
+const usual: Circumstances = {
+  reason: null,
+  waitingFor: null,
+  hostId: 'h',
+  hostSilentSinceMs: null,
+  rungs: [],
+  waitingForStorage: null,
+};
+
+/** A broker as it knows itself. */
+interface Broker {
+  epoch: number;
+  sequence: number;
+  readonly truth: Set<string>;
+}
 
 /** Two clocks may differ by this much. */
 const slackMs = 100;
@@ -37,6 +57,11 @@ export class World {
     'boots from its disk alone',
     'is woken again for its user',
     'its broker falls silent',
+    'a broker is retired',
+    'an event is told again',
+    'the first event is missing',
+    'what is missing comes',
+    'two brokers have users there',
   ]);
 
   readonly seen = new Set<string>();
@@ -51,10 +76,10 @@ export class World {
   private live = false;
   private readonly saving = { durable: false, letGo: false };
   private openOperations = 1;
-  private epoch = 1;
-  private sequence = 0;
-  private readonly truth = new Set<string>();
+  private readonly brokers: Record<Source, Broker> = { numbers: broker(), both: broker(), times: broker() };
   private readonly onTheirWay: DesktopEvent[] = [];
+  /** Told before, and to be told again. */
+  private readonly again: DesktopEvent[] = [];
   /** An admin had the desktop put away in spite of whoever was there, and nobody has come since. */
   private putAway = false;
   /** Somebody was or may have been there since the machine was last wanted. */
@@ -86,12 +111,15 @@ export class World {
         return void this.tell({ type: 'hold_set', untilMs: next.ms === null ? null : this.nowMs + next.ms });
       case 'policy':
         this.pool = { ...this.pool, policy: policies[next.index]! };
-        return void this.tell({ type: 'pool_changed' });
+        this.tell({ type: 'pool_changed' });
+        return this.sameAgain();
       case 'storm':
         this.pool = { ...this.pool, storms: [this.storm()] };
         return;
       case 'silence':
-        return this.brokerIsSilent(!next.ends);
+        return this.brokerIsSilent(next.source, !next.ends);
+      case 'retire':
+        return this.brokerIsRetired(next.source);
       case 'crash':
         this.live = false;
         return;
@@ -111,7 +139,15 @@ export class World {
   /** What is still on its way arrives; the worker and the timers do what they have to, until nothing is left to do. */
   comesToRest(): void {
     for (const event of this.onTheirWay.splice(0)) this.deliver(event);
-    this.brokerIsSilent(false);
+    for (const event of this.again.splice(0)) this.toldAgain(event);
+    for (const source of sources) {
+      this.brokerIsSilent(source, false);
+      const isKnown = partOf(this.session.presence, source) !== null;
+      if (isKnown || this.brokers[source].truth.size > 0) this.deliver(this.snapshotOf(source));
+    }
+    const truth = sources.flatMap((source) => [...this.brokers[source].truth]);
+    assert.deepEqual(visibleConnections(this.session.presence), [...new Set(truth)].sort(), 'who is there');
+    assert.notEqual(occupancy(this.session.presence), 'unknown', 'all has been told');
     for (let turn = 0; turn < 50; turn += 1) {
       if (this.session.operation?.phase === 'linger') this.nowMs = Math.max(this.nowMs, this.resumesAtMs);
       if (this.session.operation !== null) this.work('succeeds');
@@ -120,17 +156,47 @@ export class World {
         const { presence, lastError } = this.session;
         const isWaiting = occupancy(presence) === 'present' && !this.putAway;
         if (isWaiting && (lastError === null || this.session.machine === 'saved')) this.userIsServed();
-        return;
+        return this.isExplained();
       }
     }
     throw new Error(`never comes to rest: ${JSON.stringify(this.session)}`);
   }
 
-  private brokerIsSilent(isSilent: boolean): void {
-    const event = { type: isSilent ? 'broker_silent' : 'broker_heard', source: 's' } as const;
+  /** Where nobody is, something is to come, or it is said why not. */
+  private isExplained(): void {
+    const { next, hindrances } = explain(this.session, this.pool, usual);
+    const isSomebody = occupancy(this.session.presence) === 'present';
+    assert(isSomebody || next.what !== 'nothing' || hindrances.length > 0, 'nothing happens, and nobody says why');
+  }
+
+  /** What the pool wants is what it wanted: nothing is decided anew. */
+  private sameAgain(): void {
+    const before = this.session;
+    const { effects } = this.tell({ type: 'pool_changed' });
+    assert.deepEqual({ session: this.session, effects }, { session: before, effects: [] }, 'the same policy again');
+  }
+
+  private brokerIsRetired(source: Source): void {
+    const event = { type: 'broker_retired', source } as const;
+    if (this.tell(event).outcome !== 'stale') this.seen.add('a broker is retired');
+    this.changesNothing(event);
+    this.beginAnew(source);
+  }
+
+  private beginAnew(source: Source): void {
+    const { epoch } = this.brokers[source];
+    this.brokers[source] = { ...broker(), epoch: epoch + 1 };
+    for (const events of [this.onTheirWay, this.again]) {
+      const others = events.filter((event) => event.source !== source);
+      events.splice(0, events.length, ...others);
+    }
+  }
+
+  private brokerIsSilent(source: Source, isSilent: boolean): void {
+    const event = { type: isSilent ? 'broker_silent' : 'broker_heard', source } as const;
     const { outcome } = this.tell(event);
     if (outcome === 'ignored' && isSilent) return;
-    const part = partOf(this.session.presence, 's');
+    const part = partOf(this.session.presence, source);
     assert.equal(part?.silent !== undefined, isSilent && part !== null);
     if (isSilent && outcome !== 'stale') this.seen.add('its broker falls silent');
     this.changesNothing(event);
@@ -161,33 +227,64 @@ export class World {
     if (force && (kind === 'save' || kind === 'stop') && outcome !== 'refused') this.putAway = true;
   }
 
-  private brokerSends({ type, connection, reason, late, lost, restart }: Happening & { do: 'broker' }): void {
+  private brokerSends(happening: Happening & { do: 'broker' }): void {
+    const { source, type, connection, reason, late, lost, twice, restart } = happening;
+    const sender = this.brokers[source];
     if (restart) {
-      this.epoch += 1;
-      this.sequence = 0;
+      // Of an epoch of which nothing has come yet only a time can tell that it is over.
+      if (source === 'numbers') for (const event of this.onTheirWay.splice(0)) this.deliver(event);
+      sender.epoch += 1;
+      sender.sequence = 0;
     }
-    this.sequence += 1;
-    if (type === 'vdc.session.disconnected') this.truth.delete(connection);
-    if (type === 'vdc.session.connected' || type === 'vdc.session.reconnected') this.truth.add(connection);
-    const about = { id: 'x', source: 's', occurredAt: null, data: {}, desktopId: 'd', poolId: null, userRef: null };
-    const event = {
-      ...about,
-      type,
-      reason,
-      brokerEpoch: `e${this.epoch}`,
-      sequence: this.sequence,
-      connectionId: connection,
-      connectionIds: [...this.truth],
-    } as unknown as DesktopEvent;
+    if (type === 'vdc.session.disconnected') sender.truth.delete(connection);
+    if (type === 'vdc.session.connected' || type === 'vdc.session.reconnected') sender.truth.add(connection);
+    const event = this.eventOf(source, { type, reason, connectionId: connection, connectionIds: [...sender.truth] });
     // A lost event is made good by the snapshot that the broker sends when it notices.
     if (!lost) this.onTheirWay.splice(Math.max(0, this.onTheirWay.length - late), 0, event);
     while (this.onTheirWay.length > 2) this.deliver(this.onTheirWay.shift()!);
+    if (twice && type !== 'vdc.broker.snapshot' && source !== 'times') this.again.push(event);
+    if (this.again.length > 2) this.toldAgain(this.again.shift()!);
+  }
+
+  private snapshotOf(source: Source): DesktopEvent {
+    return this.eventOf(source, { type: 'vdc.broker.snapshot', connectionIds: [...this.brokers[source].truth] });
+  }
+
+  private eventOf(source: Source, fields: object): DesktopEvent {
+    const sender = this.brokers[source];
+    sender.sequence += 1;
+    this.nowMs += 1;
+    const about = { id: 'x', data: {}, desktopId: 'd', poolId: null, userRef: null };
+    return {
+      ...about,
+      source,
+      brokerEpoch: source === 'times' ? null : `e${sender.epoch}`,
+      sequence: source === 'times' ? null : sender.sequence,
+      occurredAt: source === 'numbers' ? null : new Date(this.nowMs).toISOString(),
+      ...fields,
+    } as unknown as DesktopEvent;
+  }
+
+  private toldAgain(event: DesktopEvent): void {
+    // What is on its way still, or was lost, is told for the first time.
+    const numbers = partOf(this.session.presence, event.source)?.numbers;
+    const isKnown = decide(this.session, { type: 'broker', event }, this.pool, this.nowMs).outcome === 'stale';
+    if (!isKnown) {
+      assert(numbers === undefined || !hasCome(numbers, event), 'what has come before counts again');
+      return this.deliver(event);
+    }
+    this.changesNothing({ type: 'broker', event });
+    this.seen.add('an event is told again');
   }
 
   private deliver(event: DesktopEvent): void {
     if (event.type === 'vdc.session.logged_off') this.loggedOff = true;
+    const before = partOf(this.session.presence, event.source)?.numbers ?? null;
     const { outcome } = this.tell({ type: 'broker', event });
-    this.changesNothing({ type: 'broker', event });
+    const after = partOf(this.session.presence, event.source)?.numbers ?? null;
+    if (before === null && after !== null && after.missing.length > 0) this.seen.add('the first event is missing');
+    if ((before?.missing.length ?? 0) > 0 && after?.missing.length === 0) this.seen.add('what is missing comes');
+    if (event.source !== 'times') this.changesNothing({ type: 'broker', event });
     const isConnect = event.type === 'vdc.session.connected' || event.type === 'vdc.session.reconnected';
     // One whose disconnect has overtaken it brings nobody.
     if (outcome === 'applied' && isConnect && visibleConnections(this.session.presence).includes(event.connectionId)) {
@@ -386,6 +483,13 @@ export class World {
     assert.equal(this.timers.size, hasDeadline ? 1 : 0, 'timers');
     if (hasDeadline) assert.equal(this.timers.get(session.generation), session.deadlineMs, 'another timer than is due');
     const isEmpty = occupancy(session.presence) === 'empty';
+    const isLeftAlone = session.machine === 'running' && session.operation === null;
+    assert(!isLeftAlone || planFor(session, this.pool) === null, 'it is to be put away, and nothing will do it');
+    const withUsers = session.presence.sources.filter(({ connections }) => openOf(connections).length > 0);
+    if (withUsers.length > 1) this.seen.add('two brokers have users there');
+    const isPutAway = machineStates[session.machine].machine === 'absent' && !isTriedAgain;
+    const doubts = doubtsOf(session.presence).filter(({ kind }) => kind !== 'missing');
+    assert(!isPutAway || doubts.length === 0, 'it sleeps, and it is not known who was there before');
     assert(session.absence === null || isEmpty, 'somebody who may be there is absent');
     assert.equal(session.doubtSinceMs !== null, occupancy(session.presence) === 'unknown');
     const plan = hasDeadline ? planFor(session, this.pool) : null;
@@ -401,10 +505,17 @@ export class World {
     assert.equal(this.timers.size, 0, 'a timer of a desktop that is gone');
     this.live = false;
     this.openOperations = 1;
-    this.onTheirWay.splice(0);
-    this.epoch += 1;
-    this.sequence = 0;
-    this.truth.clear();
+    for (const source of sources) this.beginAnew(source);
     return newSession({ desktopId: 'd', generation, requestedBy: 'anna' }, this.nowMs);
   }
+}
+
+function broker(): Broker {
+  return { epoch: 1, sequence: 0, truth: new Set() };
+}
+
+/** In the epoch that is known, which the caller sees to. */
+function hasCome({ last, missing, givenUp }: SequenceNumbers, { sequence }: DesktopEvent): boolean {
+  if (last === null || sequence === null || sequence > last) return false;
+  return ![...missing, ...givenUp].some(([from, to]) => from <= sequence && sequence <= to);
 }

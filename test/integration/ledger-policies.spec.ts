@@ -16,6 +16,15 @@ const timers = async (id: string) => (await fixture.outbox(id)).filter(({ jobId 
 
 afterEach(() => putPool());
 
+test('the same policy again is no edit: nothing is decided anew', async () => {
+  const id = await fixture.inGrace('same-policy');
+  const pools = () => fixture.dataSource.query<{ version: number }[]>('SELECT id, version FROM pools ORDER BY id');
+  const before = [await pools(), await fixture.ledger.viewDesktop(id)];
+  fixture.nowMs += 1_000;
+  await putPool();
+  expect([await pools(), await fixture.ledger.viewDesktop(id)]).toEqual(before);
+});
+
 describe('a policy that is edited', () => {
   test('moves the deadlines of graces that run at once, with their timers', async () => {
     const id = await fixture.inGrace('edited');

@@ -35,6 +35,10 @@ export interface DayReport {
   readonly askedForAtMs: ReadonlyMap<string, number>;
 }
 
+/** Desktops of whose broker the first event is lost, and those that a console tells of as well. */
+const withoutFirst = 0.2;
+const withConsole = 0.3;
+
 /** The day's parts, as shares of its length: between when and when they begin for each user. */
 const hours = {
   morning: [0.02, 0.38],
@@ -104,15 +108,27 @@ function dayOf(
   { lengthMs, duplicated, delayed, longestDelayMs }: DayPlan,
 ): Delivery[] {
   const deliveries: Delivery[] = [];
+  const begunMs = Date.now();
   let sequence = 0;
   let epoch = `${date}, before noon`;
   const connecting = connectingMs / lengthMs;
 
   function tell(type: BrokerEventType, part: number, data: JsonObject): void {
     sequence += 1;
+    if (sequence === 1 && epoch.endsWith('before noon') && Math.random() < withoutFirst) return;
+    send(part, { source: 'simulated-broker', type, data: { desktopId, brokerEpoch: epoch, sequence, ...data } });
+  }
+
+  /** Numbers nothing, but says when it was. */
+  function tellByConsole(type: BrokerEventType, part: number): void {
+    const time = new Date(begunMs + part * lengthMs).toISOString();
+    send(part, { source: 'simulated-console', type, time, data: { desktopId, connectionId: 'console' } });
+  }
+
+  function send(part: number, event: { source: string; type: BrokerEventType; time?: string; data: JsonObject }): void {
+    const { data } = event;
     const webhookId = `msg_${randomUUID()}`;
-    const about = { desktopId, brokerEpoch: epoch, sequence, ...data };
-    const body = JSON.stringify({ specversion: '1.0', id: webhookId, source: 'simulated-broker', type, data: about });
+    const body = JSON.stringify({ specversion: '1.0', id: webhookId, ...event });
     const late = Math.random() < delayed ? Math.random() * longestDelayMs : 0;
     const atMs = part * lengthMs + late;
     const delivery = { desktopId, wakes: data['connectionId'] === 'morning', atMs, webhookId, body };
@@ -138,6 +154,12 @@ function dayOf(
   }
   const leaving = hasLunch ? 'afternoon' : 'morning';
   tell('vdc.session.disconnected', within(hours.evening), { connectionId: leaving, reason: 'user' });
+  if (Math.random() < withConsole) {
+    tellByConsole('vdc.session.connected', within(hours.morning));
+    tellByConsole('vdc.session.disconnected', within(hours.lunch));
+    tellByConsole('vdc.session.reconnected', within(hours.afterLunch));
+    tellByConsole('vdc.session.disconnected', within(hours.evening));
+  }
   // What was overtaken on its way is mended: of those it does not know about Dormouse would ask for this.
   tell('vdc.broker.snapshot', 1 + (2 * longestDelayMs) / lengthMs, { connectionIds: [] });
   return deliveries;
