@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises';
-import { loadKeys, type DormouseConfig, type Keys } from '@dormouse/config';
+import { forAllBrokers, loadKeys, lostSecrets, type DormouseConfig, type Keys } from '@dormouse/config';
 import { describeError } from '@dormouse/errors';
 import { Sweep } from '@dormouse/jobs';
 import type { Logger } from '@dormouse/observability';
@@ -8,11 +8,19 @@ const lookEveryMs = 1_000;
 
 /**
  * Keys that are read again when `WEBHOOK_SECRETS_FILE` changes, so that a secret is replaced without a restart and without an event
- * lost: add the new one, have the broker sign with it, take the old one away. What cannot be read leaves all as it was.
+ * lost: add the new one, have the broker sign with it, take the old one away.
+ *
+ * All stays as it was while the file cannot be read, while it is being written (it has to be the same at two looks in a row), and when a
+ * broker would lose its last secret: others' would speak for it then, or nobody's. That has to be said in the file, or the file written
+ * once more as it is.
  */
 export class LiveKeys implements Keys {
   private readonly sweep: Sweep;
-  private seen: string | null = null;
+  /** The version that was read last, and the one that the last look has found. */
+  private read: string | null = null;
+  private found: string | null = null;
+  /** What a version was refused for: the same once more is meant. */
+  private refused: string | null = null;
 
   private constructor(
     private readonly config: DormouseConfig,
@@ -31,7 +39,7 @@ export class LiveKeys implements Keys {
   static async open(config: DormouseConfig, logger: Logger): Promise<LiveKeys> {
     const before = await versionOf(config);
     const keys = new LiveKeys(config, logger, await loadKeys(config));
-    keys.seen = before;
+    keys.read = keys.found = before;
     return keys;
   }
 
@@ -57,15 +65,12 @@ export class LiveKeys implements Keys {
 
   private async look(): Promise<void> {
     const version = await versionOf(this.config);
-    if (version === this.seen) return;
-    this.seen = version; // what is wrong is said once for each change
+    const isSettled = version === this.found;
+    this.found = version;
+    if (!isSettled || version === this.read) return;
+    this.read = version; // what is wrong is said once for each change
     try {
-      this.current = await loadKeys(this.config);
-      const brokers = this.brokerSecrets.map(({ source }) => source);
-      this.logger.info(
-        { forAllBrokers: this.webhookSecrets.length, forOne: brokers },
-        'the webhook secrets have changed and were read again',
-      );
+      this.take(await loadKeys(this.config));
     } catch (error) {
       const { message } = describeError(error);
       this.logger.error(
@@ -74,6 +79,32 @@ export class LiveKeys implements Keys {
       );
     }
   }
+
+  private take(keys: Keys): void {
+    const lost = lostSecrets(this.current, keys);
+    const given = JSON.stringify(keys);
+    if (lost.length > 0 && this.refused !== given) {
+      this.refused = given;
+      this.logger.error(
+        { lost: lost.map(inWords) },
+        `the webhook secrets have changed, and the last secret of ${lost.map(inWords).join(', ')} is missing; the old ones stay. ` +
+          `If that is meant, write ${lost.map((owner) => (owner === forAllBrokers ? 'none' : `${owner}=none`)).join(', ')} ` +
+          'on a line of its own, or save the file once more as it is',
+      );
+      return;
+    }
+    this.refused = null;
+    this.current = keys;
+    const brokers = this.brokerSecrets.map(({ source }) => source);
+    this.logger.info(
+      { forAllBrokers: this.webhookSecrets.length, forOne: brokers },
+      'the webhook secrets have changed and were read again',
+    );
+  }
+}
+
+function inWords(owner: string): string {
+  return owner === forAllBrokers ? 'all brokers' : owner;
 }
 
 /** Another one after each change, also when another file takes its place; null when there is none. */

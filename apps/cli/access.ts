@@ -1,5 +1,7 @@
 import { ApiClient, findApi } from '@dormouse/api-client';
 import { loadConfig, loadKeys, type Environment } from '@dormouse/config';
+import { DormouseError } from '@dormouse/errors';
+import { brokerName } from '@dormouse/text';
 
 /** Whom the commands talk to and with which key: DORMOUSE_URL and DORMOUSE_KEY, else what the data directory tells. */
 export interface Access {
@@ -12,14 +14,24 @@ export interface Access {
 /** @throws CONFIG_INVALID; SERVICE_UNAVAILABLE when no api has left its address. */
 export async function openAccess(environment: Environment): Promise<Access> {
   const config = loadConfig(environment);
-  const url = (environment['DORMOUSE_URL'] ?? (await findApi(config))).replace(/\/+$/, '');
-  const adminKey = environment['DORMOUSE_KEY'] ?? (await loadKeys(config)).adminKey;
+  const url = (given(environment, 'DORMOUSE_URL') ?? (await findApi(config))).replace(/\/+$/, '');
+  const adminKey = given(environment, 'DORMOUSE_KEY') ?? (await loadKeys(config)).adminKey;
   return {
     url,
     client: new ApiClient({ url, adminKey }),
     webhookSecret: async (source) => {
       const { brokerSecrets, webhookSecrets } = await loadKeys(config);
-      return brokerSecrets.find((one) => one.source === source)?.secret ?? webhookSecrets[0];
+      const secret = brokerSecrets.find((one) => one.source === brokerName(source))?.secret ?? webhookSecrets[0];
+      if (secret !== undefined) return secret;
+      throw new DormouseError(
+        'CONFIG_INVALID',
+        `no webhook secret signs for ${source}; WEBHOOK_SECRETS_FILE names none`,
+      );
     },
   };
+}
+
+/** Set to nothing counts as not set, as everywhere. */
+function given(environment: Environment, variable: string): string | undefined {
+  return environment[variable]?.trim() || undefined;
 }

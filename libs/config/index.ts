@@ -6,6 +6,7 @@ export { readApiAddress, removeApiAddress, writeApiAddress, type ApiAddress } fr
 export { dataPaths } from './data-directory';
 export { claimDataDirectory, type DataDirectoryClaim } from './data-directory-claim';
 export { loadKeys, type Keys } from './keys';
+export { forAllBrokers, lostSecrets } from './secrets-file';
 export {
   hostIdFrom,
   loadConfig,

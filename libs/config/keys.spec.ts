@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, readdir, rm, stat } from 'node:fs/promises';
+import { mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { dataPaths } from './data-directory';
@@ -43,4 +43,30 @@ test('configured keys are used and none is made', async () => {
     brokerSecrets: [],
   });
   expect(await readdir(directory)).toEqual([]);
+});
+
+test.each([
+  ['adminKeyFile', ''],
+  ['adminKeyFile', ' \n'],
+  ['adminKeyFile', 'dm_short'],
+  ['webhookSecretFile', ''],
+  ['webhookSecretFile', 'whsec_'],
+  ['webhookSecretFile', secret.slice(0, 20)],
+] as const)('a key file %s of %j is no key: the start says so, and keeps the file', async (name, content) => {
+  const config = loadConfig({ DATA_DIR: directory });
+  await loadKeys(config);
+  const file = dataPaths(directory)[name];
+  await writeFile(file, content);
+  await expect(loadKeys(config)).rejects.toMatchObject({
+    code: 'CONFIG_INVALID',
+    message: expect.stringContaining(file),
+  });
+  expect(await readFile(file, 'utf8')).toBe(content);
+});
+
+test('beside a file of secrets no secret is made, and none that was made is believed', async () => {
+  const file = join(directory, 'secrets');
+  await writeFile(file, `/eu=${secret}\n`);
+  const { webhookSecrets } = await loadKeys(loadConfig({ DATA_DIR: directory, WEBHOOK_SECRETS_FILE: file }));
+  expect(webhookSecrets).toEqual([]);
 });

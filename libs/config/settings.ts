@@ -1,4 +1,5 @@
 import { isAbsolute } from 'node:path';
+import { brokerName } from '@dormouse/text';
 import { z } from 'zod';
 
 /** One environment variable: how it is read and how it is described to people. */
@@ -61,6 +62,9 @@ const json = <T>(shape: z.ZodType<T>) =>
     })
     .pipe(shape);
 
+/** What callers show as a bearer key when the configuration names it, or the file that it was made in. */
+export const adminKey = z.string().regex(/^\S{16,}$/);
+
 /** Standard Webhooks: `whsec_` and the base64 of 24 to 64 random bytes. */
 export const webhookSecret = z
   .string()
@@ -73,12 +77,12 @@ export const webhookSecret = z
 /** The CloudEvents `source` of a broker, and a secret of its own. */
 export const brokerSecret = z
   .string()
-  .regex(/^[!-~]+=whsec_[A-Za-z0-9+/]+={0,2}$/)
+  .regex(/^[^\p{Cc}\p{Cs}]+=whsec_[A-Za-z0-9+/]+={0,2}$/u)
   .transform((text) => {
     const at = text.lastIndexOf('=whsec_');
-    return { source: text.slice(0, at), secret: text.slice(at + 1) };
+    return { source: brokerName(text.slice(0, at)), secret: text.slice(at + 1) };
   })
-  .refine(({ secret }) => webhookSecret.safeParse(secret).success);
+  .refine(({ source, secret }) => source !== '' && webhookSecret.safeParse(secret).success);
 
 /** The environment, as far as it is ours; the AWS SDK reads its own. The README's configuration table says the same. */
 export const settings = {
@@ -189,7 +193,7 @@ export const settings = {
     fallback: 'made on the first start, in `keys/admin.key` of the data directory',
     meaning: 'The bearer key of admin calls',
     secret: true,
-    schema: z.string().regex(/^\S{16,}$/),
+    schema: adminKey,
   },
   WEBHOOK_SECRETS: {
     shape: 'a comma-separated list of Standard Webhooks secrets (whsec_ and 24 to 64 bytes in base64)',

@@ -96,5 +96,5 @@ export function sessionShot({ keys }: SimulatedCloud, desktopId: string, type: '
   const id = `msg_${randomUUID()}`;
   const data = { desktopId, connectionId: 'c1', ...(type === 'disconnected' && { reason: 'user' }) };
   const event = { specversion: '1.0', id, source: 'bench', type: `vdc.session.${type}`, data };
-  return shotOf(keys.webhookSecrets[0], id, JSON.stringify(event));
+  return shotOf(keys.webhookSecrets[0]!, id, JSON.stringify(event));
 }

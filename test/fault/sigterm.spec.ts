@@ -48,7 +48,7 @@ async function terminate(child: ChildProcess): Promise<{ status: unknown; tookMs
 
 const webhook = (desktopId: string, type: string, id: string = randomUUID()) =>
   shotOf(
-    cloud.keys.webhookSecrets[0],
+    cloud.keys.webhookSecrets[0]!,
     id,
     JSON.stringify({
       specversion: '1.0',

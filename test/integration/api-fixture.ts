@@ -103,7 +103,7 @@ export class ApiFixture {
 
   sendEvent(
     message: Partial<WebhookMessage> & Pick<WebhookMessage, 'type' | 'data'>,
-    secret = this.keys.webhookSecrets[0],
+    secret = this.keys.webhookSecrets[0]!,
   ) {
     return sendWebhook({ url: this.api.url, secret }, { source: 'test-broker', ...message });
   }

@@ -87,12 +87,35 @@ test('a secret is replaced while events come, and none of them is refused', asyn
 test.each<[string, () => Promise<void>]>([
   ['that cannot be read', () => replaceBy('whsec_tooshort')],
   ['that is gone', () => rm(file)],
+  ['that is empty', () => writeFile(file, '')],
+  ['that ends in its middle', () => replaceBy(`/eu=${ownNext}`)],
+  ['that has lost a broker', () => replaceBy(allNext)],
 ])('a file %s leaves the secrets as they were, until one comes that can be', async (_, spoil) => {
   await spoil();
-  await new Promise((resolve) => setTimeout(resolve, 1_500));
+  await new Promise((resolve) => setTimeout(resolve, 3_500));
   expect(await outcomeOf(allNext)).toBe('applied');
+  expect(await outcomeOf(ownNext, '/eu')).toBe('applied');
+  expect(await outcomeOf(allNext, '/eu')).toBe('SIGNATURE_INVALID');
   await replaceBy(all, allNext, `/eu=${ownNext}`);
   await eventually(taken(all));
+});
+
+test.each<[string, () => Promise<void>]>([
+  ['says so', () => replaceBy(all, '/eu=none')],
+  [
+    'is written twice as it is',
+    async () => {
+      await replaceBy(all);
+      await new Promise((resolve) => setTimeout(resolve, 3_500));
+      expect(await outcomeOf(ownNext, '/eu')).toBe('applied');
+      await replaceBy(all);
+    },
+  ],
+])('a broker loses its last secret when the file %s', async (_, takeAway) => {
+  await replaceBy(all, `/eu=${ownNext}`);
+  await eventually(taken(ownNext, '/eu'));
+  await takeAway();
+  await eventually(async () => (await outcomeOf(ownNext, '/eu')) === 'SIGNATURE_INVALID');
 });
 
 test('an api does not start with a file that it cannot read, and says which line is wrong, not what it says', async () => {

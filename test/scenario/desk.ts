@@ -84,7 +84,7 @@ export class Desk {
     more: JsonObject = {},
   ): Promise<void> {
     await sendWebhook(
-      { url: this.dormouse.url, secret: this.dormouse.keys.webhookSecrets[0] },
+      { url: this.dormouse.url, secret: this.dormouse.keys.webhookSecrets[0]! },
       {
         type: `vdc.session.${event}`,
         source: 'test-broker',

@@ -69,7 +69,7 @@ export async function liveADay(cloud: SimulatedCloud, plan: DayPlan): Promise<Da
   const desktopIds = cloud.desktopIds.slice(0, plan.users);
   const deliveries = desktopIds.flatMap((desktopId) => dayOf(desktopId, date, plan));
   deliveries.sort((one, other) => one.atMs - other.atMs);
-  const [secret] = cloud.keys.webhookSecrets;
+  const secret = cloud.keys.webhookSecrets[0]!;
   const agent = new Agent({ keepAlive: true, maxSockets: atOnce });
   const askedForAtMs = new Map<string, number>();
   const begunMs = Date.now();
