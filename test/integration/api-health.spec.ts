@@ -1,5 +1,7 @@
 import { errorCodes } from '@dormouse/errors';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { ApiFixture, launchSpec, problemOf } from './api-fixture';
+import { eventually } from './jobs-fixture';
 
 jest.setTimeout(60_000);
 
@@ -93,6 +95,38 @@ test('metrics are there for Prometheus', async () => {
   const response = await fetch(`${fixture.api.url}/metrics`);
   expect(response.headers.get('content-type')).toContain('text/plain');
   expect(await response.text()).toMatch(/^dormouse_outbox_lag_seconds\{service="api"\} \d/m);
+});
+
+test('a Postgres that takes no changes is told', async () => {
+  const readOnly = (value: string) =>
+    fixture.dataSource
+      .query(`ALTER SYSTEM SET default_transaction_read_only = ${value}`)
+      .then(() => fixture.dataSource.query('SELECT pg_reload_conf()'));
+  await readOnly('on');
+  try {
+    await eventually(async () => (await ready()).status === 503);
+    expect((await ready()).body).toMatchObject({
+      checks: { postgres: { state: 'down', reason: expect.stringContaining('takes no changes') } },
+    });
+  } finally {
+    await readOnly('off');
+  }
+  await eventually(async () => (await ready()).status === 200);
+});
+
+test('however many ask the open routes, Postgres is asked a few times only', async () => {
+  const asked = async (): Promise<number> => {
+    const [row] = await fixture.dataSource.query(
+      `SELECT sum(xact_commit)::int AS count FROM pg_stat_database WHERE datname = current_database()`,
+    );
+    return row.count as number;
+  };
+  const before = await asked();
+  await Promise.all(
+    Array.from({ length: 300 }, (_, n) => fetch(`${fixture.api.url}/${n % 2 === 0 ? 'metrics' : 'readyz'}`)),
+  );
+  await sleep(1_200); // Postgres writes its figures down once a second
+  expect((await asked()) - before).toBeLessThan(100);
 });
 
 describe('without Redis', () => {

@@ -4,11 +4,15 @@ import { ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
 import type { DataSource } from 'typeorm';
 import { tokens, type ApiDependencies } from '../dependencies';
+import { assertWritable } from './assert-writable';
+import { onceIn } from './once-in';
 import { outboxLagSeconds } from './outbox-lag';
 import { readiness, type Readiness } from './readiness';
 import { silentBrokers } from './silent-brokers';
 
 const patienceMs = 1_000;
+/** For so long an answer is good for everybody: whoever asks need not say who it is. */
+const answeredAnewMs = 100;
 
 @ApiTags('health')
 @Controller()
@@ -18,6 +22,16 @@ export class HealthController {
     @Inject(tokens.pingRedis) private readonly pingRedis: ApiDependencies['pingRedis'],
     @Inject(tokens.metrics) private readonly metrics: Metrics,
   ) {}
+
+  private readonly readiness = onceIn(answeredAnewMs, () =>
+    readiness({ postgres: () => assertWritable(this.dataSource), redis: this.pingRedis }, patienceMs),
+  );
+
+  private readonly text = onceIn(answeredAnewMs, async () => {
+    this.metrics.outboxLagSeconds.set(await outboxLagSeconds(this.dataSource));
+    this.metrics.silentBrokers.set(await silentBrokers(this.dataSource));
+    return this.metrics.registry.metrics();
+  });
 
   @Get('healthz')
   @ApiOperation({ summary: 'The process is alive' })
@@ -30,10 +44,7 @@ export class HealthController {
   @ApiResponse({ status: 200, description: 'Every service answers' })
   @ApiResponse({ status: 503, description: 'A service does not answer' })
   async ready(@Res({ passthrough: true }) reply: FastifyReply): Promise<Readiness> {
-    const answer = await readiness(
-      { postgres: () => this.dataSource.query('select 1'), redis: this.pingRedis },
-      patienceMs,
-    );
+    const answer = await this.readiness();
     if (answer.status !== 'ready') void reply.status(503);
     return answer;
   }
@@ -42,8 +53,6 @@ export class HealthController {
   @Header('content-type', 'text/plain; version=0.0.4; charset=utf-8')
   @ApiOperation({ summary: 'Prometheus metrics' })
   async metricsText(): Promise<string> {
-    this.metrics.outboxLagSeconds.set(await outboxLagSeconds(this.dataSource));
-    this.metrics.silentBrokers.set(await silentBrokers(this.dataSource));
-    return this.metrics.registry.metrics();
+    return this.text();
   }
 }
