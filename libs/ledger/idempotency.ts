@@ -1,4 +1,4 @@
-import type { RecordedError, JsonValue } from '@dormouse/session';
+import type { JsonValue } from '@dormouse/session';
 import type { Transactions } from './transactions';
 
 /** A request that may come again, as its caller and its `Idempotency-Key` name it. */
@@ -9,8 +9,11 @@ export interface RepeatableRequest {
   readonly fingerprint: string;
 }
 
-export type RepeatableAnswer =
-  { readonly body: JsonValue; readonly location: string | null } | { readonly error: RecordedError };
+/** Of what was done. A refusal is none: what it depends on may be otherwise a moment later. */
+export interface RepeatableAnswer {
+  readonly body: JsonValue;
+  readonly location: string | null;
+}
 
 /** What is known of a request that comes: nothing, that it is another than before, that it is under way, or its answer. */
 export type EarlierRequest = 'none' | 'different' | 'under way' | RepeatableAnswer;
@@ -18,7 +21,10 @@ export type EarlierRequest = 'none' | 'different' | 'under way' | RepeatableAnsw
 /** Longer than any answer takes: whoever was at it has died, and the request may be tried again. */
 const abandonedAfterMs = 60_000;
 
-/** `none`: the request is ours now, and it is for us to say what came of it. Of two at the same moment one is told so. */
+/**
+ * `none`: the request is ours now, and it is for us to say what came of it. Of two at the same moment one is told so. A refusal
+ * that an earlier version kept is no answer.
+ */
 export function beginRepeatable(
   transactions: Transactions,
   { actor, key, fingerprint }: RepeatableRequest,
@@ -26,8 +32,9 @@ export function beginRepeatable(
   return transactions.run(async ({ manager, now }) => {
     const begun: unknown[] = await manager.query(
       `INSERT INTO idempotency_keys AS known (actor, key, fingerprint, begun_at) VALUES ($1, $2, $3, $4)
-       ON CONFLICT (actor, key) DO UPDATE SET begun_at = excluded.begun_at
-         WHERE known.answer IS NULL AND known.fingerprint = excluded.fingerprint AND known.begun_at < $5
+       ON CONFLICT (actor, key) DO UPDATE SET begun_at = excluded.begun_at, answer = NULL
+         WHERE known.fingerprint = excluded.fingerprint
+           AND (known.answer ? 'error' OR known.answer IS NULL AND known.begun_at < $5)
        RETURNING key`,
       [actor, key, fingerprint, now, new Date(now.getTime() - abandonedAfterMs)],
     );

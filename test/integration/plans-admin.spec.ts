@@ -159,16 +159,21 @@ describe('a request with an Idempotency-Key', () => {
     expect(await fixture.client.operationsOf(id)).toHaveLength(3); // register, boot, and one save
   });
 
-  test('is refused alike too, also when it would be accepted by now', async () => {
+  test('that was refused is tried anew when it comes again, for what it was refused for may be over', async () => {
     const id = 'refused';
     await fixture.registered(id);
     const key = randomUUID();
     const save = () => post(`/v1/desktops/${id}/save`, { reason }, key);
-    const first = await problemOf(await save(), 'DESKTOP_BUSY', 409);
+    await problemOf(await save(), 'DESKTOP_BUSY', 409);
     await fixture.client.command(id, 'start', { reason });
     await fixture.work(id, { status: 'succeeded', result: {} });
-    expect(await problemOf(await save(), 'DESKTOP_BUSY', 409)).toMatchObject({ detail: first.detail });
-    expect((await post(`/v1/desktops/${id}/save`, { reason }, randomUUID())).status).toBe(202);
+    const data = { desktopId: id, connectionId: 'c-refused' };
+    await fixture.sendEvent({ type: 'vdc.session.connected', data });
+    await problemOf(await save(), 'USER_PRESENT', 409);
+    await fixture.sendEvent({ type: 'vdc.session.disconnected', data });
+    const done = await save();
+    expect([done.status, done.headers.get('idempotency-replayed')]).toEqual([202, null]);
+    expect((await save()).headers.get('idempotency-replayed')).toBe('true');
   });
 
   test('is not taken for another: not with another body, not for another desktop', async () => {
@@ -246,7 +251,7 @@ describe('the command line', () => {
       openAccess: async () => ({
         client: fixture.client,
         url: fixture.api.url,
-        webhookSecret: async () => fixture.keys.webhookSecrets[0],
+        webhookSecret: async () => fixture.keys.webhookSecrets[0]!,
       }),
       loadConfig: () => {
         throw new Error('not needed');

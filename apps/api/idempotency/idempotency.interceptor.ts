@@ -16,7 +16,6 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { firstValueFrom, from, type Observable } from 'rxjs';
 import { actorOf } from '../access';
 import { tokens } from '../dependencies';
-import { asDormouseError } from '../problems';
 
 const keyHeader = 'idempotency-key';
 const keyPattern = /^[\x21-\x7e]{1,128}$/;
@@ -29,14 +28,15 @@ export const Repeatable = () =>
       required: false,
       description:
         'Up to 128 printable characters of your choice. The same request with the same key is done once and answered ' +
-        'alike for a day; another request with it is refused with 422',
+        'alike for a day; another request with it is refused with 422. What was refused is tried again when it comes again',
     }),
   );
 
 /**
- * Answers a POST that comes again with the same `Idempotency-Key` as it was answered the first time. What failed on our side
- * (a status of 500 and above) is not kept: that is what a caller tries again for. Killed between the deed and its answer, the
- * key is free again after a minute; every POST of ours then finds what is under way and joins it.
+ * Answers a POST that was done, and comes again with the same `Idempotency-Key`, as it was answered the first time. A refusal or a
+ * failure is not kept: a user who was there leaves, a service that was away comes back, and that is what a caller tries again for.
+ * Killed between the deed and its answer, the key is free again after a minute; every POST of ours then finds what is under way and
+ * joins it.
  */
 @Injectable()
 export class IdempotencyInterceptor implements NestInterceptor {
@@ -74,9 +74,8 @@ export class IdempotencyInterceptor implements NestInterceptor {
       await this.end(repeatable, { body, location: typeof location === 'string' ? location : null });
       return body;
     } catch (thrown) {
-      const error = asDormouseError(thrown);
-      await this.end(repeatable, error.status < 500 ? { error: error.toJSON() } : null);
-      throw error;
+      await this.end(repeatable, null);
+      throw thrown;
     }
   }
 
@@ -101,7 +100,6 @@ function answerAgain(earlier: Exclude<EarlierRequest, 'none'>, reply: FastifyRep
     );
   }
   void reply.header('idempotency-replayed', 'true');
-  if ('error' in earlier) throw new DormouseError(earlier.error.code, earlier.error.message, earlier.error.details);
   if (earlier.location !== null) void reply.header('location', earlier.location);
   return earlier.body;
 }
