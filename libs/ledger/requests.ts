@@ -1,6 +1,6 @@
 import { DormouseError, type ErrorCode } from '@dormouse/errors';
 import { OperationEntity } from '@dormouse/persistence';
-import type { Decision } from '@dormouse/session';
+import type { Consent, Decision } from '@dormouse/session';
 import { asOperationView } from './as-view';
 import { recordAudit } from './audit';
 import type { RequestCommand } from './commands';
@@ -54,12 +54,28 @@ async function decideRequest(
   { checkpointId, validForMs: _, ...asked }: RequestCommand,
 ): Promise<Decision> {
   const event = { type: 'request', ...asked } as const;
+  const to =
+    checkpointId === undefined || checkpointId === loaded.row.checkpointId ? 'own-checkpoint' : 'older-checkpoint';
+  if (asked.kind === 'restore' && needsConsent(loaded, to))
+    return refusal(loaded, 'CONSENT_NEEDED', consentTo(loaded, to));
   if (checkpointId === undefined) return decideAndWrite(transaction, loaded, event);
   const named = { desktopId: loaded.row.id, checkpointId };
   const found = await findDurable(transaction.manager, named);
   if (found === null) return refusal(loaded, 'CHECKPOINT_UNKNOWN', notKept(named));
   const checkpoint = { id: found.id, current: found.id === loaded.row.checkpointId };
   return decideAndWrite(transaction, loaded, { ...event, checkpoint });
+}
+
+/** Whoever may wake desktops may wake this one, too, once what that loses has been consented to: by an admin, or by its pool. */
+function needsConsent({ row, pool }: LoadedDesktop, to: Consent): boolean {
+  return row.machineState === 'restore-blocked' && pool.policy.consents?.includes(to) !== true;
+}
+
+function consentTo({ row }: LoadedDesktop, to: Consent): string {
+  return (
+    `the desktop is restore-blocked, and to wake it loses work: \`dormouse desktop explain ${row.id}\` says what; an admin consents with ` +
+    `\`dormouse desktop consent ${row.id} ${to}\``
+  );
 }
 
 function refusal(loaded: LoadedDesktop, code: ErrorCode, message: string): Decision {

@@ -71,6 +71,29 @@ test('without consent a desktop whose checkpoint is damaged waits, and says what
   ).rejects.toMatchObject({ code: 'CONSENT_NEEDED' });
 });
 
+test('a restore of a blocked desktop takes the same consent as the step that it is', async () => {
+  const [older, own] = await asleepTwice('one-door');
+  await wakes('one-door', { status: 'failed', error: damaged });
+  const restore = (checkpointId?: string) =>
+    fixture.ledger.request('one-door', {
+      kind: 'restore',
+      reason: 'a test',
+      requestedBy: 'key:anna',
+      ...(checkpointId !== undefined && { checkpointId }),
+    });
+  for (const checkpointId of [undefined, own, older]) {
+    await expect(restore(checkpointId)).rejects.toMatchObject({
+      code: 'CONSENT_NEEDED',
+      message: expect.stringContaining(`consent one-door ${checkpointId === older ? 'older' : 'own'}-checkpoint`),
+    });
+  }
+  expect(await fixture.state('one-door')).toBe('restore-blocked');
+  const { items } = await fixture.ledger.listAudit({ limit: 3, action: 'desktop.restore', target: 'one-door' });
+  expect(items.map(({ outcome }) => outcome)).toEqual(Array(3).fill('CONSENT_NEEDED'));
+  await consentTo('own-checkpoint', 'older-checkpoint');
+  expect((await restore(older)).operation).toMatchObject({ kind: 'restore' });
+});
+
 test('an admin consents to an older checkpoint: it is woken, and the audit log has who, why and what', async () => {
   const [older, own] = await asleepTwice('older');
   await wakes('older', { status: 'failed', error: damaged });
