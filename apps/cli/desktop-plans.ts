@@ -1,6 +1,7 @@
 import { Argument, type Command } from 'commander';
 import { DormouseError } from '@dormouse/errors';
 import { consents, type Consent } from '@dormouse/session';
+import { parseInstant } from '@dormouse/text';
 import type { Answering } from './program';
 import { showDesktop, showOperation } from './show';
 
@@ -66,7 +67,7 @@ function withReason(command: Command): Command {
 function instant(text: string, now: Date): string {
   const [, count, unit] = /^(\d{1,6})([mhd])$/.exec(text) ?? [];
   const at =
-    unit === undefined ? new Date(text) : new Date(now.getTime() + Number(count) * unitMs[unit as 'm' | 'h' | 'd']);
-  if (!Number.isNaN(at.getTime())) return at.toISOString();
+    unit === undefined ? parseInstant(text) : new Date(now.getTime() + Number(count) * unitMs[unit as 'm' | 'h' | 'd']);
+  if (at !== null) return at.toISOString();
   throw new DormouseError('REQUEST_INVALID', `${text} is no time: write 2030-01-31T18:00:00Z, or 90m, 8h, 2d from now`);
 }

@@ -4,6 +4,12 @@ import { describeError } from '@dormouse/errors';
 import { openAccess } from './access';
 import { buildProgram } from './program';
 
+// Whoever reads what we print has had enough (`… | head`): nothing is wrong, and nobody is there to be told. As SIGPIPE would end us.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(141);
+  throw error;
+});
+
 const program = buildProgram({
   openAccess: () => openAccess(process.env),
   loadConfig: () => loadConfig(process.env),

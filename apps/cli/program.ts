@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { sendWebhook, type DesktopCommand } from '@dormouse/api-client';
 import { DormouseError } from '@dormouse/errors';
 import { brokerEventTypes, disconnectReasons, type BrokerEventType, type JsonObject } from '@dormouse/session';
+import { decodeText } from '@dormouse/text';
 import { Argument, Command, Option } from 'commander';
 import type { DormouseConfig } from '@dormouse/config';
 import type { Access } from './access';
@@ -262,7 +263,7 @@ function eventType(text: string): BrokerEventType {
 /** @throws REQUEST_INVALID when there is no such file, or no JSON object in it. */
 async function readJsonFile(file: string): Promise<JsonObject> {
   try {
-    const value: unknown = JSON.parse(await readFile(file, 'utf8'));
+    const value: unknown = JSON.parse(decodeText(await readFile(file)));
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as JsonObject;
   } catch (cause) {
     throw new DormouseError('REQUEST_INVALID', `${file} cannot be read: ${(cause as Error).message}`, {}, { cause });

@@ -3,6 +3,7 @@
  * names of files and objects that are made of ids. Pure. Does not live here: what the things are that are named so.
  */
 export { areLookAlikes, brokerName } from './broker-names';
+export { decodeText } from './decode-text';
 export { desktopIdInWords, desktopIdPattern, identifierPattern, isDesktopId, isIdentifier } from './identifiers';
 export { instantInWords, parseInstant } from './instants';
 export { desktopOfSafeName, safeName } from './safe-name';

@@ -67,6 +67,36 @@ test('a desktop is registered from a file, and saved with a reason that is audit
   await rm(directory, { recursive: true });
 });
 
+test('who reads no further ends it quietly', async () => {
+  const main = join(__dirname, '../../dist/apps/cli/main.js');
+  const line = `set -o pipefail; '${process.execPath}' '${main}' desktop list | true`;
+  const env = { PATH: process.env['PATH'], DATA_DIR: fixture.directory };
+  const { code, stderr } = await new Promise<Ran>((resolve) => {
+    execFile('bash', ['-c', line], { env }, (error, stdout, errors) => {
+      resolve({ code: Number(error?.code ?? 0), stdout, stderr: errors });
+    });
+  });
+  expect({ code, stderr }).toEqual({ code: 141, stderr: '' });
+});
+
+test('times and files are read as people write them, and nothing else for a time', async () => {
+  const inAnHour = new Date(Date.now() + 3_600_000).toISOString().replace('T', ' ');
+  const held = await dormouse(['desktop', 'hold', 'desk-1', inAnHour, '--json']);
+  expect(json(held)).toMatchObject({ hold: { until: expect.stringMatching(/Z$/) } });
+  await dormouse(['desktop', 'unhold', 'desk-1']);
+  for (const until of ['friday 2027', '2030-W05-4', '2030', 'tomorrow']) {
+    expect(await dormouse(['desktop', 'hold', 'desk-1', until])).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('is no time'),
+    });
+  }
+  const directory = await mkdtemp(join(tmpdir(), 'dormouse-cli-'));
+  const file = join(directory, 'policy.json');
+  await writeFile(file, `\uFEFF${JSON.stringify({ graceMs: 60_000, keepCheckpoints: 2 })}`);
+  expect(await dormouse(['pool', 'put', 'marked', file])).toMatchObject({ code: 0 });
+  await rm(directory, { recursive: true });
+});
+
 test('pools and hosts are shown', async () => {
   expect((await dormouse(['pool', 'show', 'default'])).stdout).toMatch(/graceMs +60000/);
   expect((await dormouse(['host', 'list'])).stdout).toMatch(/host-1 +yes/);

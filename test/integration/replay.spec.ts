@@ -110,6 +110,24 @@ test.each([
   expect(await fixture.rows('inbox_events')).toBe(before);
 });
 
+test('a file as Windows writes it is read, and an id that no header can hold is replayed once all the same', async () => {
+  await fixture.running('odd');
+  const odd = event('odd', 1, 'session.connected', { id: 'an id with spaces, ümlauts' });
+  const file = join(directory, 'odd.jsonl');
+  await writeFile(file, Buffer.from(`\uFEFF${JSON.stringify(odd)}\r\n\r\n`, 'utf16le'));
+  for (const outcome of ['applied', 'duplicate']) {
+    expect(JSON.parse(await run('--json', 'events', 'replay', file))).toMatchObject([{ outcome }]);
+  }
+});
+
+test('an event that the api refuses is told with its line, and how many were sent before it', async () => {
+  const file = await recorded('refused', '', event('odd', 2, 'session.idle'), event('ghost', 1, 'session.connected'));
+  await expect(run('events', 'replay', file)).rejects.toMatchObject({
+    code: 'DESKTOP_UNKNOWN',
+    message: expect.stringMatching(/line 3: .*; 1 event before it had been sent/),
+  });
+});
+
 test('a rehearsal names the event that cannot be read, and asks for the admin key', async () => {
   const rehearse = (events: unknown, headers = {}) =>
     fixture.fetch('/v1/events/rehearse', { method: 'POST', body: { events }, headers });
