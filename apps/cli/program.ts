@@ -8,6 +8,7 @@ import type { DormouseConfig } from '@dormouse/config';
 import type { Access } from './access';
 import { addApiKeys } from './api-keys';
 import { addAudit } from './audit';
+import { addBrokers } from './brokers';
 import { addCheckpointKeeping } from './checkpoint-keeping';
 import { addCheckpointTools } from './checkpoint-tools';
 import { addDesktopPlans } from './desktop-plans';
@@ -53,6 +54,15 @@ const commands: Readonly<Record<DesktopCommand, string>> = {
 const goingBack =
   'an older one that is kept (see `checkpoint list`): the desktop goes on from there, ' +
   'and what its user did after that moment is gone from it';
+
+/** Who speaks when nobody else is named. */
+const cliSource = 'dormouse-cli';
+
+interface SendOptions {
+  readonly connection: string;
+  readonly source: string;
+  readonly reason?: string;
+}
 
 interface CommandOptions {
   readonly reason: string;
@@ -192,6 +202,7 @@ export function buildProgram(context: ProgramContext): Command {
   addCheckpointTools(program, context);
 
   addHosts(program, answer, now);
+  addBrokers(program, answer, now);
 
   addAudit(program, context, answer);
 
@@ -241,17 +252,27 @@ export function buildProgram(context: ProgramContext): Command {
     .addArgument(new Argument('<type>', 'the event, `vdc.session.` may be left out').argParser(eventType))
     .argument('<desktopId>')
     .option('--connection <id>', 'the connection it is about', 'cli')
+    .option('--source <source>', 'the broker that says it', cliSource)
     .addOption(new Option('--reason <reason>', 'why the user was disconnected').choices(disconnectReasons))
-    .action((type: BrokerEventType, desktopId: string, options: { connection: string; reason?: string }) =>
+    .action((type: BrokerEventType, desktopId: string, options: SendOptions) =>
       answer(async ({ url, webhookSecret }) => {
-        const { connection, reason } = options;
-        const source = 'dormouse-cli';
+        const { connection, reason, source } = options;
+        assertMeant(type, source);
         const data = { desktopId, connectionId: connection, ...(reason === undefined ? {} : { reason }) };
         const value = await sendWebhook({ url, secret: await webhookSecret(source) }, { type, source, data });
         return { value, text: showAnswer(value) };
       }),
     );
   return program;
+}
+
+/** @throws REQUEST_INVALID: a heartbeat promises more of them, which the command line does not send */
+function assertMeant(type: BrokerEventType, source: string): void {
+  if (type !== 'vdc.broker.heartbeat' || source !== cliSource) return;
+  throw new DormouseError(
+    'REQUEST_INVALID',
+    'who sends a heartbeat is waited for when no more of them come: name the broker that does send them with --source',
+  );
 }
 
 function eventType(text: string): BrokerEventType {

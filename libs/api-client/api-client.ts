@@ -2,6 +2,7 @@ import type {
   ApiKeyView,
   ApiScope,
   AuditView,
+  BrokerView,
   DesktopView,
   ExpectedOperationView,
   ExplanationView,
@@ -13,6 +14,7 @@ import type {
   Page,
   PoolView,
   RehearsedView,
+  RetiredBrokerView,
 } from '@dormouse/ledger';
 import type { Consent, JsonObject } from '@dormouse/session';
 import { errorOf, reach } from './problem';
@@ -135,6 +137,15 @@ export class ApiClient {
 
   changeHost(id: string, command: HostChange, reason: string): Promise<HostView> {
     return this.call('POST', `/v1/hosts/${encodeURIComponent(id)}/${command}`, { reason });
+  }
+
+  async brokers(): Promise<readonly BrokerView[]> {
+    return (await this.call<{ items: readonly BrokerView[] }>('GET', '/v1/brokers')).items;
+  }
+
+  /** It is gone for good: nothing that it has said counts any more. */
+  retireBroker(source: string, reason: string): Promise<RetiredBrokerView> {
+    return this.call('POST', `/v1/brokers/${encodeURIComponent(source)}/retire`, { reason });
   }
 
   /** Every data key, page by page; nothing of the keys themselves. */

@@ -17,6 +17,7 @@ export const errorCodes = {
   DESKTOP_UNKNOWN: { status: 404, title: 'No desktop is registered under this id' },
   OPERATION_UNKNOWN: { status: 404, title: 'No operation has this id' },
   POOL_UNKNOWN: { status: 404, title: 'No pool has this id' },
+  BROKER_UNKNOWN: { status: 404, title: 'No broker of this name was ever heard' },
   API_KEY_UNKNOWN: { status: 404, title: 'No key of the api has this name' },
   API_KEY_EXISTS: { status: 409, title: 'There is, or was, a key of this name' },
   DESKTOP_BUSY: { status: 409, title: 'The desktop is in a state that does not allow this' },

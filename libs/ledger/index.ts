@@ -46,6 +46,7 @@ export type {
   HostIntent,
   HostLoad,
   BrokerView,
+  RetiredBrokerView,
   HostView,
   KeptCheckpointView,
   KeyRotationView,

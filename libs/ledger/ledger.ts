@@ -69,6 +69,7 @@ import { OneAtATime } from './one-at-a-time';
 import { rehearse } from './rehearse';
 import { registerDesktop } from './register-desktop';
 import { graceElapsed, request } from './requests';
+import { retireBroker, type RetireCommand } from './retire-broker';
 import { loadOf } from './slots';
 import { Transactions, type OperationStep } from './transactions';
 import type {
@@ -87,6 +88,7 @@ import type {
   Page,
   PoolView,
   RehearsedView,
+  RetiredBrokerView,
 } from './views';
 import {
   advance,
@@ -398,6 +400,11 @@ export class SessionLedger {
   /** Those that send heartbeats, by their ids. */
   listBrokers(): Promise<readonly BrokerView[]> {
     return listBrokers(this.transactions);
+  }
+
+  /** It is gone for good: nothing that it has said counts any more. @throws BROKER_UNKNOWN */
+  retireBroker(command: RetireCommand): Promise<RetiredBrokerView> {
+    return retireBroker(this.transactions, command);
   }
 
   /** Keeps a desktop from being put to sleep until then, or no longer. @throws DESKTOP_UNKNOWN, REQUEST_INVALID */

@@ -220,6 +220,13 @@ export interface StormView {
 /** What operators want of a host: only an open one is given machines. */
 export type HostIntent = 'open' | 'cordoned' | 'draining' | 'fenced';
 
+/** A broker that is gone for good. */
+export interface RetiredBrokerView {
+  readonly id: string;
+  /** Of how many desktops it had said something. */
+  readonly desktops: number;
+}
+
 /** A broker that sends heartbeats. */
 export interface BrokerView {
   readonly id: string;

@@ -150,6 +150,7 @@ const routes: readonly [method: string, path: string, least: ApiScope, limited: 
   ['GET', '/v1/pools/red', 'viewer', true],
   ['GET', '/v1/hosts', 'viewer', true],
   ['GET', '/v1/brokers', 'viewer', true],
+  ['POST', '/v1/brokers/some/retire', 'admin', false],
   ['POST', '/v1/hosts/host-1/cordon', 'operator', false],
   ['POST', '/v1/hosts/host-1/uncordon', 'operator', false],
   ['POST', '/v1/hosts/host-1/drain', 'operator', false],
@@ -214,6 +215,7 @@ describe('what a scope allows', () => {
       ([method, path]) =>
         `${method} ${path
           .replace(/(checkpoints)\/[^/]+/, '$1/{checkpointId}')
+          .replace(/(v1\/brokers)\/[^/]+/, '$1/{source}')
           .replace(/(v1\/(?:desktops|operations|pools|hosts|api-keys))\/[^/]+/, '$1/{id}')}`,
     );
     expect(described.sort()).toEqual(asked.sort());

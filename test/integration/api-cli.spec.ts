@@ -67,12 +67,23 @@ test('a desktop is registered from a file, and saved with a reason that is audit
   await rm(directory, { recursive: true });
 });
 
+test('a heartbeat is sent in the name of a broker, which is retired when it is gone', async () => {
+  const heartbeat = ['event', 'send', 'vdc.broker.heartbeat', '-'];
+  expect(await dormouse(heartbeat)).toMatchObject({ code: 1, stderr: expect.stringContaining('--source') });
+  expect(lines(await dormouse(['broker', 'list']))).toEqual(['no broker sends heartbeats']);
+  await dormouse([...heartbeat, '--source', '/eu west/1']);
+  expect(await dormouse(['broker', 'list'])).toMatchObject({ stdout: expect.stringContaining('/eu west/1') });
+  const retired = await dormouse(['broker', 'retire', '/eu west/1', '--reason', 'replaced']);
+  expect(lines(retired)).toEqual(['/eu west/1 is retired; 0 desktops had heard of it']);
+  expect(json(await dormouse(['broker', 'list', '--json']))).toEqual([]);
+});
+
 test('who reads no further ends it quietly', async () => {
   const main = join(__dirname, '../../dist/apps/cli/main.js');
   const line = `set -o pipefail; '${process.execPath}' '${main}' desktop list | true`;
   const env = { PATH: process.env['PATH'], DATA_DIR: fixture.directory };
   const { code, stderr } = await new Promise<Ran>((resolve) => {
-    execFile('bash', ['-c', line], { env }, (error, stdout, errors) => {
+    execFile('bash', ['--norc', '-c', line], { env }, (error, stdout, errors) => {
       resolve({ code: Number(error?.code ?? 0), stdout, stderr: errors });
     });
   });
@@ -99,6 +110,7 @@ test('times and files are read as people write them, and nothing else for a time
 
 test('pools and hosts are shown', async () => {
   expect((await dormouse(['pool', 'show', 'default'])).stdout).toMatch(/graceMs +60000/);
+  await fixture.announceHost();
   expect((await dormouse(['host', 'list'])).stdout).toMatch(/host-1 +yes/);
 });
 

@@ -65,6 +65,7 @@ test('the description names every route, and every problem code', async () => {
     'get /v1/operations/{id}',
     'get /v1/pools/{id}',
     'post /v1/audit/prune',
+    'post /v1/brokers/{source}/retire',
     'post /v1/desktops/{id}/consent',
     'post /v1/desktops/{id}/prewarm',
     'post /v1/desktops/{id}/restore',

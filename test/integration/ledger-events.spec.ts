@@ -426,4 +426,26 @@ describe('a broker that falls silent', () => {
     await fixture.ledger.watchBrokers();
     expect(await occupancyOf(id)).toBe('empty');
   });
+
+  test('ends for good when it is retired: nothing that it has said counts, and it is waited for no more', async () => {
+    const [used, left] = ['retired-used', 'retired-left'];
+    await fixture.inUse(used);
+    await fixture.inGrace(left);
+    await heartbeat();
+    fixture.nowMs += 31_000;
+    await fixture.ledger.watchBrokers();
+    expect(await Promise.all([used, left].map(occupancyOf))).toEqual(['unknown', 'unknown']);
+    const retired = await fixture.ledger.retireBroker({ source, reason: 'replaced', actor: 'key:anna' });
+    expect(retired.desktops).toBeGreaterThanOrEqual(2);
+    expect(await Promise.all([used, left].map(occupancyOf))).toEqual(['empty', 'empty']);
+    expect((await fixture.ledger.listBrokers()).map(({ id }) => id)).not.toContain(source);
+    fixture.nowMs += 60_000;
+    expect(await fixture.ledger.watchBrokers()).toMatchObject({ fellSilent: [], inDoubt: 0 });
+    const { items } = await fixture.ledger.listAudit({ limit: 1, action: 'broker.retire', target: source });
+    expect(items).toMatchObject([{ actor: 'key:anna', reason: 'replaced', outcome: 'applied' }]);
+    const unknown = { source: 'never-heard', reason: 'x', actor: 'key:anna' };
+    await expect(fixture.ledger.retireBroker(unknown)).rejects.toMatchObject({ code: 'BROKER_UNKNOWN' });
+    await fixture.send(used, 'connected');
+    expect(await occupancyOf(used)).toBe('present');
+  });
 });

@@ -163,7 +163,9 @@ function requestFor({ method, path, fields, query }: Route): fc.Arbitrary<Asked>
       },
     );
   const search = some([...query, 'cursor', 'limit']).map((given) => {
-    const pairs = Object.entries(given).map(([name, value]) => `${name}=${encodeOddly(String(value))}`);
+    const pairs = Object.entries(given).map(
+      ([name, value]) => `${name}=${encodeOddly(typeof value === 'string' ? value : JSON.stringify(value))}`,
+    );
     return pairs.length === 0 ? '' : `?${pairs.join('&')}`;
   });
   const json = fc.oneof(some(fields), some(fields), oddValues).map((value) => JSON.stringify(value) ?? 'undefined');

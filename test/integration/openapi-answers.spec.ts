@@ -133,6 +133,7 @@ test('every route answers what its description says, no field more and none less
 
   await fixture.sendEvent({ type: 'vdc.broker.heartbeat', data: { brokerEpoch: 'one', intervalSeconds: 30 } });
   await call('get', '/v1/brokers');
+  await call('post', '/v1/brokers/test-broker/retire', { reason });
   const event = {
     specversion: '1.0',
     id: 'e1',

@@ -2,6 +2,7 @@ import { DormouseError } from '@dormouse/errors';
 import { apiScopes, type ApiScope } from '@dormouse/ledger';
 import { consents, type Consent } from '@dormouse/session';
 import {
+  brokerName,
   desktopIdInWords,
   desktopIdPattern,
   identifierPattern,
@@ -32,13 +33,16 @@ import {
 export const defaultPool = 'default';
 const longestReason = 500;
 
+function isPlainText(value: unknown, longest: number): boolean {
+  return typeof value === 'string' && value !== '' && value.length <= longest && !/[\p{Cc}\p{Cs}]/u.test(value);
+}
+
 /** What goes into the database, into log lines and onto terminals: no control characters, no halves of characters. */
 const IsPlainText = (longest: number) =>
   ValidateBy({
     name: 'isPlainText',
     validator: {
-      validate: (value): boolean =>
-        typeof value === 'string' && value !== '' && value.length <= longest && !/[\p{Cc}\p{Cs}]/u.test(value),
+      validate: (value): boolean => isPlainText(value, longest),
       defaultMessage: (about) =>
         `${about?.property} must be a text of 1 to ${longest} characters without control characters`,
     },
@@ -300,6 +304,16 @@ export class IdentifierPipe implements PipeTransform<string, string> {
       'an id is 1 to 63 lower-case letters, digits and hyphens, beginning with a letter or digit',
       { pattern: identifierPattern.source },
     );
+  }
+}
+
+/** In the one form in which brokers' names are kept. */
+@Injectable()
+export class BrokerNamePipe implements PipeTransform<string, string> {
+  transform(source: string): string {
+    const name = brokerName(source);
+    if (isPlainText(name, 256)) return name;
+    throw new DormouseError('REQUEST_INVALID', 'the source of a broker is a text of 1 to 256 characters');
   }
 }
 

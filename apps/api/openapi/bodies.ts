@@ -215,6 +215,11 @@ export class BrokerBody {
   silentSince!: string | null;
 }
 
+export class RetiredBrokerBody {
+  @ApiProperty({ description: 'Its CloudEvents `source`' }) id!: string;
+  @ApiProperty({ description: 'Of how many desktops it had said something' }) desktops!: number;
+}
+
 export class BrokerListBody {
   @ApiProperty({ type: [BrokerBody] }) items!: BrokerBody[];
 }

@@ -19,6 +19,7 @@ export {
   OperationListBody,
   ProblemBody,
   PrunedAuditBody,
+  RetiredBrokerBody,
 } from './bodies';
 export { ExplanationBody } from './explanation-body';
 export { RehearsalBody } from './rehearsal-body';
