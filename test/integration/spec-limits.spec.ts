@@ -22,7 +22,7 @@ function put(id: string, more: object, key = limited): Promise<Response> {
 }
 
 const beyond: readonly (readonly [string, object])[] = [
-  ['extraArguments', { extraArguments: ['-incoming', 'exec:cat keys/admin.key'] }],
+  ['extraArguments', { extraArguments: ['-device', 'virtio-balloon-pci'] }],
   ['/etc/shadow', { disks: [{ image: '/etc/shadow', format: 'raw', readOnly: true }] }],
   ['/images/../etc/shadow', { disks: [{ image: '/images/../etc/shadow', format: 'raw' }] }],
   ['/keys/admin.key', { kernel: { image: '/images/vmlinuz', initrd: '/keys/admin.key' } }],
