@@ -81,14 +81,18 @@ function bytesMoved({ doneBytes, totalBytes }: OperationView['progress']): strin
   return `${done} of ${total} MiB`;
 }
 
-function expectedInWords({ readyMs, doneMs, learnedFrom, of }: EtaView): string | null {
+function expectedInWords({ readyMs, doneMs, spread, learnedFrom, of }: EtaView): string | null {
   const rest = [
     ...(readyMs ? [`answers in about ${inSeconds(readyMs)}`] : []),
     ...(doneMs === null ? [] : [`done in about ${inSeconds(doneMs)}`]),
   ];
   if (rest.length === 0) return null;
+  const between =
+    spread === null || learnedFrom < 2
+      ? ''
+      : `, which took ${inSeconds(spread.leastMs)} to ${inSeconds(spread.mostMs)}`;
   const whose = of === 'pool' ? 'of other desktops of its pool' : 'before it';
-  return `${rest.join(', ')} (${learnedFrom === 0 ? 'at its own pace' : `as ${learnedFrom} ${whose}`})`;
+  return `${rest.join(', ')} (${learnedFrom === 0 ? 'at its own pace' : `as ${learnedFrom} ${whose}${between}`})`;
 }
 
 function inSeconds(ms: number): string {

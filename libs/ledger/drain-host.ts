@@ -1,5 +1,5 @@
 import { DesktopEntity, type HostEntity } from '@dormouse/persistence';
-import { brokerActor, drainActor, mayBePresent, type SessionEvent } from '@dormouse/session';
+import { brokerActor, drainActor, mayBePresent, type Draining, type SessionEvent } from '@dormouse/session';
 import { decideAndWrite } from './decide-and-write';
 import { hostFenced } from './fence-host';
 import { lockDesktop, type LoadedDesktop } from './loaded-desktop';
@@ -56,9 +56,8 @@ async function moveOn(
     if (!mayBePresent(presence)) return 'nothing';
     return request(transaction, loaded, { type: 'request', kind: 'restore', reason, requestedBy: brokerActor });
   }
-  if (givenUp(transaction, loaded)) return 'stays';
-  // Without another host its user would be without a desktop: better the host waits.
-  if (mayBePresent(presence) && !(await couldMove(transaction, loaded))) return 'stays';
+  const { stays, atMs } = await leavingOf(transaction, loaded);
+  if (stays !== null || atMs > transaction.now.getTime()) return 'stays';
   return request(transaction, loaded, { type: 'request', kind: 'save', reason, requestedBy: drainActor, force: true });
 }
 
@@ -71,10 +70,16 @@ async function request(
   return outcome === 'applied' ? 'moved' : 'nothing';
 }
 
-/** A save that fails freezes the guest for a moment each time: its user is not to pay for a drain that gets nowhere. */
-function givenUp({ now }: LedgerTransaction, { row }: LoadedDesktop): boolean {
-  if (row.saveFailures === 0) return false;
-  return row.saveFailures >= mostSaveFailures || now.getTime() - row.stateSince.getTime() < saveAgainAfterMs;
+/**
+ * When a desktop that runs leaves its draining host, or why it stays. A save that fails freezes the guest for a moment each time: its user
+ * is not to pay for a drain that gets nowhere. And without another host its user would be without a desktop: better the host waits.
+ */
+export async function leavingOf(transaction: LedgerTransaction, loaded: LoadedDesktop): Promise<Draining> {
+  const { saveFailures, stateSince, presence } = loaded.row;
+  const atMs = saveFailures === 0 ? transaction.now.getTime() : stateSince.getTime() + saveAgainAfterMs;
+  if (saveFailures >= mostSaveFailures) return { stays: 'its saves fail', atMs };
+  const isUsed = mayBePresent(presence);
+  return { stays: isUsed && !(await couldMove(transaction, loaded)) ? 'no other host' : null, atMs };
 }
 
 /** Those without an open operation that run there, and those that sleep although somebody is there. */

@@ -1,14 +1,16 @@
 import { HostEntity, type OperationEntity } from '@dormouse/persistence';
-import { explain, type Circumstances } from '@dormouse/session';
+import { explain, machineStates, type Circumstances, type Draining } from '@dormouse/session';
 import { hostSilenceMs } from './as-view';
+import { leavingOf } from './drain-host';
 import { rungsFor } from './ladder';
-import { readDesktop, sessionOf } from './loaded-desktop';
-import type { Transactions } from './transactions';
+import { readDesktop, sessionOf, type LoadedDesktop } from './loaded-desktop';
+import type { LedgerTransaction, Transactions } from './transactions';
 import type { ExplanationView } from './views';
 
 /** Looks, and changes nothing. @throws DESKTOP_UNKNOWN */
 export function explainDesktop(transactions: Transactions, desktopId: string): Promise<ExplanationView> {
-  return transactions.run(async ({ manager, now }) => {
+  return transactions.run(async (transaction) => {
+    const { manager, now } = transaction;
     const loaded = await readDesktop(manager, desktopId);
     const { hostId } = loaded.row;
     const host = hostId === null ? null : await manager.findOneBy(HostEntity, { id: hostId });
@@ -18,6 +20,7 @@ export function explainDesktop(transactions: Transactions, desktopId: string): P
       waitingFor: waitingForOf(loaded.operation),
       hostId,
       hostSilentSinceMs: host === null || now.getTime() - seenMs < hostSilenceMs ? null : seenMs,
+      draining: await drainingOf(transaction, loaded, host),
       rungs: await rungsFor({ manager }, loaded),
       waitingForStorage: textOrNull(loaded.operation?.progress['waitingForStorage']),
     });
@@ -41,6 +44,17 @@ export function explainDesktop(transactions: Transactions, desktopId: string): P
       }),
     };
   });
+}
+
+/** Only a desktop that runs, and that nothing is done with yet, waits for the drain. */
+async function drainingOf(
+  transaction: LedgerTransaction,
+  loaded: LoadedDesktop,
+  host: HostEntity | null,
+): Promise<Draining | null> {
+  if (host?.intent !== 'draining' || loaded.operation !== null) return null;
+  if (machineStates[loaded.row.machineState].machine !== 'live') return null;
+  return leavingOf(transaction, loaded);
 }
 
 function textOrNull(value: unknown): string | null {

@@ -8,6 +8,7 @@ import type {
   Doubt,
   EndedStatus,
   Eta,
+  Spread,
   Hindrance,
   JsonObject,
   KeepReason,
@@ -153,6 +154,8 @@ export interface OperationView {
 
 /** What is to be expected of an open operation. */
 export interface EtaView extends Eta {
+  /** What the quickest and the slowest of them took until it was done; null when nothing is known. */
+  readonly spread: Spread | null;
   /** From how many earlier operations of its kind that is known; 0: only from its own pace. */
   readonly learnedFrom: number;
   /** Whose they were. */

@@ -29,6 +29,18 @@ export interface Eta {
   readonly doneMs: number | null;
 }
 
+/** Of several that were alike, what the quickest and the slowest took. */
+export interface Spread {
+  readonly leastMs: number;
+  readonly mostMs: number;
+}
+
+export function spreadOf(earlier: readonly Taken[]): Spread | null {
+  if (earlier.length === 0) return null;
+  const all = earlier.map(({ workMs }) => Math.round(workMs));
+  return { leastMs: Math.min(...all), mostMs: Math.max(...all) };
+}
+
 /** The phase of each kind in which memory is moved. */
 const moving: Partial<Record<OperationKind, OperationPhase>> = { save: 'capture', restore: 'hydrate' };
 

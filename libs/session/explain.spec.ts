@@ -17,6 +17,7 @@ const usual: Circumstances = {
   waitingFor: null,
   hostId: 'host-1',
   hostSilentSinceMs: null,
+  draining: null,
   rungs: [],
   waitingForStorage: null,
 };
@@ -200,6 +201,45 @@ test('a desktop that nobody has used since it was woken may go back to its check
   ] as const) {
     expect(explain(session, under, usual).sentence).not.toContain(told);
   }
+});
+
+test('a drain that tries again, and one that no longer does, are told of', () => {
+  const failed = { code: 'STORAGE_FAILED', message: 'the storage is away', details: {} } as const;
+  const inVain = { ...inUse, saveFailures: 1, lastError: failed };
+  const draining = { stays: null, atMs: nowMs + minuteMs } as const;
+  expect(explain(inVain, pool, { ...usual, draining })).toMatchObject({
+    sentence: expect.stringContaining('It is saved at 2030-07-01T08:01:00Z, whoever is there.') as unknown,
+    next: { what: 'save', when: 'time', atMs: nowMs + minuteMs },
+    hindrances: [{ code: 'STORAGE_FAILED' }, { code: 'DRAINING' }],
+  });
+  const stays = (why: 'its saves fail' | 'no other host') =>
+    explain({ ...inVain, saveFailures: 3 }, pool, { ...usual, draining: { ...draining, stays: why } }).sentence;
+  expect(stays('its saves fail')).toContain('the drain no longer tries to save it: 3 saves in a row have failed.');
+  expect(stays('no other host')).toContain('no other host can take it.');
+});
+
+/** Whatever the ledger can act on, or wait for, with the words that tell of it. */
+const reasons: [string, Session, Pool, Partial<Circumstances>, string][] = [
+  ['a silent host that nothing is under way on', inUse, pool, { hostSilentSinceMs: nowMs }, 'HOST_UNAVAILABLE'],
+  ['a silent host with an operation', wakingForOps(), pool, { hostSilentSinceMs: nowMs }, 'HOST_UNAVAILABLE'],
+  ['no host', wakingForOps(), pool, { waitingFor: { what: 'host', inWords: 'a host' } }, 'HOST_UNAVAILABLE'],
+  ['a full pool', wakingForOps(), pool, { waitingFor: { what: 'pool', inWords: 'its pool' } }, 'POOL_FULL'],
+  ['a storage that is away', wakingForOps(), pool, { waitingForStorage: 'timed out' }, 'STORAGE_FAILED'],
+  ['a drain', inUse, pool, { draining: { stays: null, atMs: nowMs } }, 'DRAINING'],
+  [
+    'a save that did not converge',
+    { ...inUse, lastError: { code: 'NOT_CONVERGING', message: 'too fast', details: {} } },
+    pool,
+    {},
+    'NOT_CONVERGING',
+  ],
+  ['a first user', running(), pool, {}, 'FIRST_USER'],
+];
+
+test.each(reasons)('%s is among the hindrances', (_, session, under, circumstances, code) => {
+  const { hindrances, sentence } = explain(session, under, { ...usual, ...circumstances });
+  expect(hindrances.map((one) => one.code)).toContain(code);
+  for (const hindrance of hindrances) expect(sentence).toContain(hindrance.sentence);
 });
 
 test('what an operation waits for is said, and whose it is', () => {

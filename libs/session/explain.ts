@@ -3,7 +3,7 @@ import { assignmentIn, idleSinceOf } from './attendance';
 import { doubtsInWords, doubtsOf, type Doubt } from './doubt';
 import { mayFallBack } from './fall-back';
 import type { Consent, Rung } from './ladder';
-import type { MachineState } from './machine-states';
+import { machineStates, type MachineState } from './machine-states';
 import type { OperationKind } from './operations';
 import { planFor, type Pool, type Wait } from './plan';
 import { occupancy, visibleConnections, type Occupancy } from './presence';
@@ -18,10 +18,20 @@ export interface Circumstances {
   readonly hostId: string | null;
   /** Since when nothing has been heard of the host; null when it is alive. */
   readonly hostSilentSinceMs: number | null;
+  /** Whether it leaves its host, which is being drained; null when that is not, or the desktop is none that the drain saves. */
+  readonly draining: Draining | null;
   /** What can be done with it when it cannot be woken. */
   readonly rungs: readonly Rung[];
   /** What the storage has answered that the memory of a waking guest comes from; null when nothing is wrong. */
   readonly waitingForStorage: string | null;
+}
+
+/** What a drain of its host does with a desktop that runs. */
+export interface Draining {
+  /** Why it stays there; null when it is to be saved. */
+  readonly stays: 'its saves fail' | 'no other host' | null;
+  /** When it is saved, epoch ms, if it does not stay. */
+  readonly atMs: number;
 }
 
 /** Why a desktop is as it is, what comes next, and what did not come: as data, and in words. */
@@ -55,19 +65,20 @@ export interface Next {
 }
 
 export interface Hindrance {
-  readonly code: ErrorCode | 'BROKER_DELETED' | 'FIRST_USER' | 'POOL_FULL' | 'STORM' | 'SETTLING' | 'RESIDENCY';
+  readonly code:
+    ErrorCode | 'BROKER_DELETED' | 'DRAINING' | 'FIRST_USER' | 'POOL_FULL' | 'STORM' | 'SETTLING' | 'RESIDENCY';
   readonly sentence: string;
 }
 
 export function explain(session: Session, pool: Pool, circumstances: Circumstances): Explanation {
-  const next = nextOf(session, pool);
+  const next = nextOf(session, pool, circumstances);
   const hindrances = hindrancesOf(session, pool, circumstances);
   const choices = circumstances.rungs.map((rung) => ({ rung, sentence: choiceInWords(session, rung) }));
   return {
     sentence: [
       stateInWords(session, circumstances),
       presenceInWords(session),
-      nextInWords(next),
+      nextInWords(next, circumstances),
       ...(next.what === 'save' && next.when === 'time' && mayFallBack(session, pool) ? [fallsBack] : []),
       ...hindrances.map(({ sentence }) => sentence),
       ...choices.map(({ sentence }) => sentence),
@@ -140,10 +151,14 @@ function presenceInWords({ presence, absence, doubtSinceMs }: Session): string {
   }
 }
 
-function nextOf(session: Session, pool: Pool): Next {
+function nextOf(session: Session, pool: Pool, { draining }: Circumstances): Next {
   const { machine, operation, deadlineMs } = session;
   if (operation !== null) {
     return { what: operation.cancelRequested ? 'thaw' : operation.kind, when: 'worker', atMs: null };
+  }
+  if (draining?.stays === null) {
+    const triedMs = machine === 'save-failed' ? (deadlineMs ?? Infinity) : Infinity;
+    return { what: 'save', when: 'time', atMs: Math.min(draining.atMs, triedMs) };
   }
   switch (machine) {
     case 'grace': {
@@ -190,9 +205,10 @@ const whens: Readonly<Record<Next['when'], string>> = {
   operator: ' when an operator asks for it',
 };
 
-function nextInWords({ what, when, atMs }: Next): string {
+function nextInWords({ what, when, atMs }: Next, { draining }: Circumstances): string {
   if (what === 'nothing' || what === 'register') return `${comings[what]}.`;
   if (atMs === null) return `${comings[what]}${whens[when]}.`;
+  if (what === 'save' && draining?.stays === null) return `${comings[what]} at ${time(atMs)}, whoever is there.`;
   const provided = what === 'restore' ? 'if its user is still there' : 'unless somebody comes';
   return `${comings[what]} at ${time(atMs)} ${provided}.`;
 }
@@ -205,6 +221,7 @@ function hindrancesOf(session: Session, pool: Pool, circumstances: Circumstances
     ...errorHindrance(session),
     ...waitHindrance(circumstances),
     ...hostHindrance(session, circumstances),
+    ...drainHindrance(session, circumstances),
     ...storageHindrance(session, circumstances),
   ];
 }
@@ -256,10 +273,25 @@ function waitHindrance({ waitingFor }: Circumstances): readonly Hindrance[] {
   return [{ code, sentence: `It waits for ${waitingFor.inWords}.` }];
 }
 
-function hostHindrance({ operation }: Session, { hostId, hostSilentSinceMs }: Circumstances): readonly Hindrance[] {
-  if (operation === null || hostSilentSinceMs === null) return [];
-  const sentence = `Nothing has been heard of the worker of ${hostId} since ${time(hostSilentSinceMs)}: the ${operation.kind} waits for it.`;
+function hostHindrance(
+  { operation, machine }: Session,
+  { hostId, hostSilentSinceMs }: Circumstances,
+): readonly Hindrance[] {
+  if (hostSilentSinceMs === null || (operation === null && machineStates[machine].machine !== 'live')) return [];
+  const what = operation === null ? 'whatever is to be done with the desktop' : `the ${operation.kind}`;
+  const sentence = `Nothing has been heard of the worker of ${hostId} since ${time(hostSilentSinceMs)}: ${what} waits for it.`;
   return [{ code: 'HOST_UNAVAILABLE', sentence }];
+}
+
+function drainHindrance({ saveFailures }: Session, { hostId, draining }: Circumstances): readonly Hindrance[] {
+  if (draining === null) return [];
+  const drained = `Its host ${hostId} is being drained`;
+  const sentences: Readonly<Record<NonNullable<Draining['stays']>, string>> = {
+    'its saves fail': `${drained}, and the drain no longer tries to save it: ${saveFailures} saves in a row have failed.`,
+    'no other host': `${drained}, and it stays there while its user may be there: no other host can take it.`,
+  };
+  const sentence = draining.stays === null ? `${drained}.` : sentences[draining.stays];
+  return [{ code: 'DRAINING', sentence }];
 }
 
 function storageHindrance({ operation }: Session, { waitingForStorage }: Circumstances): readonly Hindrance[] {

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Fence } from '@dormouse/ledger';
+import type { JsonObject } from '@dormouse/session';
 import { createLogger } from '@dormouse/observability';
 import { loadConfig } from '@dormouse/config';
 import { watchCancellation } from '../../apps/worker/watch-cancellation';
@@ -44,7 +45,7 @@ test('a save says how many bytes are done, and learns from the last ones of its 
   await fixture.send('learner', 'disconnected');
   await fixture.waitOutGrace('learner');
   const { fence } = await fixture.claimOpen('learner', 'save');
-  expect(await etaOf(fence)).toEqual({ readyMs: null, doneMs: 5_000, learnedFrom: 1, of: 'desktop' });
+  expect(await etaOf(fence)).toMatchObject({ readyMs: null, doneMs: 5_000, learnedFrom: 1, of: 'desktop' });
   await fixture.ledger.progress(fence, { doneBytes: 16 * mib, totalBytes: 64 * mib });
   fixture.nowMs += 2_000;
   // A quarter is done in 2 s: 6 s at this pace, 3/4 of 5 s as it was learned.
@@ -61,9 +62,42 @@ test('a desktop that was never woken learns from its pool when it answers', asyn
   await fixture.send('taught', 'connected');
   const { operation } = await fixture.ledger.viewDesktop('taught');
   const { eta } = await fixture.ledger.viewOperation(operation!.id);
-  expect(eta).toEqual({ readyMs: 900, doneMs: 10_900, learnedFrom: 1, of: 'pool' });
+  expect(eta).toEqual({
+    readyMs: 900,
+    doneMs: 10_900,
+    spread: { leastMs: 10_000, mostMs: 10_000 },
+    learnedFrom: 1,
+    of: 'pool',
+  });
   fixture.nowMs += 300;
   expect(await etaOf({ operationId: operation!.id })).toMatchObject({ readyMs: 600 });
+});
+
+test('nothing is learned from desktops of its pool that are built otherwise', async () => {
+  const boots = async (id: string, launchSpec: JsonObject, tookMs: number) => {
+    await fixture.hostIsAlive();
+    await fixture.ledger.registerDesktop({ id, poolId: 'mixed', launchSpec, actor: 'test' });
+    await fixture.work(id, 'register');
+    await fixture.ledger.request(id, { kind: 'boot', reason: 'morning', requestedBy: 'test' });
+    const { operation } = await fixture.ledger.viewDesktop(id);
+    const { eta } = await fixture.ledger.viewOperation(operation!.id);
+    const { fence } = await fixture.claimOpen(id, 'boot');
+    fixture.nowMs += tookMs;
+    await fixture.ledger.finish(fence, { status: 'succeeded' });
+    return eta!;
+  };
+  await fixture.ledger.putPool('mixed', { graceMs, keepCheckpoints: 2 }, 'test');
+  const small = { memoryMiB: 64, disks: [{ image: '/srv/small.qcow2' }] };
+  const large = { memoryMiB: 4096, disks: [{ image: '/srv/large.qcow2' }] };
+  await boots('small-1', small, 10_000);
+  expect(await boots('large-1', large, 90_000)).toMatchObject({ learnedFrom: 0, readyMs: null });
+  const another = { ...small, nics: [{ mac: '52:54:00:00:00:02' }] };
+  expect(await boots('small-2', another, 20_000)).toMatchObject({ learnedFrom: 1, readyMs: 10_000, of: 'pool' });
+  expect(await boots('small-3', small, 10_000)).toMatchObject({
+    learnedFrom: 2,
+    readyMs: 15_000,
+    spread: { leastMs: 10_000, mostMs: 20_000 },
+  });
 });
 
 test('where nobody has ever done it nothing is said', async () => {
@@ -78,6 +112,7 @@ test('where nobody has ever done it nothing is said', async () => {
   expect(await etaOf({ operationId: operation!.id })).toEqual({
     readyMs: null,
     doneMs: null,
+    spread: null,
     learnedFrom: 0,
     of: null,
   });

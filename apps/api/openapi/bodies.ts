@@ -70,6 +70,11 @@ export class OperationBody {
 
 const forecast = { type: Number, nullable: true } as const;
 
+class SpreadBody {
+  @ApiProperty() leastMs!: number;
+  @ApiProperty() mostMs!: number;
+}
+
 class EtaBody {
   @ApiProperty({
     ...forecast,
@@ -81,6 +86,8 @@ class EtaBody {
     description: 'Until it is done, from when a worker takes it; null when nothing is known',
   })
   doneMs!: number | null;
+  @ApiProperty({ type: SpreadBody, nullable: true, description: 'What the quickest and the slowest of those took' })
+  spread!: SpreadBody | null;
   @ApiProperty({ description: 'From how many earlier ones of its kind that is known; 0: from its own pace' })
   learnedFrom!: number;
   @ApiProperty({ type: String, enum: ['desktop', 'pool'], nullable: true, description: 'Whose they were' })
