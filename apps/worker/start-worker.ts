@@ -229,6 +229,7 @@ function qemuOf(config: ServiceConfig): QemuHypervisor {
     storageUrl: config.storageUrl,
     machinesInWaiting: config.machinesInWaiting,
     wakeManner: config.wakeManner,
+    saveLimits: config.saveLimits,
     pagerProgram,
   });
 }

@@ -45,6 +45,7 @@ export interface DormouseConfig {
   readonly machinesInWaiting: number;
   /** What is to be otherwise than usual when a guest is woken. */
   readonly wakeManner: NonNullable<Values['WAKE_MANNER']>;
+  readonly saveLimits: NonNullable<Values['SAVE_LIMITS']>;
   readonly logLevel: LogLevel;
   readonly logFormat: 'pretty' | 'json';
 }
@@ -103,6 +104,7 @@ export function loadConfig(environment: Environment = process.env): DormouseConf
     imageDirs: values.IMAGE_DIRS && Object.freeze(values.IMAGE_DIRS),
     machinesInWaiting: values.MACHINES_IN_WAITING ?? 8,
     wakeManner: values.WAKE_MANNER ?? {},
+    saveLimits: values.SAVE_LIMITS ?? {},
     logLevel: values.LOG_LEVEL ?? 'info',
     logFormat: values.LOG_FORMAT ?? (process.stdout.isTTY ? 'pretty' : 'json'),
   });

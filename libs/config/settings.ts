@@ -265,6 +265,19 @@ export const settings = {
       }),
     ),
   },
+  SAVE_LIMITS: {
+    shape: 'JSON with some of `squeezeAfter`, `giveUpAfter` and `longestMs`, such as {"giveUpAfter":1}',
+    fallback: '`{"squeezeAfter":0.25,"giveUpAfter":2,"longestMs":300000}`',
+    meaning:
+      'When the guest of a save is slowed down, and the save given up, since it writes faster than that is stored: `docs/retention.md`',
+    schema: json(
+      z.strictObject({
+        squeezeAfter: z.number().min(0).max(100).exactOptional(),
+        giveUpAfter: z.number().min(0).max(100).exactOptional(),
+        longestMs: z.int().min(1_000).max(86_400_000).exactOptional(),
+      }),
+    ),
+  },
   LOG_LEVEL: {
     shape: 'fatal, error, warn, info, debug, trace or silent',
     fallback: '`info`',

@@ -52,6 +52,7 @@ export const errorCodes = {
   PROCESS_STUCK: { status: 500, title: 'A process does not end although it was killed' },
   QMP_FAILED: { status: 500, title: 'QEMU refused a command' },
   QMP_DISCONNECTED: { status: 500, title: 'QEMU closed its control socket' },
+  NOT_CONVERGING: { status: 500, title: 'The guest writes to its memory faster than that can be stored' },
   MIGRATION_FAILED: { status: 500, title: 'QEMU gave up the migration' },
   FREEZE_TOO_LONG: { status: 500, title: 'The guest stood still for too long, and its save was called off' },
   STREAM_MALFORMED: { status: 500, title: 'The migration stream is not one Dormouse can read' },

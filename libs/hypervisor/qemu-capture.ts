@@ -5,6 +5,7 @@ import type { CaptureStatus, PagerClient } from '@dormouse/pager-control';
 import { pagerSockets } from '@dormouse/pager-control';
 import { processEnded, stopProcess, unlessAborted } from '@dormouse/process';
 import { thawMachine, type QmpClient, type QmpEvent } from '@dormouse/qemu';
+import { convergenceOf, throttle, type SaveLimits } from './convergence';
 import { setClockAfterThaw } from './guest-clock';
 import type { Capture, CaptureFacts, CaptureProgress } from './hypervisor';
 import type { RunDirectory } from './run-directory';
@@ -14,7 +15,7 @@ import type { RunDirectory } from './run-directory';
  * rest but until the last of it is durable. While pages are missing that never came it is as small as can be: once they are
  * there the store catches up with the guest still running, and what was left then would have to catch up with it frozen.
  */
-const downtimeLimitMs = { somePagesNeverCame: 1, allPagesCame: 50 } as const;
+const downtimeLimitMs = { somePagesNeverCame: 1, allPagesCame: 50, squeezed: 300 } as const;
 /** The pager's pace is the limit; QEMU's own default would throttle to 128 MiB/s. */
 const maxBandwidthBytesPerSecond = 2 ** 40;
 
@@ -24,14 +25,35 @@ const pagerSaysWhyMs = 2_000;
 const askQemuEveryMs = 5_000;
 /** A pager that has said nothing for so long hangs, and so does a QEMU that writes to it: it says something every second. */
 const hangsAfterMs = 2_000;
+/** How often it is looked whether a save comes to an end, though its pager tells nothing new. */
+const lookEveryMs = 1_000;
+const figuresPatienceMs = 1_000;
+
+/** Of `query-migrate`, what is told of a save that does not come to an end. */
+interface MigrationFigures {
+  readonly ram?: Partial<Readonly<Record<'dirty-pages-rate' | 'page-size' | 'dirty-sync-count', number>>>;
+  readonly 'cpu-throttle-percentage'?: number;
+}
+
+interface CaptureParts {
+  readonly qmp: QmpClient;
+  readonly pager: PagerClient<CaptureStatus>;
+  readonly directory: RunDirectory;
+  readonly saveLimits: SaveLimits;
+}
 
 /** A save in progress: QEMU on one side, its pager on the other. */
 export class QemuCapture implements Capture {
   private committed = false;
   private failure: DormouseError | null = null;
   private migration = 'none';
-  private mayStop = false;
   private switchesOver = false;
+  private sentBytes = 0;
+  private ramBytes = 0;
+  /** Since when, and from which byte of QEMU's stream on, all that comes has come before. */
+  private again: { readonly sinceMs: number; readonly fromBytes: number } | null = null;
+  private squeezed = false;
+  private givenUp = false;
   private readonly waiting = new Set<() => void>();
   private readonly failing = new AbortController();
   private freezeTimer: NodeJS.Timeout | undefined;
@@ -43,6 +65,7 @@ export class QemuCapture implements Capture {
     private readonly qmp: QmpClient,
     private readonly pager: PagerClient<CaptureStatus>,
     private readonly directory: RunDirectory,
+    private readonly saveLimits: SaveLimits,
   ) {
     qmp.onEvent((event) => this.hear(event));
     qmp.onClose((error) => this.fail(error));
@@ -50,18 +73,21 @@ export class QemuCapture implements Capture {
 
   /** Runs the live phase; resolves when the guest is frozen. What fails or is aborted before leaves it running. */
   static async begin(
-    { qmp, pager, directory }: { qmp: QmpClient; pager: PagerClient<CaptureStatus>; directory: RunDirectory },
+    { qmp, pager, directory, saveLimits }: CaptureParts,
     { signal, onProgress }: { signal: AbortSignal; onProgress: (progress: CaptureProgress) => void },
   ): Promise<QemuCapture> {
-    const capture = new QemuCapture(qmp, pager, directory);
+    const capture = new QemuCapture(qmp, pager, directory, saveLimits);
     const cancel = (): void => capture.fail(new DormouseError('CANCELLED', 'the save was cancelled'));
     signal.addEventListener('abort', cancel);
     const stopProgress = pager.onChange(({ streamBytes, arrivedBytes, ramBytes }) => {
       if (arrivedBytes === 0) return;
       onProgress({ streamBytes, arrivedBytes, ramBytes });
+      [capture.sentBytes, capture.ramBytes] = [streamBytes, ramBytes];
       if (arrivedBytes === ramBytes) capture.allPagesCame();
+      capture.look();
     });
     const watching = setInterval(() => void capture.askQemu(), askQemuEveryMs);
+    const looking = setInterval(() => capture.look(), lookEveryMs);
     try {
       if (signal.aborted) cancel();
       const { status } = await qmp.execute<{ status: string }>('query-status');
@@ -75,6 +101,7 @@ export class QemuCapture implements Capture {
       throw error;
     } finally {
       clearInterval(watching);
+      clearInterval(looking);
       signal.removeEventListener('abort', cancel);
       stopProgress();
     }
@@ -89,11 +116,13 @@ export class QemuCapture implements Capture {
           { capability: 'events', state: true },
           { capability: 'pause-before-switchover', state: true },
           { capability: 'postcopy-ram', state: false },
+          { capability: 'auto-converge', state: true },
         ],
       });
       await qmp.execute('migrate-set-parameters', {
         'max-bandwidth': maxBandwidthBytesPerSecond,
         'downtime-limit': downtimeLimitMs.somePagesNeverCame,
+        ...throttle.none,
       });
       await qmp.execute('migrate', { uri: `unix:${pagerSockets.capture}` });
     };
@@ -196,9 +225,52 @@ export class QemuCapture implements Capture {
   }
 
   private allPagesCame(): void {
-    if (this.mayStop) return;
-    this.mayStop = true;
-    const parameters = { 'downtime-limit': downtimeLimitMs.allPagesCame };
+    if (this.again !== null) return;
+    this.again = { sinceMs: performance.now(), fromBytes: this.sentBytes };
+    this.set({ 'downtime-limit': downtimeLimitMs.allPagesCame });
+  }
+
+  /** Whether the guest writes to its memory faster than that is stored, and what to do about it. */
+  private look(): void {
+    if (this.again === null || this.givenUp) return;
+    const { sinceMs, fromBytes } = this.again;
+    const again = { againBytes: this.sentBytes - fromBytes, sinceMs: performance.now() - sinceMs };
+    const verdict = convergenceOf({ ramBytes: this.ramBytes, ...again }, this.saveLimits);
+    if (verdict === 'give up') {
+      this.givenUp = true;
+      void this.notConverging().then((error) => this.fail(error));
+    } else if (verdict === 'squeeze' && !this.squeezed) {
+      this.squeezed = true;
+      this.set({ ...throttle.squeezed, 'downtime-limit': downtimeLimitMs.squeezed });
+    }
+  }
+
+  private async notConverging(): Promise<DormouseError> {
+    const { sinceMs, fromBytes } = this.again!;
+    const seconds = Math.max(1, Math.round((performance.now() - sinceMs) / 1_000));
+    const perSecond = Math.round((this.sentBytes - fromBytes) / seconds);
+    // A QEMU that waits for its pager may not answer; the save ends all the same.
+    const asked = this.qmp.execute<MigrationFigures>('query-migrate').catch(() => null);
+    const known = await Promise.race([asked, sleep(figuresPatienceMs, null, { ref: false })]);
+    const figures = {
+      seconds,
+      streamBytes: this.sentBytes,
+      ramBytes: this.ramBytes,
+      storedBytesPerSecond: perSecond,
+      dirtiedBytesPerSecond: (known?.ram?.['dirty-pages-rate'] ?? 0) * (known?.ram?.['page-size'] ?? 0),
+      passes: known?.ram?.['dirty-sync-count'] ?? 0,
+      throttledPercent: known?.['cpu-throttle-percentage'] ?? 0,
+    };
+    return new DormouseError(
+      'NOT_CONVERGING',
+      `the guest writes to its memory faster than that is stored: about ${mebibytes(figures.dirtiedBytesPerSecond)} MiB a second ` +
+        `against ${mebibytes(perSecond)}, in ${figures.passes} passes and ${seconds} s since all of it had been stored once, ` +
+        `though the guest was slowed down by ${figures.throttledPercent} % in the end; the guest runs on at full speed`,
+      figures,
+    );
+  }
+
+  private set(parameters: Readonly<Record<string, number>>): void {
     this.qmp.execute('migrate-set-parameters', parameters).catch((error: DormouseError) => this.fail(error));
   }
 
@@ -247,4 +319,8 @@ export class QemuCapture implements Capture {
     for (const resolve of this.waiting) resolve();
     this.waiting.clear();
   }
+}
+
+function mebibytes(bytes: number): number {
+  return Math.round(bytes / 2 ** 20);
 }

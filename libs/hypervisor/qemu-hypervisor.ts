@@ -62,6 +62,7 @@ import type {
 } from './hypervisor';
 import { preparedOn } from './layers/layer-names';
 import { boundLogs } from './bounded-log';
+import { usualSaveLimits, type SaveLimits } from './convergence';
 import { MachinesInWaiting } from './machines-in-waiting';
 import { connectPager, PagerStarter } from './pager-process';
 import { QemuCapture } from './qemu-capture';
@@ -86,6 +87,8 @@ export interface QemuHypervisorOptions {
   readonly machinesInWaiting: number;
   /** How guests are woken, where it is to be otherwise than usual. */
   readonly wakeManner?: Partial<WakeManner>;
+  /** When a save is given up whose guest writes too fast, where it is to be otherwise than usual. */
+  readonly saveLimits?: Partial<SaveLimits>;
   /** The compiled pager. */
   readonly pagerProgram: string;
 }
@@ -112,11 +115,13 @@ export class QemuHypervisor implements Hypervisor {
   private readonly resident = new ResidentQemu();
   private readonly starter = new ProgramStarter(hugePageHeap);
   private readonly networks = new GuestNetworks(this.starter);
+  private readonly saveLimits: SaveLimits;
   private capabilities: Promise<HostCapabilities> | null = null;
 
   constructor(private readonly options: QemuHypervisorOptions) {
     this.layers = new DiskLayers(options.diskRoot, options.qemuImg);
     this.places = new ImagePlaces(options.imageDirs ?? null);
+    this.saveLimits = { ...usualSaveLimits, ...options.saveLimits };
     const { pagerProgram, runRoot, storageUrl } = options;
     this.waiting = new MachinesInWaiting(runRoot, options.machinesInWaiting);
     this.pagers = new PagerStarter(pagerProgram, join(runRoot, '.pagers.log'), { storageUrl });
@@ -197,7 +202,7 @@ export class QemuHypervisor implements Hypervisor {
         keptGenerations: options.keptGenerations,
         wakeSetPages: Math.min(mostWakeSetPages, Math.floor(machine.launchSpec.memoryMiB * 256 * wakeSetShare)),
       });
-      return await QemuCapture.begin({ qmp, pager, directory }, options);
+      return await QemuCapture.begin({ qmp, pager, directory, saveLimits: this.saveLimits }, options);
     } catch (error) {
       qmp.close();
       throw error;

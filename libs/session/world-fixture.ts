@@ -28,6 +28,7 @@ const usual: Circumstances = {
   waitingFor: null,
   hostId: 'h',
   hostSilentSinceMs: null,
+  draining: null,
   rungs: [],
   waitingForStorage: null,
 };
