@@ -57,7 +57,7 @@ export interface Assignment extends Mark {
 }
 
 /** What is kept of one source, at most. What does not fit makes its presence uncertain, never wrong. */
-export const sourceLimits = { gaps: 64, openConnections: 256, closedConnections: 64, pastEpochs: 8 } as const;
+export const sourceLimits = { gaps: 64, openConnections: 256, closedConnections: 16, pastEpochs: 8 } as const;
 
 /** When an event is taken, and whether there is a machine that somebody may be connected to. */
 export interface Moment {
