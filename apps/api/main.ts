@@ -2,11 +2,12 @@ import { loadConfig, requireServices } from '@dormouse/config';
 import { isDormouseError } from '@dormouse/errors';
 import { makeDirectory } from '@dormouse/files';
 import { EventLoopMonitor, collectProcessMetrics, createLogger, createMetrics } from '@dormouse/observability';
-import { stopPatienceMs, untilStopped } from '@dormouse/process';
+import { bearLostOutput, stopPatienceMs, untilStopped } from '@dormouse/process';
 import { LiveKeys } from './live-keys';
 import { startApi } from './start-api';
 
 async function main(): Promise<void> {
+  bearLostOutput();
   const stopped = untilStopped();
   const config = requireServices(loadConfig());
   await makeDirectory(config.dataDir);

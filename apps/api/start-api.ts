@@ -1,6 +1,7 @@
 import { createServer } from 'node:net';
-import { removeApiAddress, writeApiAddress, type Keys, type ServiceConfig } from '@dormouse/config';
+import { dataPaths, removeApiAddress, writeApiAddress, type Keys, type ServiceConfig } from '@dormouse/config';
 import { DormouseError, describeError } from '@dormouse/errors';
+import { makeDirectory } from '@dormouse/files';
 import { OutboxDispatcher, checkEvictionPolicy, connectRedis } from '@dormouse/jobs';
 import { KeyRing, openKeyProvider } from '@dormouse/keys';
 import { LedgerKeys, SessionLedger } from '@dormouse/ledger';
@@ -30,6 +31,7 @@ export async function startApi(
   config: ServiceConfig,
   { keys, logger, metrics }: { keys: Keys; logger: Logger; metrics: Metrics },
 ): Promise<RunningApi> {
+  await makeDirectory(dataPaths(config.dataDir).keysDir);
   const keyProvider = await openKeyProvider(config);
   const answerMs = limits.postgresAnswerToApi.ms;
   const dataSource = createDataSource(config.databaseUrl, { applicationName: 'dormouse-api', answerMs });

@@ -1,10 +1,12 @@
 import { loadConfig } from '@dormouse/config';
 import { describeError, isDormouseError } from '@dormouse/errors';
 import { createLogger } from '@dormouse/observability';
+import { bearLostOutput } from '@dormouse/process';
 import { launch, welcome } from './launch';
 import { whenAborted } from './when-aborted';
 
 async function main(): Promise<number> {
+  bearLostOutput();
   const { stopped, hurry } = signals();
   const config = loadConfig();
   const logger = createLogger('launcher', config);
@@ -29,11 +31,17 @@ async function main(): Promise<number> {
   return lost === undefined ? 0 : 1;
 }
 
-/** The first SIGINT or SIGTERM stops, the second one hurries. Started by a program, it also stops when that is gone. */
+/**
+ * The first SIGINT or SIGTERM stops, the second one hurries. A terminal that is closed stops, and never hurries: it sends SIGHUP, its shell
+ * often another, and nobody has asked to lose what desktops hold in memory. Started by a program, it also stops when that is gone.
+ */
 function signals(): { stopped: AbortSignal; hurry: AbortSignal } {
   const [stop, hurry] = [new AbortController(), new AbortController()];
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.on(signal, () => (stop.signal.aborted ? hurry : stop).abort());
+    process.on(signal, () => {
+      if (!stop.signal.aborted) stop.abort();
+      else if (signal !== 'SIGHUP') hurry.abort();
+    });
   }
   process.once('disconnect', () => stop.abort());
   return { stopped: stop.signal, hurry: hurry.signal };

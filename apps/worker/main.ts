@@ -1,12 +1,13 @@
 import { loadConfig, requireServices } from '@dormouse/config';
 import { isDormouseError } from '@dormouse/errors';
 import { collectProcessMetrics, createLogger, createMetrics, EventLoopMonitor } from '@dormouse/observability';
-import { stopPatienceMs, untilStopped } from '@dormouse/process';
+import { bearLostOutput, stopPatienceMs, untilStopped } from '@dormouse/process';
 import { startWorker } from './start-worker';
 
 const lostPatienceMs = 8_000;
 
 async function main(): Promise<number> {
+  bearLostOutput();
   process.umask(0o077); // sockets and logs of guests are nobody else's business
   const stopped = untilStopped();
   const config = requireServices(loadConfig());

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { claimDataDirectory, type ServiceConfig } from '@dormouse/config';
+import { claimDataDirectory, dataPaths, type ServiceConfig } from '@dormouse/config';
 import { moveContentIndexes } from '@dormouse/content-index';
 import { isDormouseError, type DormouseError } from '@dormouse/errors';
 import { makeDirectory } from '@dormouse/files';
@@ -74,6 +74,7 @@ export async function startWorker(
 ): Promise<RunningWorker> {
   const { directoryId } = await claimDataDirectory(config.dataDir, config.hostId);
   const proof = await hostProof(config.dataDir, directoryId);
+  await makeDirectory(dataPaths(config.dataDir).keysDir);
   const keyProvider = await openKeyProvider(config);
   const runRoot = runRootOf(config);
   await makeDirectory(runRoot);

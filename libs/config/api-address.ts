@@ -1,4 +1,5 @@
-import { readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
+import { readIfThere, writeWhole } from '@dormouse/files';
 import { z } from 'zod';
 import { dataPaths } from './data-directory';
 
@@ -8,21 +9,13 @@ const addressSchema = z.object({ url: z.url(), pid: z.number().int() });
 export type ApiAddress = Readonly<z.infer<typeof addressSchema>>;
 
 export async function writeApiAddress(dataDir: string, address: ApiAddress): Promise<void> {
-  const { apiFile } = dataPaths(dataDir);
-  const draft = `${apiFile}.${process.pid}`;
-  await writeFile(draft, `${JSON.stringify(address)}\n`);
-  await rename(draft, apiFile);
+  await writeWhole(dataPaths(dataDir).apiFile, `${JSON.stringify(address)}\n`);
 }
 
 /** Null when no api has left its address, or what is there is not one. */
 export async function readApiAddress(dataDir: string): Promise<ApiAddress | null> {
-  let text: string;
-  try {
-    text = await readFile(dataPaths(dataDir).apiFile, 'utf8');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    throw error;
-  }
+  const text = await readIfThere(dataPaths(dataDir).apiFile);
+  if (text === null) return null;
   try {
     return addressSchema.parse(JSON.parse(text));
   } catch {

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { chown, mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -28,7 +28,13 @@ export function postgresEnvironment(): NodeJS.ProcessEnv {
 /** The major version of Postgres that the files are of, or null when there are none yet. */
 export function clusterMajor(cluster: string): string | null {
   const path = join(cluster, 'PG_VERSION');
-  return existsSync(path) ? readFileSync(path, 'utf8').trim() : null;
+  if (!existsSync(path)) return null;
+  const major = readFileSync(path, 'utf8').trim();
+  if (/^\d+$/.test(major)) return major;
+  // Empty or damaged. Each database says it as well (template1 is number 1).
+  const copy = readFileSync(join(cluster, 'base', '1', 'PG_VERSION'), 'utf8');
+  writeFileSync(path, copy);
+  return copy.trim();
 }
 
 /**

@@ -183,7 +183,9 @@ function isReady(cluster: string, pid: number | undefined): boolean {
  */
 async function removeMisleadingPidFile(cluster: string): Promise<void> {
   const file = readPidFile(cluster);
-  if (file !== null && identifyProcess(file.pid) !== null) await rm(join(cluster, 'postmaster.pid'));
+  if (file === null) return;
+  const isPid = Number.isSafeInteger(file.pid) && file.pid > 0; // an empty file keeps Postgres from starting
+  if (!isPid || identifyProcess(file.pid) !== null) await rm(join(cluster, 'postmaster.pid'));
 }
 
 function asArguments(values: Readonly<Record<string, string>>): string[] {

@@ -62,6 +62,19 @@ export class PagerStarter {
       this.timer = null;
       this.prepare();
     }, nextSpareMs).unref();
+    try {
+      return await this.assign<Status>(pager, directory, job);
+    } catch (error) {
+      pager.kill('SIGKILL'); // nobody would ever speak to it
+      throw error;
+    }
+  }
+
+  private async assign<Status extends PagerStatus>(
+    pager: ChildProcess,
+    directory: RunDirectory,
+    job: PagerJob,
+  ): Promise<PagerClient<Status>> {
     if (pager.pid === undefined) await once(pager, 'spawn').catch(failed);
     const identity = identifyProcess(pager.pid!);
     if (identity === null) throw new DormouseError('PAGER_FAILED', `the pager ended at once; ${this.logFile} says why`);

@@ -1,7 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DormouseError, isDormouseError } from '@dormouse/errors';
 import { limits, timedOut } from '@dormouse/limits';
-import { isProcessAlive, type DetachedCommand, type ProgramStarter } from '@dormouse/process';
+import {
+  isProcessAlive,
+  stopProcess,
+  type DetachedCommand,
+  type ProcessIdentity,
+  type ProgramStarter,
+} from '@dormouse/process';
 import { QmpClient, socketNames } from '@dormouse/qemu';
 import type { RunDirectory } from './run-directory';
 
@@ -14,8 +20,21 @@ export async function startQemu(
   directory: RunDirectory,
   command: Pick<DetachedCommand, 'program' | 'args' | 'pipes'>,
 ): Promise<QmpClient> {
-  const identity = await starter.start({ ...command, cwd: directory.path, logFile: directory.file('qemu.log') });
-  await directory.recordProcess('qemu', identity);
+  const identity = await starter.start({
+    ...command,
+    cwd: directory.path,
+    logFile: directory.file('qemu.log'),
+    recordFile: directory.recordFile('qemu'),
+  });
+  try {
+    return await untilItListens(directory, identity);
+  } catch (error) {
+    await stopProcess(identity, { signal: 'SIGKILL' });
+    throw error;
+  }
+}
+
+async function untilItListens(directory: RunDirectory, identity: ProcessIdentity): Promise<QmpClient> {
   const deadline = performance.now() + limits.qemuStart.ms;
   for (;;) {
     try {

@@ -1,7 +1,16 @@
+import { existsSync } from 'node:fs';
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { processRecord, type ProcessRole } from '@dormouse/pager-control';
-import { recordedProcess, recordProcess, unixSocketPath, type ProcessIdentity } from '@dormouse/process';
+import {
+  commandLineOf,
+  identifyProcess,
+  processesIn,
+  readProcessRecord,
+  recordProcess,
+  unixSocketPath,
+  type ProcessIdentity,
+} from '@dormouse/process';
 import { safeName } from '@dormouse/text';
 import { lastLines } from './bounded-log';
 
@@ -48,9 +57,24 @@ export class RunDirectory {
     return recordProcess(this.file(processRecord(role)), identity);
   }
 
-  /** The recorded process if it is alive. */
-  liveProcess(role: ProcessRole): Promise<ProcessIdentity | null> {
-    return recordedProcess(this.file(processRecord(role)));
+  /** Where the starter of a process remembers it. */
+  recordFile(role: ProcessRole): string {
+    return this.file(processRecord(role));
+  }
+
+  /**
+   * The process if it is alive. One whose record is damaged is found by its working directory, and remembered anew: a machine that nobody
+   * knew of would run beside the next one, on the same disks.
+   */
+  async liveProcess(role: ProcessRole): Promise<ProcessIdentity | null> {
+    const recorded = await readProcessRecord(this.recordFile(role));
+    if (recorded !== 'unknown') return recorded === 'ended' ? null : recorded;
+    // There is a pager only where there is a record of it: nobody waits here until all processes were looked at.
+    if (role === 'owner' || !existsSync(role === 'qemu' ? this.path : this.recordFile(role))) return null;
+    const found = processesIn(this.path).find((pid) => roleOf(pid) === role);
+    const identity = found === undefined ? null : identifyProcess(found);
+    if (identity !== null) await this.recordProcess(role, identity);
+    return identity;
   }
 
   /** The end of a log, for error messages. */
@@ -60,4 +84,11 @@ export class RunDirectory {
     ]);
     return said.join('; ');
   }
+}
+
+/** Of a process that works in a run directory: QEMU is told its guest's name, pagers are programs of Node. */
+function roleOf(pid: number): ProcessRole | null {
+  const [program, ...args] = commandLineOf(pid);
+  if (program === process.execPath) return 'pager';
+  return args.some((arg) => arg.startsWith('guest=')) ? 'qemu' : null;
 }

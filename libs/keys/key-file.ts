@@ -1,5 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { access, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { DormouseError } from '@dormouse/errors';
 import { withFileLock } from './file-lock';
@@ -52,8 +52,13 @@ export class KeyFile implements KeyProvider {
 
 /** Two processes may start at once: the second finds the first one's keys. */
 async function make(path: string): Promise<void> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 }).catch((error: unknown) => {
-    throw unusable(path, error);
+  // No directory is made for it: a path with a mistake in it would get a key of its own, and nobody would notice.
+  await access(dirname(path)).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw unusable(path, error);
+    throw keyUnavailable(
+      `the directory ${dirname(path)} of the key file does not exist. Correct KEY_URL; if a new key is wanted there, make the directory first.`,
+      error,
+    );
   });
   await withFileLock(`${path}.lock`, async () => {
     if ((await readIfThere(path)) === null) await write(path, [newKey()]);

@@ -1,6 +1,7 @@
 import type { DormouseConfig } from '@dormouse/config';
 import pino, { type DestinationStream, type Logger } from 'pino';
 import { prettyFactory } from 'pino-pretty';
+import { lineSink } from './line-sink';
 
 export type { Logger } from 'pino';
 
@@ -16,7 +17,7 @@ export interface LogSubject {
 export function createLogger(
   service: string,
   config: Pick<DormouseConfig, 'logLevel' | 'logFormat'>,
-  destination: DestinationStream = pino.destination({ dest: 1, sync: true }),
+  destination: DestinationStream = lineSink(1),
 ): Logger {
   return pino(
     {

@@ -11,6 +11,11 @@ export interface DetachedCommand {
   readonly cwd: string;
   /** Standard output and error are appended here. */
   readonly logFile: string;
+  /**
+   * Its identity is written here before the program begins: however we end, whoever comes after us finds it. What cannot be written
+   * down does not begin.
+   */
+  readonly recordFile?: string;
   /** Named pipes that it is to find in `cwd`, for its owner alone. */
   readonly pipes?: readonly string[];
 }
@@ -104,11 +109,12 @@ export class ProgramStarter {
 }
 
 /** In the language of sh(1). Answers with a line: the number, and the process id or `missing`. */
-function script(number: number, { program, args, cwd, logFile, pipes = [] }: DetachedCommand): string {
+function script(number: number, { program, args, cwd, logFile, recordFile, pipes = [] }: DetachedCommand): string {
   const steps = [
     `exec >> ${quoted(logFile)} 2>&1`,
     `cd ${quoted(cwd)}`,
     ...(pipes.length > 0 ? [`mkfifo ${pipes.map(quoted).join(' ')}`] : []),
+    ...(recordFile === undefined ? [] : record(recordFile)),
     // Not the leader of a group, the shell's child becomes the program without another fork, and so keeps its id.
     `exec setsid ${[program, ...args].map(quoted).join(' ')}`,
   ];
@@ -119,6 +125,12 @@ function script(number: number, { program, args, cwd, logFile, pipes = [] }: Det
     `  echo ${number} $!`,
     `else echo ${number} missing; fi\n`,
   ].join('\n');
+}
+
+/** Fields 1 and 22 of proc(5) `/proc/self/stat`: both stay what they are when the shell becomes the program. */
+function record(file: string): string[] {
+  const identity = `printf '{"pid":%s,"startTicks":%s}' "$1" "${'${22}'}"`;
+  return ['read -r stat < /proc/self/stat', 'set -- $stat', `${identity} > ${quoted(file)}`];
 }
 
 function quoted(word: string): string {

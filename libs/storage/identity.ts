@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { link, mkdir, open, rm, writeFile } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DormouseError } from '@dormouse/errors';
+import { makeDirectory, writeOnce, writeWhole } from '@dormouse/files';
 import { parseStorageUrl } from './storage-url';
 
 const identityFile = '.dormouse-id';
@@ -10,37 +10,31 @@ const longestIdentityBytes = 64;
 
 /**
  * A name that all who see this directory read in it, wherever they have mounted it: hosts that announce the same one have the
- * same files. Made by whoever comes first, whole or not at all.
+ * same files. Made by whoever comes first, whole or not at all. One that is empty or damaged is made anew, and keeps nobody from
+ * starting; hosts that still announce the old one count as not sharing the directory until their workers start again.
  */
 export async function directoryIdentity(directory: string): Promise<string> {
-  await mkdir(directory, { recursive: true, mode: 0o700 });
+  await makeDirectory(directory);
   const file = join(directory, identityFile);
-  const draft = `${file}.${randomUUID()}`;
-  try {
-    await writeFile(draft, `${randomUUID()}\n`, { mode: 0o600, flag: 'wx' });
-    await link(draft, file); // does not replace one that is there
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-  } finally {
-    await rm(draft, { force: true });
-  }
-  return readIdentity(file);
+  const mine = randomUUID();
+  if (await writeOnce(file, `${mine}\n`)) return mine;
+  const known = await readIdentity(file);
+  if (known !== null) return known;
+  await writeWhole(file, `${mine}\n`);
+  // Somebody else may have made it anew at the same time: the last one counts for all.
+  return (await readIdentity(file)) ?? mine;
 }
 
-async function readIdentity(file: string): Promise<string> {
+/** Null when it is none. */
+async function readIdentity(file: string): Promise<string | null> {
   const handle = await open(file, 'r');
   try {
     const { bytesRead, buffer } = await handle.read(Buffer.alloc(longestIdentityBytes), 0, longestIdentityBytes, 0);
     const identity = buffer.toString('latin1', 0, bytesRead).trim();
-    if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(identity)) return identity;
+    return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(identity) ? identity : null;
   } finally {
     await handle.close();
   }
-  throw new DormouseError(
-    'STORAGE_FAILED',
-    `${file} does not hold an identity: bring it back from a backup, or remove it once no host uses the directory, and a new one is made`,
-    { file },
-  );
 }
 
 /** The same for the storage of checkpoints; of a bucket, where it is says which it is. Without credentials. */

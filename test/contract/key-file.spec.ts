@@ -1,9 +1,9 @@
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { chmod, copyFile, mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import { openKeyProvider } from '@dormouse/keys';
@@ -13,6 +13,7 @@ let path: string;
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'dormouse-keyfile-'));
   path = join(directory, 'keys', 'master.json');
+  await mkdir(dirname(path), { mode: 0o700 });
 });
 afterEach(() => rm(directory, { recursive: true }));
 
@@ -31,6 +32,15 @@ function start(what: string): { child: Child; lines: AsyncIterator<string> } {
   });
   return { child, lines: createInterface(child.stdout)[Symbol.asyncIterator]() };
 }
+
+test('is not made where there is no directory: the path may have a mistake in it', async () => {
+  const mistyped = join(directory, 'kyes', 'master.json');
+  await expect(openKeyProvider({ keyUrl: `file://${mistyped}`, vaultToken: null })).rejects.toMatchObject({
+    code: 'KEY_UNAVAILABLE',
+    message: expect.stringContaining('Correct KEY_URL'),
+  });
+  expect(await readdir(directory)).toEqual(['keys']);
+});
 
 /** What each of several processes says when they do it at the same moment. */
 async function atOnce(what: string, processes: number): Promise<string[]> {
@@ -104,6 +114,7 @@ test.each([
 });
 
 test('in a place where none can be is told apart from one that is not there yet', async () => {
+  await rm(join(directory, 'keys'), { recursive: true });
   await writeFile(join(directory, 'keys'), 'a file');
   const refusal = open();
   await expect(refusal).rejects.toMatchObject({ code: 'KEY_UNAVAILABLE', message: expect.stringContaining(path) });

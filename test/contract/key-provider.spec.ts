@@ -20,7 +20,7 @@ afterAll(async () => {
 /** How each kind is opened, by one process or by another, and how it gets a new key-encryption key. */
 const adapters = {
   'a key file': {
-    open: () => openKeyProvider({ keyUrl: `file://${directory}/keys/master.json`, vaultToken: null }),
+    open: () => openKeyProvider({ keyUrl: `file://${directory}/master.json`, vaultToken: null }),
     rotate: (provider: KeyProvider) => provider.addKek(),
   },
   'a Vault': {

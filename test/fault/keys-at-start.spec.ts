@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { dataPaths } from '@dormouse/config';
@@ -45,6 +46,7 @@ function startWorker(environment: NodeJS.ProcessEnv) {
 }
 
 test('a worker with another key file than the deployment says so, and does not start', async () => {
+  await mkdir(dataPaths(fixture.directory).keysDir, { recursive: true });
   await contentKeyFrom({ keyUrl: `file://${dataPaths(fixture.directory).masterKeyFile}`, vaultToken: null });
   const { child, lines, said } = startWorker({});
   lines.resume();

@@ -17,7 +17,7 @@ let keyUrl: string;
 
 beforeAll(async () => {
   fixture = await LedgerFixture.start();
-  keyUrl = `file://${fixture.directory}/keys/master.json`;
+  keyUrl = `file://${fixture.directory}/master.json`;
   store = new LedgerKeys(fixture.dataSource, () => new Date(fixture.nowMs));
 });
 afterAll(() => fixture.stop());
@@ -334,7 +334,7 @@ describe('a rotation', () => {
   test('is refused with a key file that is not the one in use, and adds nothing to it', async () => {
     await someKeys(1);
     const strange = await openKeyProvider({
-      keyUrl: `file://${fixture.directory}/other/master.json`,
+      keyUrl: `file://${fixture.directory}/other.json`,
       vaultToken: null,
     });
     const before = await strange.currentKek();

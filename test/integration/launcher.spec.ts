@@ -187,6 +187,22 @@ describe('desktops that run when everything stops', () => {
     await second.endsWell();
   });
 
+  test('are put to sleep when the terminal is closed, or the reader of what Dormouse says is gone', async () => {
+    const directory = await newDirectory();
+    const first = LauncherRun.start(directory);
+    await runningDesktop(first, 'desk-1');
+    first.process.stdout!.destroy();
+    first.process.stderr!.destroy();
+    for (let n = 0; n < 2; n += 1) process.kill(-first.process.pid!, 'SIGHUP');
+    expect(await first.ended).toBe(0);
+    expect(await leftOf(directory, 5_000)).toEqual([]);
+
+    const second = LauncherRun.start(directory);
+    expect(await (await second.up()).desktop('desk-1')).toMatchObject({ state: 'saved' });
+    second.interrupt();
+    await second.endsWell();
+  });
+
   test('run on when what stopped Dormouse could not be done, and nothing of it is done at the next start', async () => {
     const directory = await newDirectory();
     const first = LauncherRun.start(directory);
