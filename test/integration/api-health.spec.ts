@@ -123,11 +123,13 @@ test('however many ask the open routes, Postgres is asked a few times only', asy
     return row.count as number;
   };
   const before = await asked();
+  const begunMs = performance.now();
   await Promise.all(
     Array.from({ length: 300 }, (_, n) => fetch(`${fixture.api.url}/${n % 2 === 0 ? 'metrics' : 'readyz'}`)),
   );
+  const looks = (performance.now() - begunMs) / 100 + 1;
   await sleep(1_200); // Postgres writes its figures down once a second
-  expect((await asked()) - before).toBeLessThan(100);
+  expect((await asked()) - before).toBeLessThan(3 * looks + 60); // three statements a look, and what the api does by itself
 });
 
 describe('without Redis', () => {
