@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import { bucket, s3Url, startS3Server } from '../contract/s3-server';
 import type { CheckpointView } from '@dormouse/ledger';
 import type { GuestImage } from '../guest';
-import { leaveAndStop, migrateTo, RunningDormouse, type Desk } from '../scenario';
+import { leaveAndStop, migrateTo, migrateToFile, RunningDormouse, type Desk } from '../scenario';
 import { figure, type Figure } from './figure';
 import { enlargeImage } from './large-image';
 import { startLink } from './start-link';
@@ -75,7 +75,7 @@ async function onDisk(options: SaveOptions): Promise<Save[]> {
   try {
     const streamFile = join(dormouse.dataDir, 'own-stream');
     return await firstSaves(dormouse, options, 'on the disk', async (desk) => {
-      await migrateTo(desk.runDirectory, `exec:cat > '${streamFile}'`);
+      await migrateToFile(desk.runDirectory, streamFile);
       const file = await open(streamFile);
       await file.sync();
       await file.close();

@@ -7,6 +7,6 @@ export { Desk, guestLaunchSpec } from './desk';
 export { watchGuest, type GuestWatch } from './guest-watch';
 export { endAllOf, leftOf, processesOf, sendSignal, type FoundProcess } from './processes';
 export { dropPageCache } from './page-cache';
-export { eagerRestore, migrateTo, writeOwnStream, type OwnStream } from './qemu-by-itself';
+export { eagerRestore, migrateTo, migrateToFile, writeOwnStream, type OwnStream } from './qemu-by-itself';
 export { mainJob, runMainJob, type MainJobOptions, type MainJobReport } from './main-job';
 export { leaveAndStop, sleepAndWake, type Round } from './sleep-and-wake';

@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import { loadConfig } from '@dormouse/config';
 import { RunDirectory } from '@dormouse/hypervisor';
 import { ProgramStarter, stopProcess } from '@dormouse/process';
-import { launchArguments, parseLaunchSpec, socketNames, type Accelerator } from '@dormouse/qemu';
+import { launchArguments, parseLaunchSpec, sandboxArguments, socketNames, type Accelerator } from '@dormouse/qemu';
 import type { JsonObject } from '@dormouse/session';
 import { GuestClient } from '../guest';
 
@@ -56,7 +56,8 @@ export async function besideDormouse<T>(
     ]);
   }
   const placement = { name: 'beside', accelerator, overlays, paused, ...(incoming !== undefined && { incoming }) };
-  const args = launchArguments(parseLaunchSpec(launchSpec), placement);
+  // QEMU by itself reads its memory through `cat`, which a sandbox would forbid.
+  const args = launchArguments(parseLaunchSpec(launchSpec), placement).filter((one) => !sandboxArguments.includes(one));
   await beforeStart?.();
   const startedMs = performance.now();
   const logFile = directory.file('qemu.log');
