@@ -187,7 +187,7 @@ test('the save that is walked takes every kind of step', async () => {
   for (const name of ['pack-00000', 'wake-pages', 'wake-pack', 'page-map', 'known-pages', 'manifest']) {
     for (const action of ['create', 'write', 'commit']) expect(seen).toContain(`${action} ${name}`);
   }
-  expect(stepped.steps.map(({ action }) => action)).toEqual(expect.arrayContaining(['read', 'list']));
+  expect(stepped.steps.map(({ action }) => action)).toEqual(expect.arrayContaining(['readStart', 'list']));
   const { pages: counts } = await readManifest(store, { desktopId, checkpointId: second }, null);
   const { zero, previous, disk, duplicate, stored, wakeSet } = counts;
   expect(Math.min(zero, previous, disk, duplicate, stored, wakeSet)).toBeGreaterThan(0);
