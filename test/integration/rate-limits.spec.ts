@@ -196,7 +196,10 @@ describe('two apis behind one address', () => {
     const told = statuses.filter((status) => status === 401).length;
     expect(told).toBeLessThan(250);
     expect(statuses.filter((status) => status === 429)).toHaveLength(300 - told);
-    expect(await fixture.rows('audit_log')).toBe(before + told);
+    // Ten refusals of a kind have a line each in a minute, and the guesses may fall into two.
+    const lines = (await fixture.rows('audit_log')) - before;
+    expect(lines).toBeGreaterThanOrEqual(10);
+    expect(lines).toBeLessThanOrEqual(20);
   });
 
   test('take webhooks while Redis is away', async () => {
