@@ -20,6 +20,7 @@ import { PresenceBySource1798200000000 } from './1798200000000-presence-by-sourc
 import { OperationsExpire1798600000000 } from './1798600000000-operations-expire';
 import { HostsAreClaimed1798600100000 } from './1798600100000-hosts-are-claimed';
 import { BoundedHistory1798500000000 } from './1798500000000-bounded-history';
+import { GuestConditions1798800000000 } from './1798800000000-guest-conditions';
 
 export const migrations = [
   FirstLight1795300000000,
@@ -43,4 +44,5 @@ export const migrations = [
   OperationsExpire1798600000000,
   HostsAreClaimed1798600100000,
   BoundedHistory1798500000000,
+  GuestConditions1798800000000,
 ];

@@ -28,7 +28,7 @@ export function showDesktops(desktops: readonly DesktopView[], now: Date): strin
 }
 
 export function showDesktop(desktop: DesktopView, now: Date): string {
-  const { presence, assignment, absence, hold, operation, lastError } = desktop;
+  const { presence, assignment, absence, hold, operation, condition, lastError } = desktop;
   return facts([
     ['desktop', desktop.id],
     ['state', `${desktop.state}, for ${ago(desktop.stateSince, now)}`],
@@ -41,6 +41,11 @@ export function showDesktop(desktop: DesktopView, now: Date): string {
     [
       'under way',
       operation && `${operation.kind}: ${operation.phase} (${operation.status}), operation ${operation.id}`,
+    ],
+    [
+      'guest',
+      condition &&
+        `${condition.kind}, for ${ago(condition.since, now)}${condition.about === null ? '' : `: ${condition.about}`}`,
     ],
     ['last error', lastError && `${lastError.code}: ${lastError.message}`],
     ['pool', desktop.poolId],

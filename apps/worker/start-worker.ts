@@ -26,6 +26,7 @@ import { countStep, type Logger, type Metrics } from '@dormouse/observability';
 import { createDataSource, runMigrations } from '@dormouse/persistence';
 import { directoryIdentity, openBlobStore, storageIdentity } from '@dormouse/storage';
 import { GarbageRounds } from './host/garbage-rounds';
+import { GuestConditions } from './host/guest-conditions';
 import { HostAnnouncer } from './host/host-announcer';
 import { hostProof } from './host/host-proof';
 import { ImageIndexer } from './host/image-indexer';
@@ -183,6 +184,9 @@ export async function startWorker(
     const announcer = new HostAnnouncer(context, capabilities);
     await announcer.start();
     stops.push(() => Promise.resolve(announcer.stop()));
+    const guests = new GuestConditions(context);
+    guests.start();
+    stops.push(() => guests.stop());
     const census = new MachineCensus(context);
     await census.start();
     stops.push(() => census.stop());

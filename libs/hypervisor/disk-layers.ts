@@ -4,6 +4,7 @@ import { DormouseError, isDormouseError } from '@dormouse/errors';
 import { runProgram } from '@dormouse/process';
 import { writableDisks, type LaunchSpec } from '@dormouse/qemu';
 import { safeName } from '@dormouse/text';
+import type { PlacedDisk } from './images/known-images';
 import { layerName, preparedOn, unfinishedSuffix } from './layers/layer-names';
 import { isWrittenLayer } from './layers/written-layer';
 
@@ -24,21 +25,32 @@ export class DiskLayers {
   }
 
   /** Makes a generation on top of `parent`, or of the golden images. Layers that are there already stay as they are. */
-  async create(desktopId: string, launchSpec: LaunchSpec, generation: string, parent: string | null): Promise<void> {
+  async create(
+    desktopId: string,
+    disks: readonly PlacedDisk[],
+    generation: string,
+    parent: string | null,
+  ): Promise<void> {
     await mkdir(this.directory(desktopId), { recursive: true, mode: 0o700 });
-    for (const [disk, { image, format }] of writableDisks(launchSpec).entries()) {
+    for (const [disk, { image, format, isNew }] of disks.entries()) {
       const file = this.file(desktopId, generation, disk);
       if (await exists(file)) continue;
       if (parent !== null && (await renamed(this.file(desktopId, preparedOn(parent), disk), file))) continue;
-      const backing = parent === null ? { name: image, format } : { name: layerName(parent, disk), format: 'qcow2' };
+      const hasParent = parent !== null && !(isNew && !(await exists(this.file(desktopId, parent, disk))));
+      const backing = !hasParent ? { name: image, format } : { name: layerName(parent, disk), format: 'qcow2' };
       await this.createOverlay(file, backing);
     }
   }
 
   /** Makes the next layer while nobody waits. */
-  async prepare(desktopId: string, launchSpec: LaunchSpec, parent: string): Promise<void> {
+  async prepare(
+    desktopId: string,
+    launchSpec: LaunchSpec,
+    disks: readonly PlacedDisk[],
+    parent: string,
+  ): Promise<void> {
     await this.remove(desktopId, launchSpec, preparedOn(parent));
-    await this.create(desktopId, launchSpec, preparedOn(parent), parent);
+    await this.create(desktopId, disks, preparedOn(parent), parent);
   }
 
   /** @returns false when a guest has written to one of them: then all of them stay */
@@ -75,7 +87,10 @@ export class DiskLayers {
     } catch (cause) {
       if (isDormouseError(cause)) throw cause;
       const reason = (cause as { stderr?: string }).stderr?.trim() ?? String(cause);
-      throw new DormouseError('LAUNCH_SPEC_INVALID', `no disk layer on ${backing.name}: ${reason}`, {}, { cause });
+      await rm(unfinished, { force: true });
+      const code = /no space left|quota exceeded/i.test(reason) ? 'DISKS_FULL' : 'DISK_LAYER_FAILED';
+      const message = `no disk layer could be made on ${backing.name} in ${this.root}: ${reason}`;
+      throw new DormouseError(code, message, { directory: this.root }, { cause });
     }
     await rename(unfinished, file);
   }

@@ -3,14 +3,27 @@ import type { GuestCondition, GuestReport } from './hypervisor';
 import type { RunDirectory } from './run-directory';
 
 /** Events after which a guest may be another than before. */
-const telling: ReadonlySet<string> = new Set(['SHUTDOWN', 'STOP', 'RESUME', 'RESET']);
+const telling: ReadonlySet<string> = new Set([
+  ...['SHUTDOWN', 'STOP', 'RESUME', 'RESET', 'SUSPEND', 'SUSPEND_DISK', 'WAKEUP'],
+  ...['BLOCK_IO_ERROR', 'GUEST_PANICKED', 'WATCHDOG'],
+]);
 
 /** QEMU's run states that say more of a guest than that it runs, or that Dormouse itself has stopped it. */
-const conditions: Readonly<Record<string, GuestCondition>> = { shutdown: 'shut-down' };
+const conditions: Readonly<Record<string, GuestCondition>> = {
+  shutdown: 'shut-down',
+  suspended: 'suspended',
+  paused: 'paused',
+  'io-error': 'io-error',
+  'guest-panicked': 'panicked',
+  'internal-error': 'failed',
+  watchdog: 'watchdog',
+};
 
 interface Followed {
   qmp: QmpClient | null;
   last: GuestReport | null;
+  /** Of the last event that said why. */
+  about: string | null;
 }
 
 /**
@@ -26,7 +39,7 @@ export class GuestWatch {
   follow(directory: RunDirectory): void {
     const { desktopId } = directory;
     if (this.closed || this.followed.has(desktopId)) return;
-    const one: Followed = { qmp: null, last: null };
+    const one: Followed = { qmp: null, last: null, about: null };
     this.followed.set(desktopId, one);
     this.listen(directory, one).catch(() => this.lose(desktopId, one));
   }
@@ -54,7 +67,8 @@ export class GuestWatch {
     qmp.onClose(() => this.lose(desktopId, one));
     let looking = Promise.resolve();
     const look = (): Promise<void> => (looking = looking.then(() => this.look(desktopId, one, qmp)));
-    qmp.onEvent(({ event }) => {
+    qmp.onEvent(({ event, data }) => {
+      if (event === 'BLOCK_IO_ERROR') one.about = ioErrorInWords(data);
       if (telling.has(event)) look().catch(() => this.lose(desktopId, one));
     });
     await look();
@@ -64,7 +78,8 @@ export class GuestWatch {
     const { status } = await qmp.execute<{ status: string }>('query-status');
     const condition = conditions[status] ?? 'well';
     if (one.last?.condition === condition) return;
-    one.last = { desktopId, condition };
+    if (condition !== 'io-error') one.about = null;
+    one.last = { desktopId, condition, about: one.about };
     for (const listener of this.listeners) listener(one.last);
   }
 
@@ -72,4 +87,11 @@ export class GuestWatch {
     if (this.followed.get(desktopId) === one) this.followed.delete(desktopId);
     one.qmp?.close();
   }
+}
+
+/** QAPI BLOCK_IO_ERROR. */
+function ioErrorInWords({ operation, reason, nospace, 'node-name': node }: Readonly<Record<string, unknown>>): string {
+  const said = (one: unknown, otherwise: string): string => (typeof one === 'string' && one !== '' ? one : otherwise);
+  const why = nospace === true ? 'there is no room left' : said(reason, 'QEMU does not say why');
+  return `${said(operation, 'use')} of ${said(node, 'a disk')}: ${why}`;
 }

@@ -14,6 +14,8 @@ export interface CheckpointTarget {
   readonly operationId: string;
   readonly checkpointId: string;
   readonly keys: CheckpointKeys;
+  /** Its guest had been stopped by somebody before it was saved, and stands still again once it is woken. */
+  readonly paused?: boolean;
 }
 
 /** What the memory of a desktop is encrypted with, and its content recognised by. Each has 32 bytes. */
@@ -36,12 +38,18 @@ export interface CaptureBase {
  */
 export type MachineCondition = 'absent' | 'running' | 'stopped' | 'waking' | 'shut-down';
 
-/** What QEMU says of a guest. */
-export type GuestCondition = 'well' | 'shut-down';
+/**
+ * What QEMU says of a guest. `suspended`: by itself, to memory (S3). `paused`: by somebody. `io-error`: a disk cannot be read or written on the
+ * host. `failed`: QEMU cannot go on with it.
+ */
+export type GuestCondition =
+  'well' | 'shut-down' | 'suspended' | 'paused' | 'io-error' | 'panicked' | 'failed' | 'watchdog';
 
 export interface GuestReport {
   readonly desktopId: string;
   readonly condition: GuestCondition;
+  /** What QEMU says besides. */
+  readonly about: string | null;
 }
 
 /** The driver port. Methods that name a machine may only be called by the holder of its operation. */
@@ -74,6 +82,7 @@ export interface Hypervisor {
   /**
    * Starts to store a running machine's memory and resolves at the moment the guest is frozen with almost all of it
    * stored. Whatever fails before that leaves the guest running.
+   * @throws MACHINE_CHANGED when it could not be woken as it is now, GUEST_STOPPED, GUEST_SHUT_DOWN
    */
   capture(
     machine: Machine,
@@ -123,6 +132,12 @@ export interface Hypervisor {
   thaw(desktopId: string): Promise<void>;
 
   /**
+   * Asks a guest to shut down, by its agent or by the power button, and waits until it has.
+   * @returns false when it has not after `patienceMs`, when it cannot be asked, or when aborted: its machine is still there
+   */
+  shutDown(machine: Machine, patienceMs: number, signal: AbortSignal): Promise<boolean>;
+
+  /**
    * Ends a machine and frees its memory; resolves when it is gone. Nothing happens when there is none.
    * @param byForce its QEMU is given no time to end by itself
    * @throws PROCESS_STUCK when a process of it outlives SIGKILL
@@ -142,6 +157,9 @@ export interface Hypervisor {
 
   /** What was told last of a guest that is followed; null when nothing was. */
   guestReport(desktopId: string): GuestReport | null;
+
+  /** Has a guest go on that is suspended, or that a disk has stopped; nothing happens to others. @throws MACHINE_GONE */
+  rouse(desktopId: string): Promise<void>;
 
   /** Whether the machine's QEMU lives on this host. Asks it nothing, so it answers whatever that is waiting for. */
   isAlive(desktopId: string): Promise<boolean>;
@@ -216,6 +234,8 @@ export interface CaptureFacts {
   /** What became of the guest's pages: zero, previous, disk, duplicate, stored, … */
   readonly pages: Readonly<Record<string, number>>;
   readonly pagerPeakRssBytes: number;
+  /** Somebody had stopped the guest before. */
+  readonly paused: boolean;
 }
 
 export type WakeHow = 'lazy' | 'eager';

@@ -35,11 +35,30 @@ interface MigrationFigures {
   readonly 'cpu-throttle-percentage'?: number;
 }
 
-interface CaptureParts {
+export interface CaptureParts {
   readonly qmp: QmpClient;
   readonly pager: PagerClient<CaptureStatus>;
   readonly directory: RunDirectory;
+  /** @throws MACHINE_CHANGED */
+  readonly check: () => Promise<void>;
   readonly saveLimits: SaveLimits;
+}
+
+/** In which states of QEMU a guest must not be saved, and what to do. */
+const unsaveable: Readonly<Record<string, string>> = {
+  'io-error': 'a disk could not be written or read, and it stands still until that works again',
+  'guest-panicked': 'it has panicked: stop the desktop, or reset it by monitor.sock',
+  'internal-error': 'QEMU cannot go on with it: stop the desktop',
+  watchdog: 'its watchdog has stopped it: stop the desktop, or reset it by monitor.sock',
+};
+
+/** Of a guest that may be saved as it is. @throws GUEST_SHUT_DOWN, GUEST_STOPPED */
+export async function saveableStatus(qmp: QmpClient): Promise<string> {
+  const { status } = await qmp.execute<{ status: string }>('query-status');
+  if (status === 'shutdown') throw new DormouseError('GUEST_SHUT_DOWN', 'the guest has shut down before its save');
+  const why = unsaveable[status];
+  if (why !== undefined) throw new DormouseError('GUEST_STOPPED', `the guest is not saved: ${why}`, { status });
+  return status;
 }
 
 /** A save in progress: QEMU on one side, its pager on the other. */
@@ -47,6 +66,7 @@ export class QemuCapture implements Capture {
   private committed = false;
   private failure: DormouseError | null = null;
   private migration = 'none';
+  private paused = false;
   private switchesOver = false;
   private sentBytes = 0;
   private ramBytes = 0;
@@ -65,6 +85,7 @@ export class QemuCapture implements Capture {
     private readonly qmp: QmpClient,
     private readonly pager: PagerClient<CaptureStatus>,
     private readonly directory: RunDirectory,
+    private readonly check: () => Promise<void>,
     private readonly saveLimits: SaveLimits,
   ) {
     qmp.onEvent((event) => this.hear(event));
@@ -73,10 +94,10 @@ export class QemuCapture implements Capture {
 
   /** Runs the live phase; resolves when the guest is frozen. What fails or is aborted before leaves it running. */
   static async begin(
-    { qmp, pager, directory, saveLimits }: CaptureParts,
+    { qmp, pager, directory, check, saveLimits }: CaptureParts,
     { signal, onProgress }: { signal: AbortSignal; onProgress: (progress: CaptureProgress) => void },
   ): Promise<QemuCapture> {
-    const capture = new QemuCapture(qmp, pager, directory, saveLimits);
+    const capture = new QemuCapture(qmp, pager, directory, check, saveLimits);
     const cancel = (): void => capture.fail(new DormouseError('CANCELLED', 'the save was cancelled'));
     signal.addEventListener('abort', cancel);
     const stopProgress = pager.onChange(({ streamBytes, arrivedBytes, ramBytes }) => {
@@ -90,8 +111,8 @@ export class QemuCapture implements Capture {
     const looking = setInterval(() => capture.look(), lookEveryMs);
     try {
       if (signal.aborted) cancel();
-      const { status } = await qmp.execute<{ status: string }>('query-status');
-      if (status === 'shutdown') throw new DormouseError('GUEST_SHUT_DOWN', 'the guest has shut down before its save');
+      capture.paused = (await saveableStatus(qmp)) === 'paused';
+      await directory.recordPaused(capture.paused);
       // The pager's own error says why; QEMU would only notice that the socket closed.
       pager.reached('sealed', 'aborted').catch((error: DormouseError) => capture.fail(error));
       await capture.migrate();
@@ -129,6 +150,8 @@ export class QemuCapture implements Capture {
     await unlessAborted(start(), this.failed);
     await this.until('pre-switchover');
     if (this.failure !== null) throw this.failure; // said in the same moment
+    if (this.frozenAtMs === 0) this.frozenAtMs = Date.now(); // it stood still before, and nobody was told of a stop
+    await unlessAborted(this.check(), this.failed); // what was plugged in while the memory was stored
   }
 
   switchOver(signal: AbortSignal): Promise<void> {
@@ -148,6 +171,7 @@ export class QemuCapture implements Capture {
       wakePackBytes: status.wakePackBytes,
       pages: status.pages ?? {},
       pagerPeakRssBytes: status.peakRssBytes,
+      paused: this.paused,
     };
   }
 
@@ -156,7 +180,10 @@ export class QemuCapture implements Capture {
       // A QEMU that waits for its pager to read on answers nobody until that has hung up.
       if (!this.committed) this.pager.send('abort');
       await this.thaw();
-      await Promise.all([this.clearedUp(), this.frozenAtMs === 0 ? null : setClockAfterThaw(this.directory)]);
+      await Promise.all([
+        this.clearedUp(),
+        this.frozenAtMs === 0 || this.paused ? null : setClockAfterThaw(this.directory),
+      ]);
       this.close();
     } catch (error) {
       // The pager, left alone, goes on trying to thaw the guest.
@@ -187,14 +214,14 @@ export class QemuCapture implements Capture {
   }
 
   private async thaw(): Promise<void> {
-    const { switchesOver } = this;
+    const how = { switchesOver: this.switchesOver, staysPaused: this.paused };
     try {
-      await within('qmpThaw', thawMachine(this.qmp, { switchesOver }));
+      await within('qmpThaw', thawMachine(this.qmp, how));
     } catch (error) {
       if (!isDormouseError(error, 'MACHINE_SILENT')) throw error;
       // One that lives has hung up, and lets the guest run as soon as QEMU answers it.
       if (this.pager.silentMs >= hangsAfterMs) await this.killPager();
-      await thawMachine(this.qmp, { switchesOver });
+      await thawMachine(this.qmp, how);
     }
   }
 
@@ -278,6 +305,14 @@ export class QemuCapture implements Capture {
     if (event === 'STOP') this.frozenAtMs = atMs;
     if (event === 'SHUTDOWN')
       this.fail(new DormouseError('GUEST_SHUT_DOWN', 'the guest has shut down during its save'));
+    if ((event === 'BLOCK_IO_ERROR' && data['action'] === 'stop') || event === 'GUEST_PANICKED') {
+      this.fail(new DormouseError('GUEST_STOPPED', `the guest has stopped during its save: ${event}`));
+    }
+    if (event === 'SUSPEND') {
+      this.fail(
+        new DormouseError('GUEST_STOPPED', 'the guest has suspended itself during its save; it is tried again'),
+      );
+    }
     if (event === 'MIGRATION') {
       this.migration = String(data['status']);
       if (this.migration === 'pre-switchover') this.froze();

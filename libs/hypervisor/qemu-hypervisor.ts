@@ -29,21 +29,27 @@ import {
   isMigrating,
   launchArguments,
   type LaunchPlacement,
+  jobsInTheWay,
+  losesWrites,
+  lossyMainMemory,
+  machineDifferences,
   machineParts,
+  memoryKiB,
   probeHost,
   sleepObstacles,
   socketNames,
   thawMachine,
-  writableDisks,
   type AcceleratorChoice,
   type HostCapabilities,
   type LaunchSpec,
+  type MachineParts,
   type QmpClient,
 } from '@dormouse/qemu';
 import { desktopOfSafeName, safeName } from '@dormouse/text';
 import { DiskLayers } from './disk-layers';
 import { fingerprintOf, type Fingerprint } from './fingerprint';
 import { closeNetworks, GuestNetworks } from './guest-networks';
+import { askToShutDown } from './ask-to-shut-down';
 import { greetGuest, setClockAfterThaw } from './guest-clock';
 import { GuestWatch } from './guest-watch';
 import { ImagePlaces } from './image-places';
@@ -60,12 +66,14 @@ import type {
   Wake,
   WakeHow,
 } from './hypervisor';
+import { KnownImages, type PlacedDisk } from './images/known-images';
 import { preparedOn } from './layers/layer-names';
 import { boundLogs } from './bounded-log';
 import { usualSaveLimits, type SaveLimits } from './convergence';
 import { MachinesInWaiting } from './machines-in-waiting';
 import { connectPager, PagerStarter } from './pager-process';
-import { QemuCapture } from './qemu-capture';
+import { QemuCapture, saveableStatus } from './qemu-capture';
+import { awakened, rouse } from './rouse-guest';
 import { connectQemu, startQemu, withQemu } from './qemu-process';
 import { QemuWake } from './qemu-wake';
 import { rescuePipeFiles, rescuePipes, RescueChannel } from './rescue-channel';
@@ -104,11 +112,13 @@ const rejoinPatienceMs = 1_000;
 /** From the closing of a pager's socket to its end. */
 const endingPatienceMs = 250;
 const deafAfterMs = 5_000;
+const shutDownLookMs = 100;
 
 /** The driver port on stock QEMU. Keeps nothing in memory that a restart would lose: what is there is in the run directories. */
 export class QemuHypervisor implements Hypervisor {
   private readonly layers: DiskLayers;
   private readonly places: ImagePlaces;
+  private readonly known: KnownImages;
   private readonly pagers: PagerStarter;
   private readonly waiting: MachinesInWaiting;
   private readonly guests = new GuestWatch();
@@ -122,6 +132,7 @@ export class QemuHypervisor implements Hypervisor {
     this.layers = new DiskLayers(options.diskRoot, options.qemuImg);
     this.places = new ImagePlaces(options.imageDirs ?? null);
     this.saveLimits = { ...usualSaveLimits, ...options.saveLimits };
+    this.known = new KnownImages(options.diskRoot);
     const { pagerProgram, runRoot, storageUrl } = options;
     this.waiting = new MachinesInWaiting(runRoot, options.machinesInWaiting);
     this.pagers = new PagerStarter(pagerProgram, join(runRoot, '.pagers.log'), { storageUrl });
@@ -135,19 +146,22 @@ export class QemuHypervisor implements Hypervisor {
   async examine({ desktopId, launchSpec }: Pick<Machine, 'desktopId' | 'launchSpec'>): Promise<Fingerprint> {
     // Named after its desktop, beside the desktop's own: whoever examines it next finds what a killed worker has left.
     const trial = { desktopId: `.examine-${safeName(desktopId)}`, launchSpec, diskGeneration: 'trial' };
+    await this.known.checkEdit(desktopId, launchSpec);
     await this.forget(trial.desktopId);
     await this.places.check(launchSpec); // before qemu-img reads it
     try {
-      await this.layers.create(trial.desktopId, launchSpec, trial.diskGeneration, null);
+      const disks = await this.known.place(trial.desktopId, launchSpec);
+      await this.layers.create(trial.desktopId, disks, trial.diskGeneration, null);
       const qmp = await this.start(trial, await this.anew(trial.desktopId), { paused: true });
       try {
-        await checkMigratable(qmp);
+        await checkMigratable(qmp, launchSpec, await this.probe());
       } finally {
         qmp.close();
       }
       return await this.fingerprint(launchSpec);
     } catch (error) {
-      if (!isDormouseError(error, 'MACHINE_START_FAILED')) throw error;
+      const isOfSpec = ['MACHINE_START_FAILED', 'DISK_LAYER_FAILED', 'DISK_SOURCE_MISSING'] as const;
+      if (!(error instanceof DormouseError) || !isOfSpec.some((code) => code === error.code)) throw error;
       throw new DormouseError('LAUNCH_SPEC_INVALID', error.message, {}, { cause: error });
     } finally {
       await this.forget(trial.desktopId);
@@ -160,12 +174,17 @@ export class QemuHypervisor implements Hypervisor {
 
   async boot(machine: Machine, parent: string | null): Promise<void> {
     await this.places.check(machine.launchSpec); // before qemu-img reads it
+    const disks = await this.known.place(machine.desktopId, machine.launchSpec);
     const directory = await this.anew(machine.desktopId);
     if (machine.diskGeneration !== null) {
-      await this.layers.create(machine.desktopId, machine.launchSpec, machine.diskGeneration, parent);
+      await this.layers.create(machine.desktopId, disks, machine.diskGeneration, parent);
     }
     const qmp = await this.start(machine, directory, {});
-    qmp.close();
+    try {
+      await directory.recordBuilt(await machineParts(qmp));
+    } finally {
+      qmp.close();
+    }
     this.follow(machine.desktopId);
   }
 
@@ -190,19 +209,27 @@ export class QemuHypervisor implements Hypervisor {
     const qmp = await connectQemu(directory);
     try {
       await runsOn(qmp);
+      const built = await directory.built();
+      const host = await this.probe();
+      const check = (): Promise<void> => checkUnchanged(qmp, built, host);
+      await awakened(qmp);
+      await saveableStatus(qmp);
+      await check();
       const pager = await this.pagers.start<CaptureStatus>(directory, {
         mode: 'capture',
-        ...this.pagerJob(machine, target),
+        ...(await this.pagerJob(machine, target)),
         fingerprint,
         diskGeneration: machine.diskGeneration,
         imageIndexes: await Promise.all(
-          writableDisks(machine.launchSpec).map(({ image }) => contentIndexFile(this.options.diskRoot, image)),
+          (await this.known.images(machine.desktopId, machine.launchSpec)).map((image) =>
+            contentIndexFile(this.options.diskRoot, image),
+          ),
         ),
         previousCheckpointId: options.previousCheckpointId,
         keptGenerations: options.keptGenerations,
         wakeSetPages: Math.min(mostWakeSetPages, Math.floor(machine.launchSpec.memoryMiB * 256 * wakeSetShare)),
       });
-      return await QemuCapture.begin({ qmp, pager, directory, saveLimits: this.saveLimits }, options);
+      return await QemuCapture.begin({ qmp, pager, directory, check, saveLimits: this.saveLimits }, options);
     } catch (error) {
       qmp.close();
       throw error;
@@ -217,18 +244,20 @@ export class QemuHypervisor implements Hypervisor {
   ): Promise<Wake> {
     let starting: Promise<void> = Promise.resolve();
     await this.checkUnwritten(machine);
+    const disks = await this.known.place(machine.desktopId, machine.launchSpec);
     try {
-      const listens = how === 'lazy' && (await this.takeWaiting(machine, sealedGeneration));
+      const listens = how === 'lazy' && (await this.takeWaiting(machine, disks, sealedGeneration));
       if (!listens) await this.anew(machine.desktopId);
+      else if (target.paused === true) await withQemu(this.directory(machine.desktopId), standStill);
       const pagerStarted = this.startServing(machine, target, how);
-      if (!listens) starting = this.startForWake(machine, sealedGeneration, how);
+      if (!listens) starting = this.startForWake(machine, disks, sealedGeneration, { how, paused: target.paused });
       const running = async (): Promise<PagerClient<ServeStatus>> => {
         const [pager] = await Promise.all([pagerStarted, Promise.race([starting, pagerFails(pagerStarted)])]);
         await pager.reached('running', 'hydrated');
         return pager;
       };
       const pager = await within(how === 'eager' ? 'wakeEager' : 'wakeRunning', running());
-      if (how === 'eager') await this.untilRunning(machine.desktopId);
+      if (how === 'eager') await this.untilRunning(machine.desktopId, target.paused);
       return this.served(machine, target, pager, listens);
     } catch (error) {
       await starting.catch(() => undefined); // a QEMU still being started would be missed by the release
@@ -256,7 +285,10 @@ export class QemuHypervisor implements Hypervisor {
   async prepareWake(machine: Machine, sealedGeneration: string | null): Promise<void> {
     const { desktopId, launchSpec } = machine;
     this.pagers.prepare();
-    if (sealedGeneration !== null) await this.layers.prepare(desktopId, launchSpec, sealedGeneration);
+    if (sealedGeneration !== null) {
+      const disks = await this.known.place(desktopId, launchSpec);
+      await this.layers.prepare(desktopId, launchSpec, disks, sealedGeneration);
+    }
     const next = nextOn(machine, sealedGeneration);
     await this.waiting.add(desktopId, await this.blueprint(next), (directory) =>
       this.listenForMemory(next, directory, 'lazy'),
@@ -282,8 +314,27 @@ export class QemuHypervisor implements Hypervisor {
     // First the pager, which would otherwise hold on to the control socket or store what nobody wants.
     const pager = await directory.liveProcess('pager');
     if (pager !== null) await stopProcess(pager, { patienceMs: limits.pagerEnd.ms });
-    await withQemu(directory, thawMachine);
-    await setClockAfterThaw(directory);
+    const staysPaused = await directory.wasPaused();
+    await withQemu(directory, (qmp) => thawMachine(qmp, { staysPaused }));
+    if (!staysPaused) await setClockAfterThaw(directory);
+  }
+
+  async shutDown({ desktopId, launchSpec }: Machine, patienceMs: number, signal: AbortSignal): Promise<boolean> {
+    this.follow(desktopId);
+    const directory = this.directory(desktopId);
+    const deadline = performance.now() + patienceMs;
+    try {
+      if (!(await askToShutDown(directory, launchSpec))) return false;
+    } catch (error) {
+      if (!isDormouseError(error)) throw error;
+      return false; // it cannot be asked
+    }
+    while (performance.now() < deadline && !signal.aborted) {
+      const isOff = this.guestReport(desktopId)?.condition === 'shut-down' || !(await this.isAlive(desktopId));
+      if (isOff) return true;
+      await sleep(shutDownLookMs);
+    }
+    return false;
   }
 
   async release(desktopId: string, byForce = false): Promise<void> {
@@ -322,6 +373,10 @@ export class QemuHypervisor implements Hypervisor {
     return this.guests.onReport(listener);
   }
 
+  async rouse(desktopId: string): Promise<void> {
+    await withQemu(this.directory(desktopId), rouse);
+  }
+
   guestReport(desktopId: string): GuestReport | null {
     return this.guests.last(desktopId);
   }
@@ -352,10 +407,12 @@ export class QemuHypervisor implements Hypervisor {
   async forget(desktopId: string): Promise<void> {
     await this.release(desktopId);
     await this.layers.removeAll(desktopId);
+    await this.known.forget(desktopId);
   }
 
   async close(): Promise<void> {
     this.guests.close();
+    await this.known.close();
     this.pagers.close();
     this.resident.stop();
     this.starter.close();
@@ -373,11 +430,11 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   /** @throws MIGRATION_FAILED */
-  private async untilRunning(desktopId: string): Promise<void> {
+  private async untilRunning(desktopId: string, paused = false): Promise<void> {
     const deadline = performance.now() + limits.wakeLoads.ms;
     for (;;) {
       const condition = await this.condition(desktopId);
-      if (condition === 'running') return;
+      if (condition === (paused ? 'stopped' : 'running')) return;
       if (condition === 'absent' || condition === 'shut-down' || performance.now() > deadline) {
         const said = await this.directory(desktopId).logTail('qemu.log');
         throw condition === 'absent'
@@ -435,15 +492,15 @@ export class QemuHypervisor implements Hypervisor {
     return pager;
   }
 
-  private startServing(machine: Machine, target: CheckpointTarget, how: ServeJob['how']) {
+  private async startServing(machine: Machine, target: CheckpointTarget, how: ServeJob['how']) {
     const manner = this.options.wakeManner ?? {};
-    const job = { mode: 'serve', ...this.pagerJob(machine, target), how, manner } as const;
+    const job = { mode: 'serve', ...(await this.pagerJob(machine, target)), how, manner } as const;
     return this.pagers.start<ServeStatus>(this.directory(machine.desktopId), job);
   }
 
-  private pagerJob({ desktopId, launchSpec }: Machine, { operationId, checkpointId, keys }: CheckpointTarget) {
+  private async pagerJob({ desktopId, launchSpec }: Machine, { operationId, checkpointId, keys }: CheckpointTarget) {
     const disks: DiskFiles = {
-      images: writableDisks(launchSpec).map(({ image }) => image),
+      images: await this.known.images(desktopId, launchSpec),
       layers: this.layers.directory(desktopId),
     };
     return { operationId, desktopId, checkpointId, keys: pagerKeys(keys), disks };
@@ -492,20 +549,34 @@ export class QemuHypervisor implements Hypervisor {
     );
   }
 
-  private async startForWake(machine: Machine, sealedGeneration: string | null, how: WakeHow): Promise<void> {
-    const { desktopId, launchSpec, diskGeneration } = machine;
-    if (diskGeneration !== null) await this.layers.create(desktopId, launchSpec, diskGeneration, sealedGeneration);
-    await this.listenForMemory(machine, this.directory(desktopId), how);
+  private async startForWake(
+    machine: Machine,
+    disks: readonly PlacedDisk[],
+    sealedGeneration: string | null,
+    { how, paused }: { how: WakeHow; paused: boolean | undefined },
+  ): Promise<void> {
+    const { desktopId, diskGeneration } = machine;
+    if (diskGeneration !== null) await this.layers.create(desktopId, disks, diskGeneration, sealedGeneration);
+    await this.listenForMemory(machine, this.directory(desktopId), how, paused);
   }
 
   /** Starts QEMU so far that its memory can come. */
-  private async listenForMemory(machine: Machine, directory: RunDirectory, how: WakeHow): Promise<void> {
+  private async listenForMemory(
+    machine: Machine,
+    directory: RunDirectory,
+    how: WakeHow,
+    paused = false,
+  ): Promise<void> {
     const rescue = new RescueChannel(directory);
     const qmp = await this.start(machine, directory, toWake);
     try {
       await rescue.open();
+      if (paused) await standStill(qmp);
       if (how === 'lazy') await qmp.execute('migrate-set-capabilities', { capabilities: lazily });
-      await qmp.execute('migrate-incoming', { uri: `unix:${pagerSockets.incoming}` });
+      // Asked together: what it is made of is answered while its memory is on the way.
+      const listening = qmp.execute('migrate-incoming', { uri: `unix:${pagerSockets.incoming}` });
+      const [, parts] = await Promise.all([listening, machineParts(qmp)]);
+      await directory.recordBuilt(parts);
     } finally {
       qmp.close();
     }
@@ -515,14 +586,18 @@ export class QemuHypervisor implements Hypervisor {
    * Has the machine that waits for this wake, if there is one, move to where the desktop's machine belongs, with the layer it has
    * opened under its proper name.
    */
-  private async takeWaiting(machine: Machine, sealedGeneration: string | null): Promise<boolean> {
+  private async takeWaiting(
+    machine: Machine,
+    disks: readonly PlacedDisk[],
+    sealedGeneration: string | null,
+  ): Promise<boolean> {
     const { desktopId, launchSpec, diskGeneration } = machine;
     const waiting = await this.waiting.take(desktopId, await this.blueprint(nextOn(machine, sealedGeneration)));
     if (waiting === null) return false;
     const directory = this.directory(desktopId);
     await this.release(desktopId);
     await directory.moveIn(waiting);
-    if (diskGeneration !== null) await this.layers.create(desktopId, launchSpec, diskGeneration, sealedGeneration);
+    if (diskGeneration !== null) await this.layers.create(desktopId, disks, diskGeneration, sealedGeneration);
     // Where the desktop woke somewhere else meanwhile, what was made ahead is that machine's, and it may be writing to it.
     const qemu = await directory.liveProcess('qemu');
     return qemu !== null && holdsOpen(qemu.pid, this.layers.files(desktopId, launchSpec, diskGeneration));
@@ -571,9 +646,33 @@ function askCondition(directory: RunDirectory): Promise<MachineCondition> {
   });
 }
 
+/** Of a machine that waits for its memory: its guest does not run once it is there. */
+async function standStill(qmp: QmpClient): Promise<void> {
+  await qmp.execute('stop');
+}
+
+/** @throws MACHINE_CHANGED, saying what differs and what to do */
+async function checkUnchanged(qmp: QmpClient, built: MachineParts | null, host: HostCapabilities): Promise<void> {
+  const now = await machineParts(qmp);
+  const jobs = jobsInTheWay(now);
+  // A job brings nodes of its own: they go with it.
+  const differences = [
+    ...(jobs.length > 0 || built === null ? jobs : machineDifferences(built, now)),
+    ...(losesWrites(host) ? lossyMainMemory(now) : []),
+  ];
+  if (differences.length === 0) return;
+  const message = `the machine could not be woken as it is now, so it is not saved: ${differences.join('; ')}`;
+  throw new DormouseError('MACHINE_CHANGED', message, { differences });
+}
+
 /** @throws DESKTOP_NOT_MIGRATABLE with all that is in the way */
-async function checkMigratable(qmp: QmpClient): Promise<void> {
-  const reasons = sleepObstacles(await machineParts(qmp));
+async function checkMigratable(qmp: QmpClient, launchSpec: LaunchSpec, host: HostCapabilities): Promise<void> {
+  const expected = {
+    memoryBytes: memoryKiB(launchSpec, host.accelerator) * 1024,
+    processors: launchSpec.cpus,
+    losesWrites: losesWrites(host),
+  };
+  const reasons = sleepObstacles(await machineParts(qmp), expected);
   if (reasons.length > 0) throw new DormouseError('DESKTOP_NOT_MIGRATABLE', reasons.join('; '), { reasons });
 }
 

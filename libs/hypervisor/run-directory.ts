@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { mkdir, rename, rm } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { processRecord, type ProcessRole } from '@dormouse/pager-control';
 import {
@@ -11,8 +11,12 @@ import {
   unixSocketPath,
   type ProcessIdentity,
 } from '@dormouse/process';
+import type { MachineParts } from '@dormouse/qemu';
 import { safeName } from '@dormouse/text';
 import { lastLines } from './bounded-log';
+
+const builtRecord = 'machine.json';
+const pausedRecord = 'paused';
 
 /**
  * Where a running machine keeps its sockets, logs and the identities of its processes. Mode 0700; it is QEMU's and the
@@ -75,6 +79,37 @@ export class RunDirectory {
     const identity = found === undefined ? null : identifyProcess(found);
     if (identity !== null) await this.recordProcess(role, identity);
     return identity;
+  }
+
+  /** Remembers what QEMU has built, for the save that compares. */
+  async recordBuilt(parts: MachineParts): Promise<void> {
+    await writeFile(this.file(`${builtRecord}.new`), JSON.stringify(parts), { mode: 0o600 });
+    await rename(this.file(`${builtRecord}.new`), this.file(builtRecord));
+  }
+
+  /** Null when nobody has remembered it, or the file is damaged. */
+  async built(): Promise<MachineParts | null> {
+    const text = await readFile(this.file(builtRecord), 'utf8').catch(() => '');
+    try {
+      const parts = JSON.parse(text) as Partial<MachineParts> | null;
+      const lists = [parts?.objects, parts?.netdevs, parts?.nodes, parts?.blocks];
+      return lists.every(Array.isArray) ? (parts as MachineParts) : null;
+    } catch {
+      return null;
+    }
+  }
+
+  /** Remembers that somebody had stopped the guest before it was saved. */
+  async recordPaused(paused: boolean): Promise<void> {
+    if (paused) await writeFile(this.file(pausedRecord), '');
+    else await rm(this.file(pausedRecord), { force: true });
+  }
+
+  wasPaused(): Promise<boolean> {
+    return readFile(this.file(pausedRecord)).then(
+      () => true,
+      () => false,
+    );
   }
 
   /** The end of a log, for error messages. */

@@ -4,11 +4,13 @@ import {
   idleSinceOf,
   isInDoubt,
   isOver,
+  machineStates,
   occupancy,
   openOf,
   partOf,
   visibleConnections,
   type KeepReason,
+  type KeptCondition,
   type SourcePresence,
   type Storm,
 } from '@dormouse/session';
@@ -66,6 +68,7 @@ export function asDesktopView(row: DesktopEntity, operation: OperationEntity | n
     checkpointId: row.checkpointId,
     diskGeneration: row.diskGeneration,
     restoreFailures: row.restoreFailures,
+    condition: conditionOf(row),
     lastError: row.lastError,
     createdAt: row.createdAt.toISOString(),
     updatedAt: row.updatedAt.toISOString(),
@@ -83,6 +86,11 @@ function asSourceView(part: SourcePresence): SourceView {
   };
 }
 
+/** A machine that is gone has no guest, whatever was said of it last. */
+export function conditionOf({ machineState, guestCondition }: DesktopEntity): KeptCondition | null {
+  return machineStates[machineState].machine === 'live' ? guestCondition : null;
+}
+
 export function asOperationView(row: OperationEntity): OperationView {
   return {
     id: row.id,
@@ -93,6 +101,7 @@ export function asOperationView(row: OperationEntity): OperationView {
     generation: row.generation,
     reason: row.reason,
     requestedBy: row.requestedBy,
+    forced: row.forced,
     again: row.again,
     hostId: row.hostId,
     workerId: row.workerId,

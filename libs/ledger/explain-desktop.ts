@@ -1,6 +1,6 @@
 import { HostEntity, type OperationEntity } from '@dormouse/persistence';
 import { explain, machineStates, type Circumstances, type Draining } from '@dormouse/session';
-import { hostSilenceMs } from './as-view';
+import { conditionOf, hostSilenceMs } from './as-view';
 import { leavingOf } from './drain-host';
 import { rungsFor } from './ladder';
 import { readDesktop, sessionOf, type LoadedDesktop } from './loaded-desktop';
@@ -21,6 +21,7 @@ export function explainDesktop(transactions: Transactions, desktopId: string): P
       hostId,
       hostSilentSinceMs: host === null || now.getTime() - seenMs < hostSilenceMs ? null : seenMs,
       draining: await drainingOf(transaction, loaded, host),
+      condition: conditionOf(loaded.row),
       rungs: await rungsFor({ manager }, loaded),
       waitingForStorage: textOrNull(loaded.operation?.progress['waitingForStorage']),
     });

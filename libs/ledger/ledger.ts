@@ -1,4 +1,4 @@
-import type { JsonObject, MachineState, Observed, OperationPhase } from '@dormouse/session';
+import type { JsonObject, KeptCondition, MachineState, Observed, OperationPhase } from '@dormouse/session';
 import type { DataSource } from 'typeorm';
 import { createApiKey, listApiKeys, poolOf, revokeApiKey, useApiKey } from './api-keys';
 import { exportAudit, listAudit, pruneAudit, recordAudit, type AuditQuery } from './audit';
@@ -100,6 +100,7 @@ import {
   guestRan,
   linger,
   progress,
+  reportCondition,
   reportMachine,
 } from './worker-reports';
 
@@ -254,6 +255,10 @@ export class SessionLedger {
   }
 
   /** What the host really holds of a desktop without an open operation. */
+  reportCondition(where: { desktopId: string; hostId: string }, condition: KeptCondition | null): Promise<void> {
+    return reportCondition(this.dataSource.manager, where, condition);
+  }
+
   reportMachine(desktopId: string, observed: Observed): Promise<DesktopView> {
     return reportMachine(this.transactions, desktopId, observed, this.host);
   }

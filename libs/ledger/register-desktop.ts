@@ -69,6 +69,7 @@ async function registerNew(
     graceDeadline: null,
     checkpointId: null,
     diskGeneration: null,
+    guestCondition: null,
     restoreFailures: 0,
     wakesInVain: 0,
     saveFailures: 0,

@@ -12,6 +12,7 @@ import type {
   Hindrance,
   JsonObject,
   KeepReason,
+  KeptCondition,
   MachineState,
   Next,
   Occupancy,
@@ -61,6 +62,8 @@ export interface DesktopView {
   readonly checkpointId: string | null;
   readonly diskGeneration: string | null;
   readonly restoreFailures: number;
+  /** What QEMU says of its guest; null while that simply runs. */
+  readonly condition: KeptCondition | null;
   readonly lastError: RecordedError | null;
   readonly createdAt: string;
   readonly updatedAt: string;
@@ -133,6 +136,8 @@ export interface OperationView {
   readonly generation: number;
   readonly reason: string;
   readonly requestedBy: string;
+  /** An admin wants it although somebody may be there. */
+  readonly forced: boolean;
   /** Who wants one more, in case this one does not put the desktop to sleep. */
   readonly again: Again | null;
   readonly hostId: string | null;

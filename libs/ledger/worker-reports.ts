@@ -1,6 +1,6 @@
 import { DormouseError } from '@dormouse/errors';
 import { CheckpointEntity, DesktopEntity, OperationEntity } from '@dormouse/persistence';
-import type { JsonObject, Observed, OperationPhase } from '@dormouse/session';
+import type { JsonObject, KeptCondition, Observed, OperationPhase } from '@dormouse/session';
 import type { EntityManager } from 'typeorm';
 import { asDesktopView } from './as-view';
 import { withdrawCheckpoint, writeWoken } from './checkpoints';
@@ -150,6 +150,19 @@ export function reportMachine(
     }
     return asDesktopView(loaded.row, loaded.operation);
   });
+}
+
+/** What QEMU says of a guest; null: it simply runs. One guarded statement, no decision. */
+export async function reportCondition(
+  manager: EntityManager,
+  { desktopId, hostId }: { desktopId: string; hostId: string },
+  condition: KeptCondition | null,
+): Promise<void> {
+  await manager.query(
+    `UPDATE desktops SET guest_condition = $3
+     WHERE id = $1 AND host_id = $2 AND guest_condition -> 'kind' IS DISTINCT FROM ($3::jsonb) -> 'kind'`,
+    [desktopId, hostId, condition === null ? null : JSON.stringify(condition)],
+  );
 }
 
 async function writeFindings(

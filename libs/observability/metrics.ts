@@ -24,6 +24,9 @@ export interface Metrics {
   /** Age of the oldest outbox row that is not yet in its queue; 0 when there is none. */
   readonly outboxLagSeconds: Gauge;
   readonly silentBrokers: Gauge;
+  /** Guests of this host that do not simply run, and how often QEMU has said so. */
+  readonly guestConditions: Gauge<'condition'>;
+  readonly guestReports: Counter<'condition'>;
   readonly eventLoopStallSeconds: Histogram;
   /** What the reconciler has put right. */
   readonly repairs: Counter<'repair'>;
@@ -125,6 +128,18 @@ export function createMetrics(service: string, labels: Readonly<Record<string, s
       name: 'dormouse_time_limits_total',
       help: 'Operations that failed because somebody did not do something in time, by what was waited for',
       labelNames: ['waited_for'],
+      registers,
+    }),
+    guestConditions: new Gauge({
+      name: 'dormouse_guests',
+      help: 'Guests of this host that do not simply run, by what QEMU says of them: suspended, paused, io-error, panicked, failed, watchdog',
+      labelNames: ['condition'],
+      registers,
+    }),
+    guestReports: new Counter({
+      name: 'dormouse_guest_reports_total',
+      help: 'How often QEMU has said that a guest does not simply run, by what it said',
+      labelNames: ['condition'],
       registers,
     }),
     rateLimited: new Counter({

@@ -1,5 +1,5 @@
 import { isDormouseError } from '@dormouse/errors';
-import { outdatedArguments, parseLaunchSpec, parseNewLaunchSpec } from './launch-spec';
+import { hasUnlayeredDisks, outdatedArguments, parseLaunchSpec, parseNewLaunchSpec } from './launch-spec';
 
 const small = { machine: 'pc-q35-7.2', cpuModel: 'qemu64', memoryMiB: 512 };
 
@@ -94,4 +94,11 @@ test('a desktop that was registered with what is refused now is told so, and sta
   for (const deadly of ['-daemonize', '-S', '-snapshot']) {
     expect(() => outdatedArguments(stored(deadly))).toThrow(/^extraArguments\.0: /);
   }
+});
+
+test('of a desktop that was registered with a writable disk in its arguments it is known that this has no layers', () => {
+  const stored = (line: string) => parseLaunchSpec({ ...small, extraArguments: line.split(' ') });
+  expect(hasUnlayeredDisks(stored('-drive file=/d.qcow2,if=virtio'))).toBe(true);
+  expect(hasUnlayeredDisks(stored('-drive if=pflash,format=raw,file=/vars.fd'))).toBe(true);
+  expect(hasUnlayeredDisks(stored('-drive file=/tools.iso,media=cdrom -m 512'))).toBe(false);
 });

@@ -8,6 +8,8 @@ export interface ArgumentProblem {
   readonly reason: string;
   /** A machine must not even be started with it, also when its desktop was registered while nobody looked. */
   readonly deadly: boolean;
+  /** The guest writes to something that has no layers, and so no state for a checkpoint. */
+  readonly unlayered: boolean;
 }
 
 /** Why a value is refused; null when it is taken. */
@@ -17,11 +19,14 @@ interface Option {
   readonly takesValue: boolean;
   readonly check: Check;
   readonly deadly: boolean;
+  readonly unlayered: boolean;
 }
 
 const taken: Check = () => null;
-const flag = (check: Check = taken): Option => ({ takesValue: false, check, deadly: false });
-const value = (check: Check = taken): Option => ({ takesValue: true, check, deadly: false });
+const flag = (check: Check = taken): Option => ({ takesValue: false, check, deadly: false, unlayered: false });
+const value = (check: Check = taken): Option => ({ takesValue: true, check, deadly: false, unlayered: false });
+/** What is refused of it is a disk that the guest writes to. */
+const disk = (option: Option): Option => ({ ...option, unlayered: true });
 const deadly = (option: Option): Option => ({ ...option, deadly: true });
 const refused =
   (reason: string): Check =>
@@ -78,11 +83,11 @@ const options: Readonly<Record<string, Option>> = {
   'watchdog-action': value(),
 
   // Disks: read-only ones beside `disks`
-  drive: value(checkDrive),
-  blockdev: value(checkBlockdev),
+  drive: disk(value(checkDrive)),
+  blockdev: disk(value(checkBlockdev)),
   cdrom: value(),
-  ...same(value(refused(fields.disks)), 'hda', 'hdb', 'hdc', 'hdd', 'fda', 'fdb', 'sd', 'mtdblock'),
-  pflash: value(checkPflash),
+  ...same(disk(value(refused(fields.disks))), 'hda', 'hdb', 'hdc', 'hdd', 'fda', 'fdb', 'sd', 'mtdblock'),
+  pflash: disk(value(checkPflash)),
   snapshot: deadly(flag(refused('what the guest writes would be gone with its machine'))),
 
   // Firmware and what it tells the guest
@@ -156,21 +161,32 @@ export function argumentProblems(extraArguments: readonly string[]): ArgumentPro
     const name = /^--?(.+)$/.exec(text)?.[1];
     const next = extraArguments[at + 1];
     if (name === undefined) {
-      problems.push({ at, reason: `${text} is taken for a disk image: ${fields.disks}`, deadly: false });
+      problems.push({
+        at,
+        reason: `${text} is taken for a disk image: ${fields.disks}`,
+        deadly: false,
+        unlayered: true,
+      });
       continue;
     }
     const option = Object.hasOwn(options, name) ? options[name]! : null;
     if (option === null) {
-      problems.push({ at, reason: `-${name} is no option of QEMU that Dormouse knows to be safe`, deadly: false });
+      problems.push({
+        at,
+        reason: `-${name} is no option of QEMU that Dormouse knows to be safe`,
+        deadly: false,
+        unlayered: false,
+      });
       if (next !== undefined && !next.startsWith('-')) at++;
       continue;
     }
     if (option.takesValue && next === undefined) {
-      problems.push({ at, reason: `-${name} needs a value`, deadly: option.deadly });
+      problems.push({ at, reason: `-${name} needs a value`, deadly: option.deadly, unlayered: false });
       continue;
     }
     const why = option.check(option.takesValue ? next! : '');
-    if (why !== null) problems.push({ at, reason: `-${name}: ${why}`, deadly: option.deadly });
+    if (why !== null)
+      problems.push({ at, reason: `-${name}: ${why}`, deadly: option.deadly, unlayered: option.unlayered });
     if (option.takesValue) at++;
   }
   return problems;

@@ -9,6 +9,9 @@ const askAgainMs = 1_000;
 const clockAimMs = 500;
 const clockAttempts = 5;
 
+/** So soon an agent says that it will not. */
+const refusalMs = 500;
+
 /** A guest may write novels; this goes into errors and logs. */
 const longestReason = 200;
 
@@ -88,6 +91,16 @@ export class GuestAgent {
     if (typeof answer?.return !== 'number') throw unresponsive();
     const guestMs = answer.return / 1_000_000;
     return Math.round(Math.max(Math.abs(guestMs - askedMs), Math.abs(guestMs - answeredMs)));
+  }
+
+  /**
+   * Asks the guest to power off. It answers only when it cannot.
+   * @throws GUEST_UNRESPONSIVE when it says so
+   */
+  async shutDown(): Promise<void> {
+    const answer = await this.ask('guest-shutdown', { mode: 'powerdown' }, refusalMs);
+    if (answer?.error === undefined) return;
+    throw new DormouseError('GUEST_UNRESPONSIVE', 'the guest agent refuses to shut the guest down');
   }
 
   close(): void {

@@ -4,12 +4,23 @@
  */
 export { QmpClient, type QmpEvent } from './qmp-client';
 export { GuestAgent } from './guest-agent';
-export { launchArguments, passtSocket, sandboxArguments, socketNames, type LaunchPlacement } from './launch-arguments';
+export {
+  launchArguments,
+  memoryKiB,
+  passtSocket,
+  sandboxArguments,
+  socketNames,
+  type LaunchPlacement,
+} from './launch-arguments';
 export { hostPathsOf, isBelow } from './host-paths';
 export { machineParts } from './machine-parts';
-export { sleepObstacles } from './sleep-obstacles';
+export { machineDifferences, jobsInTheWay } from './machine-differences';
+export { sleepObstacles, type MachineParts } from './sleep-obstacles';
+export { losesWrites, lossyMainMemory } from './lost-writes';
 export {
   networkOf,
+  diskName,
+  hasUnlayeredDisks,
   outdatedArguments,
   parseLaunchSpec,
   parseNewLaunchSpec,

@@ -1,5 +1,6 @@
 import type { Accelerator } from './accelerator-probe';
 import { networkOf, type LaunchSpec, type NetworkSpec } from './launch-spec';
+import { keptFromItKiB } from './lost-writes';
 
 /** Sockets in the run directory. QEMU is started inside it and names them without a path, however long that is. */
 export const socketNames = {
@@ -83,15 +84,9 @@ export function launchArguments(spec: LaunchSpec, placement: LaunchPlacement): s
   ];
 }
 
-/**
- * An emulating QEMU older than 9.0 loses writes of a guest that runs while its memory is sent, when a block of memory is a
- * multiple of 64 pages: it clears many marks of written pages at once, and forgets that its processors go on writing to
- * pages they remember as marked (system/physmem.c; QEMU's commit "physmem: Fix migration dirty bitmap coherency with TCG
- * memory access"). Two pages more keep it on the path that does not forget. Whatever its version, so that the same spec
- * is the same machine.
- */
-function memoryKiB({ memoryMiB }: LaunchSpec, accelerator: Accelerator): number {
-  return memoryMiB * 1024 + (accelerator === 'tcg' ? 8 : 0);
+/** With what keeps an emulating QEMU from losing writes; whatever its version, so that the same spec is the same machine. */
+export function memoryKiB({ memoryMiB }: LaunchSpec, accelerator: Accelerator): number {
+  return memoryMiB * 1024 + (accelerator === 'tcg' ? keptFromItKiB : 0);
 }
 
 function qmp(id: string, socket: string): string[] {
@@ -138,7 +133,8 @@ function disks(spec: LaunchSpec, overlays: readonly string[]): string[] {
       'read-only': disk.readOnly,
       file: { driver: 'file', filename: file },
     };
-    return ['-blockdev', JSON.stringify(node), '-device', `virtio-blk-pci,drive=disk${n}`];
+    // A host that cannot read or write stops the guest, which then goes on as if nothing had been: an error would make its file system give up.
+    return ['-blockdev', JSON.stringify(node), '-device', `virtio-blk-pci,drive=disk${n},werror=stop,rerror=stop`];
   });
 }
 

@@ -8,6 +8,11 @@ const versionedMachine = /^pc-(q35|i440fx)-\d+\.\d+$/;
 const path = z.string().regex(/^\/[^,\n]*$/, 'must be an absolute path without commas');
 
 const diskSpec = z.strictObject({
+  /** Its layers belong to the disk of this name; by default `disk0` and so on, by place. */
+  name: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'holds a-z, 0-9 and -, at most 63 characters')
+    .optional(),
   /** The golden image on the host: the desktop writes to an overlay of its own. */
   image: path,
   format: z.enum(['qcow2', 'raw']).default('qcow2'),
@@ -59,7 +64,11 @@ const launchSpec = z.strictObject({
     .min(64)
     .max(1024 * 1024),
   cpus: z.int().min(1).max(255).default(1),
-  disks: z.array(diskSpec).max(16).default([]),
+  disks: z
+    .array(diskSpec)
+    .max(16)
+    .refine((disks) => new Set(disks.map(diskName)).size === disks.length, 'no two disks may have the same name')
+    .default([]),
   nics: z
     .array(
       nicSpec.refine(({ network, mac }) => mac !== undefined || !sharedNetworks.includes(networkOf({ network }).type), {
@@ -113,12 +122,21 @@ export function outdatedArguments({ extraArguments }: LaunchSpec): string[] {
   return problems.map(inWords);
 }
 
+/** Whether its guest writes to a disk that has no layers: then only its newest checkpoint fits what stands there. */
+export function hasUnlayeredDisks({ extraArguments }: LaunchSpec): boolean {
+  return argumentProblems(extraArguments).some(({ unlayered }) => unlayered);
+}
+
 function inWords({ at, reason }: { at: number; reason: string }): string {
   return `extraArguments.${at}: ${reason}`;
 }
 
 function invalid(problems: readonly string[]): DormouseError {
   return new DormouseError('LAUNCH_SPEC_INVALID', problems.join('; '), { problems });
+}
+
+export function diskName({ name }: { readonly name?: string | undefined }, place: number): string {
+  return name ?? `disk${place}`;
 }
 
 /** Each has layers of its own, over its image. */

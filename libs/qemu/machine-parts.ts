@@ -9,22 +9,42 @@ const unitBytes: Readonly<Record<string, number>> = { B: 1, KiB: 2 ** 10, MiB: 2
 
 /** Asks a machine what it is made of. @throws QMP_FAILED also when its answer cannot be read */
 export async function machineParts(qmp: QmpClient): Promise<MachineParts> {
-  const [listed, network, memory, capabilities, migration] = await Promise.all([
-    Promise.all(containers.map((path) => qmp.execute<{ type: string }[]>('qom-list', { path }))),
-    monitor(qmp, 'info network'),
-    monitor(qmp, 'info ramblock'),
-    qmp.execute<{ capability: string; state: boolean }[]>('query-migrate-capabilities'),
-    qmp.execute<{ 'blocked-reasons'?: string[] }>('query-migrate'),
-  ]);
+  const [listed, network, memory, capabilities, migration, backends, summary, processors, nodes, jobs] =
+    await Promise.all([
+      Promise.all(containers.map((path) => qmp.execute<{ name: string; type: string }[]>('qom-list', { path }))),
+      monitor(qmp, 'info network'),
+      monitor(qmp, 'info ramblock'),
+      qmp.execute<{ capability: string; state: boolean }[]>('query-migrate-capabilities'),
+      qmp.execute<{ 'blocked-reasons'?: string[] }>('query-migrate'),
+      qmp.execute<{ id?: string; size: number }[]>('query-memdev'),
+      qmp.execute<{ 'base-memory': number }>('query-memory-size-summary'),
+      qmp.execute<unknown[]>('query-cpus-fast'),
+      qmp.execute<{ 'node-name'?: string; drv: string; file: string }[]>('query-named-block-nodes', { flat: true }),
+      qmp.execute<{ device: string; type: string }[]>('query-block-jobs'),
+    ]);
   const blocks = blocksIn(memory);
   if (blocks.length === 0) throw new DormouseError('QMP_FAILED', 'QEMU does not say what memory the machine has');
+  const objects = listed.flatMap((children, index) => objectsIn(containers[index]!, children));
   return {
-    types: listed.flat().flatMap(({ type }) => child.exec(type)?.[1] ?? []),
+    objects,
+    types: objects.map(({ type }) => type),
     netdevs: netdevsIn(network),
     blocks,
+    backends: backends.map(({ id, size }) => ({ name: id ?? '?', bytes: size })),
+    mainMemoryBytes: summary['base-memory'],
+    processors: processors.length,
+    nodes: nodes.map(({ 'node-name': name, drv, file }) => ({ name: name ?? '?', driver: drv, file })),
+    jobs: jobs.map(({ device, type }) => ({ name: device, type })),
     capabilities: capabilities.filter(({ state }) => state).map(({ capability }) => capability),
     blockedReasons: migration['blocked-reasons'] ?? [],
   };
+}
+
+function objectsIn(container: string, children: readonly { name: string; type: string }[]) {
+  return children.flatMap(({ name, type }) => {
+    const made = child.exec(type)?.[1];
+    return made === undefined ? [] : [{ name: `${container}/${name}`, type: made }];
+  });
 }
 
 /** Two answers that QEMU gives to people only. */
@@ -37,10 +57,12 @@ export function netdevsIn(text: string): string[] {
   return [...text.matchAll(/index=\d+,type=([^,\s]+)/g)].map(([, type]) => type!).filter((type) => type !== 'nic');
 }
 
-/** A header, and lines such as `pc.ram    4 KiB  0x0000000000000000 …`. */
-export function blocksIn(text: string): { name: string; pageBytes: number }[] {
-  return [...text.matchAll(/^\s*(\S+)\s+(\d+) ((?:[KMG]i)?B)\s+0x/gm)].map(([, name, count, unit]) => ({
+/** A header, and lines such as `pc.ram    4 KiB  0x0000000000000000 0x0000000008000000 0x0000000008000000`: offset, used, total. */
+export function blocksIn(text: string): { name: string; pageBytes: number; bytes: number }[] {
+  const lines = text.matchAll(/^\s*(\S+)\s+(\d+) ((?:[KMG]i)?B)\s+0x[0-9a-f]+\s+0x[0-9a-f]+\s+(0x[0-9a-f]+)/gim);
+  return [...lines].map(([, name, count, unit, total]) => ({
     name: name!,
     pageBytes: Number(count) * (unitBytes[unit!] ?? NaN),
+    bytes: Number(total),
   }));
 }

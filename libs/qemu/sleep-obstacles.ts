@@ -1,11 +1,26 @@
-/** What a machine is made of, in QEMU's own names. */
+import { lossy } from './lost-writes';
+
+/**
+ * What a machine is made of, in QEMU's own names. One description for all that depends on it: what is refused when a desktop is registered, and
+ * whether a machine that is to be saved is still the one that was built.
+ */
 export interface MachineParts {
+  /** Devices, memory backends and other objects that were asked for, by name. */
+  readonly objects: readonly { readonly name: string; readonly type: string }[];
   /** Types of its devices and of its memory backends. */
   readonly types: readonly string[];
   /** Types of the host's ends of its network cards. */
   readonly netdevs: readonly string[];
   /** Blocks of memory and the size of their pages, in bytes. */
-  readonly blocks: readonly { readonly name: string; readonly pageBytes: number }[];
+  readonly blocks: readonly { readonly name: string; readonly pageBytes: number; readonly bytes: number }[];
+  /** Backends that main memory, and perhaps some device, is made of. */
+  readonly backends: readonly { readonly name: string; readonly bytes: number }[];
+  readonly mainMemoryBytes: number;
+  readonly processors: number;
+  /** The graph of its disks. */
+  readonly nodes: readonly { readonly name: string; readonly driver: string; readonly file: string }[];
+  /** Backups, mirrors and the like that are under way. */
+  readonly jobs: readonly { readonly name: string; readonly type: string }[];
   /** Migration capabilities that are on. */
   readonly capabilities: readonly string[];
   /** `blocked-reasons` of query-migrate. */
@@ -38,8 +53,16 @@ const refusedTypes: readonly { readonly type: RegExp; readonly why: string }[] =
   },
 ];
 
+/** What the spec and the host say of the machine. */
+export interface Expected {
+  readonly memoryBytes: number;
+  readonly processors: number;
+  /** The host's QEMU loses writes to memory of some sizes: `losesWrites`. */
+  readonly losesWrites: boolean;
+}
+
 /** Why this machine could not be saved, or not woken: a sentence each; none when nothing is in the way. */
-export function sleepObstacles(parts: MachineParts): string[] {
+export function sleepObstacles(parts: MachineParts, expected: Expected): string[] {
   const refused = [...new Set([...parts.types, ...parts.netdevs])].flatMap((name) =>
     refusedTypes.filter(({ type }) => type.test(name)).map(({ why }) => `${name}: ${why}`),
   );
@@ -52,5 +75,14 @@ export function sleepObstacles(parts: MachineParts): string[] {
         `memory ${block.name} has pages of ${block.pageBytes / 1024} KiB: a wake brings pages of ${pageBytes / 1024} KiB, huge pages cannot be used`,
     ),
     ...parts.capabilities.map((name) => `migration capability ${name}: Dormouse sets these itself, leave it off`),
+    ...(expected.losesWrites ? parts.backends.flatMap(lossy) : []),
+    ...(parts.mainMemoryBytes === expected.memoryBytes
+      ? []
+      : [
+          `the machine has ${parts.mainMemoryBytes / 1024} KiB of memory and not the ${expected.memoryBytes / 1024} KiB of the spec`,
+        ]),
+    ...(parts.processors === expected.processors
+      ? []
+      : [`the machine has ${parts.processors} processors and not the ${expected.processors} of the spec`]),
   ];
 }

@@ -12,10 +12,20 @@ export function isMigrating(status: string | undefined): boolean {
 /** So long one that switches over is given to end by itself. */
 const switchoverMs = 1_000;
 const patienceMs = 5_000;
+/** Why a guest stands still by itself. */
+const ownStops: ReadonlySet<string> = new Set([
+  'io-error',
+  'suspended',
+  'guest-panicked',
+  'internal-error',
+  'watchdog',
+]);
 
 export interface ThawOptions {
   /** `migrate-continue` was sent: QEMU may be about to let go of the disks. */
   readonly switchesOver?: boolean;
+  /** Somebody had stopped it before: it stands still again in the end. */
+  readonly staysPaused?: boolean;
 }
 
 /**
@@ -27,7 +37,10 @@ export interface ThawOptions {
  * also from a guest that runs. A guest that has shut down stays so.
  * @throws MIGRATION_FAILED when the guest does not run in the end
  */
-export async function thawMachine(qmp: QmpClient, { switchesOver = false }: ThawOptions = {}): Promise<void> {
+export async function thawMachine(
+  qmp: QmpClient,
+  { switchesOver = false, staysPaused = false }: ThawOptions = {},
+): Promise<void> {
   const endsBy = performance.now() + switchoverMs;
   const deadline = performance.now() + patienceMs;
   let cancelled = false;
@@ -44,8 +57,12 @@ export async function thawMachine(qmp: QmpClient, { switchesOver = false }: Thaw
       continue;
     }
     const { status, running } = await qmp.execute<{ status: string; running: boolean }>('query-status');
-    if (running && continued) return;
-    if (status === 'shutdown') return; // there is no guest any more that could go on
+    if (running && continued) {
+      if (staysPaused) await qmp.execute('stop');
+      return;
+    }
+    if (status === 'paused' && staysPaused) return;
+    if (ownStops.has(status)) return; // not the save has stopped it
     // A migration that ends without success resumes the guest by itself, a moment after it says so.
     if (status === 'finish-migrate') {
       await sleep(2);

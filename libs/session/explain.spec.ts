@@ -19,6 +19,7 @@ const usual: Circumstances = {
   hostSilentSinceMs: null,
   draining: null,
   rungs: [],
+  condition: null,
   waitingForStorage: null,
 };
 
@@ -286,4 +287,17 @@ test('whatever has happened to a desktop, it is explained in whole sentences', (
     }),
     { numRuns: 300 },
   );
+});
+
+test('what QEMU says of a guest is told with what to do, before all else', () => {
+  const condition = {
+    kind: 'io-error',
+    since: '2030-01-01T00:00:00Z',
+    about: 'write of disk0: there is no room left',
+  } as const;
+  const { hindrances } = explain(running(), pool, { ...usual, condition });
+  expect(hindrances[0]).toMatchObject({
+    code: 'GUEST_CONDITION',
+    sentence: expect.stringMatching(/stands still because its host cannot .*make room.*no room left.*since 2030/),
+  });
 });

@@ -3,6 +3,7 @@ import { assignmentIn, idleSinceOf } from './attendance';
 import { doubtsInWords, doubtsOf, type Doubt } from './doubt';
 import { mayFallBack } from './fall-back';
 import type { Consent, Rung } from './ladder';
+import { conditionsInWords, type KeptCondition } from './guest-condition';
 import { machineStates, type MachineState } from './machine-states';
 import type { OperationKind } from './operations';
 import { planFor, type Pool, type Wait } from './plan';
@@ -20,6 +21,8 @@ export interface Circumstances {
   readonly hostSilentSinceMs: number | null;
   /** Whether it leaves its host, which is being drained; null when that is not, or the desktop is none that the drain saves. */
   readonly draining: Draining | null;
+  /** What QEMU says of its guest; null when that simply runs, or has no machine. */
+  readonly condition: KeptCondition | null;
   /** What can be done with it when it cannot be woken. */
   readonly rungs: readonly Rung[];
   /** What the storage has answered that the memory of a waking guest comes from; null when nothing is wrong. */
@@ -66,7 +69,15 @@ export interface Next {
 
 export interface Hindrance {
   readonly code:
-    ErrorCode | 'BROKER_DELETED' | 'DRAINING' | 'FIRST_USER' | 'POOL_FULL' | 'STORM' | 'SETTLING' | 'RESIDENCY';
+    | ErrorCode
+    | 'BROKER_DELETED'
+    | 'DRAINING'
+    | 'FIRST_USER'
+    | 'GUEST_CONDITION'
+    | 'POOL_FULL'
+    | 'STORM'
+    | 'SETTLING'
+    | 'RESIDENCY';
   readonly sentence: string;
 }
 
@@ -215,6 +226,7 @@ function nextInWords({ what, when, atMs }: Next, { draining }: Circumstances): s
 
 function hindrancesOf(session: Session, pool: Pool, circumstances: Circumstances): readonly Hindrance[] {
   return [
+    ...conditionHindrance(circumstances),
     ...doubtHindrance(session),
     ...policyHindrance(session, pool),
     ...assignmentHindrance(session),
@@ -258,6 +270,13 @@ function assignmentHindrance({ desktopId, presence }: Session): readonly Hindran
   if (assignmentIn(presence)?.kind !== 'deleted') return [];
   const sentence = `Its broker has deleted it: \`dormouse desktop delete ${desktopId}\` removes what is kept of it.`;
   return [{ code: 'BROKER_DELETED', sentence }];
+}
+
+function conditionHindrance({ condition }: Circumstances): readonly Hindrance[] {
+  if (condition === null) return [];
+  const about = condition.about === null ? '' : ` (${condition.about})`;
+  const sentence = `${conditionsInWords[condition.kind]}${about}; since ${condition.since}.`;
+  return [{ code: 'GUEST_CONDITION', sentence }];
 }
 
 function errorHindrance({ lastError, saveFailures, restoreFailures }: Session): readonly Hindrance[] {

@@ -3,6 +3,7 @@
  * decides. Pure: no clock, no database, no queue; the ledger brings those.
  */
 export type { JsonObject, JsonValue } from './json';
+export { conditionsInWords, guestConditions, type GuestCondition, type KeptCondition } from './guest-condition';
 export { machineStateNames, machineStates, type MachineState } from './machine-states';
 export {
   endedStatuses,

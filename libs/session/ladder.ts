@@ -39,7 +39,13 @@ export const hopelessRestores: readonly ErrorCode[] = [
 ];
 
 /** Errors that say nothing about the checkpoint: what failed comes back, and it is tried again. */
-export const passingRestores: readonly ErrorCode[] = ['STORAGE_FAILED', 'KEY_UNAVAILABLE'];
+export const passingRestores: readonly ErrorCode[] = [
+  'STORAGE_FAILED',
+  'KEY_UNAVAILABLE',
+  'DISKS_FULL',
+  'DISK_LAYER_FAILED',
+  'IMAGE_CHANGED',
+];
 
 /** What a desktop has left besides its memory. */
 export interface Resorts {

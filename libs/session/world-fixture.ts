@@ -30,6 +30,7 @@ const usual: Circumstances = {
   hostSilentSinceMs: null,
   draining: null,
   rungs: [],
+  condition: null,
   waitingForStorage: null,
 };
 

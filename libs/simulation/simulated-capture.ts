@@ -33,6 +33,7 @@ export class SimulatedCapture implements Capture {
       wakePackBytes: 0,
       pages: {},
       pagerPeakRssBytes: 0,
+      paused: false,
     };
   }
 

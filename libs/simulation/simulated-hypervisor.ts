@@ -139,6 +139,13 @@ export class SimulatedHypervisor implements Hypervisor {
     await this.files.writeMachine(desktopId, { ...machine, condition: 'running', memory: randomUUID() });
   }
 
+  async shutDown({ desktopId }: Machine): Promise<boolean> {
+    const machine = await this.files.machine(desktopId);
+    if (machine?.condition === 'stopped') return false;
+    await this.files.removeMachine(desktopId);
+    return true;
+  }
+
   async release(desktopId: string): Promise<void> {
     const machine = await this.files.machine(desktopId);
     if (machine === null) return;
@@ -173,6 +180,10 @@ export class SimulatedHypervisor implements Hypervisor {
 
   onGuestReport(): () => void {
     return () => undefined;
+  }
+
+  async rouse(): Promise<void> {
+    // None of them ever stands still by itself.
   }
 
   guestReport(): null {

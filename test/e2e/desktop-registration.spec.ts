@@ -34,7 +34,7 @@ async function put(id: string, changes: JsonObject): Promise<{ status: number; p
 
 /** The index of the golden image lies beside the layers. */
 async function layersOnHost(): Promise<string[]> {
-  return (await bed.filesBelow('disks')).filter((path) => !path.startsWith('images/'));
+  return (await bed.filesBelow('disks')).filter((path) => !/^\.?images\//.test(path));
 }
 
 /** A refused desktop: only the audit log, and the operation that says why, know of it. */

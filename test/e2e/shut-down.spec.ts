@@ -92,3 +92,16 @@ test('a guest that shuts down while it is saved ends the save, and the desktop i
   await bootsAgain();
   expect(await running.guest.read()).toBe('in the last moment');
 });
+
+test('a stop asks the guest to shut down first; a forced one ends it at once', async () => {
+  running.guest.close();
+  expect(await running.desk.command('stop')).toMatchObject({ status: 'succeeded', result: { shutDown: true } });
+  expect(await running.desk.view()).toMatchObject({ state: 'off', lastError: null });
+  await running.desk.start();
+  running = await bed.answering(running);
+  running.guest.close();
+  expect(await running.desk.command('stop', { force: true })).toMatchObject({
+    status: 'succeeded',
+    result: { shutDown: false },
+  });
+});

@@ -1,6 +1,6 @@
 import { errorCodes } from '@dormouse/errors';
 import { apiScopes } from '@dormouse/ledger';
-import { absenceCauses, keepReasons, machineStateNames, operationKindNames } from '@dormouse/session';
+import { absenceCauses, guestConditions, keepReasons, machineStateNames, operationKindNames } from '@dormouse/session';
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { anyObject, optionalTime, time } from './shapes';
 
@@ -31,6 +31,12 @@ export class AcknowledgementBody {
   notes?: string[];
 }
 
+class ConditionBody {
+  @ApiProperty({ enum: guestConditions }) kind!: string;
+  @ApiProperty(time) since!: string;
+  @ApiProperty({ type: String, nullable: true, description: 'What QEMU says besides' }) about!: string | null;
+}
+
 class ErrorBody {
   @ApiProperty() code!: string;
   @ApiProperty() message!: string;
@@ -46,6 +52,7 @@ export class OperationBody {
   @ApiProperty({ description: 'The generation of the desktop that this operation opened' }) generation!: number;
   @ApiProperty() reason!: string;
   @ApiProperty() requestedBy!: string;
+  @ApiProperty({ description: 'An admin wants it although somebody may be there' }) forced!: boolean;
   @ApiProperty({ ...anyObject, nullable: true, description: 'Who wants one more, if this one does not end asleep' })
   again!: object | null;
   @ApiProperty({ type: String, nullable: true }) hostId!: string | null;
@@ -155,6 +162,12 @@ export class DesktopBody {
   @ApiProperty({ type: String, format: 'uuid', nullable: true }) checkpointId!: string | null;
   @ApiProperty({ type: String, format: 'uuid', nullable: true }) diskGeneration!: string | null;
   @ApiProperty() restoreFailures!: number;
+  @ApiProperty({
+    type: ConditionBody,
+    nullable: true,
+    description: 'What QEMU says of its guest, while that does not simply run',
+  })
+  condition!: ConditionBody | null;
   @ApiProperty({ type: ErrorBody, nullable: true }) lastError!: ErrorBody | null;
   @ApiProperty(time) createdAt!: string;
   @ApiProperty(time) updatedAt!: string;

@@ -13,6 +13,7 @@ import {
 } from '@dormouse/hypervisor';
 import { limits } from '@dormouse/limits';
 import type { CheckpointView, OperationView } from '@dormouse/ledger';
+import { hasUnlayeredDisks } from '@dormouse/qemu';
 import type { JsonObject } from '@dormouse/session';
 import { writesToDisk } from '../disk-generation';
 import { keysForWake } from '../checkpoint-keys';
@@ -78,7 +79,11 @@ async function whatToWake(
 ): Promise<Pick<Restoring, 'checkpoint' | 'target'>> {
   if (checkpoint === null) throw new DormouseError('CHECKPOINT_UNKNOWN', 'the desktop has no checkpoint to wake from');
   const keysOfDesktop = await keysForWake(keys, machine.desktopId);
-  return { checkpoint, target: { operationId: operation.id, checkpointId: checkpoint.id, keys: keysOfDesktop } };
+  const paused = checkpoint.facts['paused'] === true;
+  return {
+    checkpoint,
+    target: { operationId: operation.id, checkpointId: checkpoint.id, keys: keysOfDesktop, paused },
+  };
 }
 
 /** Its user has the desktop already: what cannot be gone on with now is not for that given up. */
@@ -90,6 +95,7 @@ async function wakeUp(context: WorkerContext, run: Restoring): Promise<Wake | 'e
   const { ledger, hypervisor } = context;
   const { claimed, checkpoint, machine, target, logger } = run;
   const { fence, operation, layer } = claimed;
+  checkDisks(run);
   const misfit = await misfitOf(hypervisor, machine, checkpoint);
   if (misfit !== null) {
     const failures = [...failuresOf(operation), inWords('place', misfit)];
@@ -187,6 +193,14 @@ function failuresOf({ progress }: Pick<OperationView, 'progress'>): readonly str
 
 function inWords(step: string, { message, code }: DormouseError): string {
   return `${step}: ${message} (${code})`;
+}
+
+/** A desktop that was registered before such disks were refused. @throws LAUNCH_SPEC_INVALID */
+function checkDisks({ claimed, checkpoint, machine }: Restoring): void {
+  if (checkpoint.id === claimed.desktop.checkpointId || !hasUnlayeredDisks(machine.launchSpec)) return;
+  const message =
+    'its extraArguments have a disk without layers, which is not as it was at that checkpoint: the memory of then would tear it';
+  throw new DormouseError('LAUNCH_SPEC_INVALID', message, { checkpointId: checkpoint.id });
 }
 
 /** Compared before anything is started: a machine of another make would load the memory and misread it. */

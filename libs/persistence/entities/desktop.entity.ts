@@ -1,4 +1,4 @@
-import type { AbsenceCause, JsonObject, MachineState, Presence, RecordedError } from '@dormouse/session';
+import type { AbsenceCause, JsonObject, KeptCondition, MachineState, Presence, RecordedError } from '@dormouse/session';
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 
 @Entity('desktops')
@@ -88,6 +88,10 @@ export class DesktopEntity {
 
   @Column('jsonb', { name: 'last_error', nullable: true })
   lastError!: RecordedError | null;
+
+  /** What QEMU says of its guest; null while that simply runs. */
+  @Column('jsonb', { name: 'guest_condition', nullable: true })
+  guestCondition!: KeptCondition | null;
 
   @Column('timestamptz', { name: 'created_at' })
   createdAt!: Date;
