@@ -1,15 +1,17 @@
 import { DormouseError, type ErrorCode } from '@dormouse/errors';
-import { CheckpointEntity } from '@dormouse/persistence';
+import { CheckpointEntity, type DesktopEntity } from '@dormouse/persistence';
 import {
   consentedRung,
   passingRestores,
   policyActor,
   requestOf,
   rungsOf,
+  type Consent,
   type Decision,
   type Resort,
   type Rung,
 } from '@dormouse/session';
+import type { EntityManager } from 'typeorm';
 import { asOperationView } from './as-view';
 import { recordAudit } from './audit';
 import type { ConsentCommand } from './commands';
@@ -41,16 +43,23 @@ export async function rungsFor(
     return { id, durableAtMs: durableAt!.getTime(), failures: failuresOf('restore', id) };
   });
   const own = resorts.find(({ id }) => id === checkpointId) ?? null;
-  const diskWentOn = durable.some(
-    ({ id, diskGeneration }) => id === checkpointId && diskGeneration !== loaded.row.diskGeneration,
-  );
   const older = resorts.filter(({ durableAtMs }) => own === null || durableAtMs < own.durableAtMs);
   return rungsOf(sessionOf(loaded), {
     own,
     older,
-    diskWentOn,
+    diskWentOn: await diskWentOn(manager, loaded.row),
     coldBootFailures: failuresOf('boot', checkpointId ?? ''),
   });
+}
+
+/** Whether a guest has written to the disk since the desktop's checkpoint was made: to wake that loses what was written. */
+export async function diskWentOn(
+  manager: EntityManager,
+  { checkpointId, diskGeneration }: Pick<DesktopEntity, 'checkpointId' | 'diskGeneration'>,
+): Promise<boolean> {
+  if (checkpointId === null) return false;
+  const own = await manager.findOneBy(CheckpointEntity, { id: checkpointId });
+  return own !== null && own.diskGeneration !== diskGeneration;
 }
 
 /** Takes the next step with a desktop that could not be woken, if its pool has consented to it beforehand. */
@@ -70,8 +79,8 @@ export async function consent(
 ): Promise<OperationView> {
   const { refusal, operation } = await transactions.run(async (transaction) => {
     const loaded = await lockKnownDesktop(transaction.manager, desktopId);
-    const rung = (await rungsFor(transaction, loaded)).find((one) => one.to === to);
-    if (rung === undefined) {
+    const rung = (await rungsFor(transaction, loaded)).find((one) => one.to === to) ?? ownOnceMore(loaded, to);
+    if (rung === null) {
       const refused = whyNot(loaded, to);
       const entry = { actor: requestedBy, action: 'desktop.consent', target: desktopId, reason, details: { to } };
       await recordAudit(transaction, { ...entry, outcome: refused.code });
@@ -83,6 +92,12 @@ export async function consent(
   if (refusal === undefined && operation !== null) return asOperationView(operation);
   const { code, message } = refusal ?? { code: 'INTERNAL', message: 'a step was taken that opened no operation' };
   throw new DormouseError(code, message, { desktopId });
+}
+
+/** A checkpoint that was damaged may have been repaired. Dormouse does not try it by itself; an admin can. */
+function ownOnceMore({ row }: LoadedDesktop, to: Consent): Rung | null {
+  if (to !== 'own-checkpoint' || row.checkpointId === null || row.machineState !== 'restore-blocked') return null;
+  return { to, checkpointId: row.checkpointId, asOfMs: null, failed: true };
 }
 
 async function take(
@@ -115,7 +130,7 @@ function whyNot({ row }: LoadedDesktop, to: ConsentCommand['to']): { code: Error
   }
   const why =
     to === 'own-checkpoint'
-      ? 'its own checkpoint is damaged, or has failed to wake too often'
+      ? 'it has no checkpoint of its own'
       : 'it keeps no older checkpoint that has not been tried';
   return { code: 'CHECKPOINT_UNKNOWN', message: `${why}; \`dormouse desktop explain ${row.id}\` says what is left` };
 }

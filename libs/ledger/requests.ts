@@ -7,6 +7,7 @@ import type { RequestCommand } from './commands';
 import { decideAndWrite } from './decide-and-write';
 import { forcedForMs } from './expired';
 import { findDurable, notKept } from './kept-checkpoints';
+import { diskWentOn } from './ladder';
 import { lockDesktop, lockKnownDesktop, sessionOf, type LoadedDesktop } from './loaded-desktop';
 import { updateRow } from './rows';
 import type { LedgerTransaction, Transactions } from './transactions';
@@ -56,8 +57,9 @@ async function decideRequest(
   const event = { type: 'request', ...asked } as const;
   const to =
     checkpointId === undefined || checkpointId === loaded.row.checkpointId ? 'own-checkpoint' : 'older-checkpoint';
-  if (asked.kind === 'restore' && needsConsent(loaded, to))
+  if (asked.kind === 'restore' && (await needsConsent(transaction, loaded, to))) {
     return refusal(loaded, 'CONSENT_NEEDED', consentTo(loaded, to));
+  }
   if (checkpointId === undefined) return decideAndWrite(transaction, loaded, event);
   const named = { desktopId: loaded.row.id, checkpointId };
   const found = await findDurable(transaction.manager, named);
@@ -66,9 +68,17 @@ async function decideRequest(
   return decideAndWrite(transaction, loaded, { ...event, checkpoint });
 }
 
-/** Whoever may wake desktops may wake this one, too, once what that loses has been consented to: by an admin, or by its pool. */
-function needsConsent({ row, pool }: LoadedDesktop, to: Consent): boolean {
-  return row.machineState === 'restore-blocked' && pool.policy.consents?.includes(to) !== true;
+/**
+ * Whoever may wake desktops may wake a blocked one, too, when its pool consents to what that loses, or when it loses nothing: no guest has
+ * written to its disk since its own checkpoint was made, and perhaps somebody has repaired that.
+ */
+async function needsConsent(
+  { manager }: Pick<LedgerTransaction, 'manager'>,
+  { row, pool }: LoadedDesktop,
+  to: Consent,
+): Promise<boolean> {
+  if (row.machineState !== 'restore-blocked' || pool.policy.consents?.includes(to) === true) return false;
+  return to !== 'own-checkpoint' || (await diskWentOn(manager, row));
 }
 
 function consentTo({ row }: LoadedDesktop, to: Consent): string {

@@ -27,7 +27,8 @@ async function asleepTwice(id: string): Promise<[string, string]> {
   await fixture.ledger.request(id, { kind: 'save', force: true, reason: 'a test', requestedBy: 'key:anna' });
   const { fence } = await fixture.claimOpen(id, 'save');
   expect(await fixture.ledger.authorizeSwitchover(fence)).toBe(true);
-  expect(await fixture.ledger.commitCheckpoint(fence, checkpoint())).toBe(true);
+  const { diskGeneration } = await fixture.ledger.viewDesktop(id);
+  expect(await fixture.ledger.commitCheckpoint(fence, { ...checkpoint(), diskGeneration })).toBe(true);
   expect(await fixture.ledger.beginRelease(fence)).toBe(true);
   await fixture.ledger.finish(fence, { status: 'succeeded' });
   expect(await fixture.state(id)).toBe('saved');
@@ -71,9 +72,20 @@ test('without consent a desktop whose checkpoint is damaged waits, and says what
   ).rejects.toMatchObject({ code: 'CONSENT_NEEDED' });
 });
 
-test('a restore of a blocked desktop takes the same consent as the step that it is', async () => {
+test('a blocked desktop whose guest has not run since can be woken again without consent: somebody may have repaired its checkpoint', async () => {
+  const [, own] = await asleepTwice('repaired');
+  await wakes('repaired', { status: 'failed', error: damaged });
+  await wakes('repaired', { status: 'succeeded' });
+  expect(await fixture.ledger.viewDesktop('repaired')).toMatchObject({ checkpointId: own, lastError: null });
+});
+
+test('a restore of a blocked desktop whose guest has run takes the same consent as the step that it is', async () => {
   const [older, own] = await asleepTwice('one-door');
-  await wakes('one-door', { status: 'failed', error: damaged });
+  await fixture.ledger.request('one-door', { kind: 'restore', reason: 'a test', requestedBy: 'key:anna' });
+  const { fence, layer } = await fixture.claimOpen('one-door', 'restore');
+  expect(await fixture.ledger.advance(fence, 'wake')).toBe(true);
+  expect(await fixture.ledger.guestRan(fence, {}, { diskGeneration: layer!.generation })).toBe(true);
+  await fixture.ledger.finish(fence, { status: 'failed', error: damaged });
   const restore = (checkpointId?: string) =>
     fixture.ledger.request('one-door', {
       kind: 'restore',
@@ -90,6 +102,14 @@ test('a restore of a blocked desktop takes the same consent as the step that it 
   expect(await fixture.state('one-door')).toBe('restore-blocked');
   const { items } = await fixture.ledger.listAudit({ limit: 3, action: 'desktop.restore', target: 'one-door' });
   expect(items.map(({ outcome }) => outcome)).toEqual(Array(3).fill('CONSENT_NEEDED'));
+  // Damaged, it is no step that is offered. An admin who has repaired it can have it tried all the same.
+  expect(await consentsOf('one-door')).toEqual([
+    ['older-checkpoint', older],
+    ['cold-boot', null],
+  ]);
+  const repaired = { to: 'own-checkpoint', reason: 'repaired', requestedBy: 'key:anna' } as const;
+  expect(await fixture.ledger.consent('one-door', repaired)).toMatchObject({ kind: 'restore' });
+  await ends('one-door', 'restore', { status: 'failed', error: damaged });
   await consentTo('own-checkpoint', 'older-checkpoint');
   expect((await restore(older)).operation).toMatchObject({ kind: 'restore' });
 });
