@@ -26,7 +26,7 @@ const cases: readonly Case[] = [
   {
     file: 'libs/session/decide.ts',
     line: `import '@dormouse/ledger';`,
-    error: 'imports point one way: libs/session may import errors, not ledger',
+    error: 'imports point one way: libs/session may import errors, text, not ledger',
   },
   {
     file: 'libs/checkpoint/index.ts',
