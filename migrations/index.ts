@@ -15,11 +15,11 @@ import { Untouched1797800000000 } from './1797800000000-untouched';
 import { NumberedSlots1797900000000 } from './1797900000000-numbered-slots';
 import { WakesInVain1798000000000 } from './1798000000000-wakes-in-vain';
 import { Brokers1798100000000 } from './1798100000000-brokers';
-import { EventIdentity1798300000000 } from './1798300000000-event-identity';
 import { PresenceBySource1798200000000 } from './1798200000000-presence-by-source';
+import { EventIdentity1798300000000 } from './1798300000000-event-identity';
+import { BoundedHistory1798500000000 } from './1798500000000-bounded-history';
 import { OperationsExpire1798600000000 } from './1798600000000-operations-expire';
 import { HostsAreClaimed1798600100000 } from './1798600100000-hosts-are-claimed';
-import { BoundedHistory1798500000000 } from './1798500000000-bounded-history';
 import { GuestConditions1798800000000 } from './1798800000000-guest-conditions';
 
 export const migrations = [
@@ -39,10 +39,10 @@ export const migrations = [
   NumberedSlots1797900000000,
   WakesInVain1798000000000,
   Brokers1798100000000,
-  EventIdentity1798300000000,
   PresenceBySource1798200000000,
+  EventIdentity1798300000000,
+  BoundedHistory1798500000000,
   OperationsExpire1798600000000,
   HostsAreClaimed1798600100000,
-  BoundedHistory1798500000000,
   GuestConditions1798800000000,
 ];
