@@ -21,6 +21,8 @@ const needs = [
   // For the desktop guest of the benchmarks, which nothing else needs.
   { package: 'mmdebstrap', isThere: () => program('mmdebstrap'), only: ['preguest', 'prebench'] },
   { package: 'fakeroot', isThere: () => program('fakeroot'), only: ['preguest', 'prebench'] },
+  // For the tests of guests on a bridge.
+  { package: 'iproute2', isThere: () => program('ip'), only: ['pretest'] },
   // flock for the set-up itself; setpriv to run Postgres, which refuses to be root, as somebody else.
   { package: 'util-linux', isThere: () => program('flock') && program('setpriv') },
 ];
