@@ -2,7 +2,7 @@
  * Small files and directories of ours on a disk that may be full, half written or not there: a file is written whole and durably,
  * a directory is made or refused. Does not live here: what the files say.
  */
-export { writeWhole, writeOnce } from './write-whole';
+export { syncDirectory, writeWhole, writeOnce } from './write-whole';
 export { fileSystemTime } from './file-system-time';
 export { makeDirectory } from './make-directory';
 export { readIfThere } from './read-if-there';

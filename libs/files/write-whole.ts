@@ -46,7 +46,8 @@ async function throughDraft<T>(
   }
 }
 
-async function syncDirectory(path: string): Promise<void> {
+/** A name that was made, changed or removed in it survives a power cut from here on. */
+export async function syncDirectory(path: string): Promise<void> {
   const directory = await open(path, 'r');
   try {
     await directory.sync();

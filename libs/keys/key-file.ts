@@ -2,6 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { access, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { DormouseError } from '@dormouse/errors';
+import { syncDirectory } from '@dormouse/files';
 import { withFileLock } from './file-lock';
 import { keyRejected, keyUnavailable } from './key-errors';
 import { formatKeyFile, parseKeyFile, type KeyEncryptionKey } from './key-file-content';
@@ -112,15 +113,6 @@ async function write(path: string, keys: readonly KeyEncryptionKey[]): Promise<v
     await syncDirectory(dirname(path));
   } catch (error) {
     throw unusable(path, error);
-  }
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, 'r');
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
   }
 }
 

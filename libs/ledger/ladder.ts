@@ -11,7 +11,6 @@ import {
   type Resort,
   type Rung,
 } from '@dormouse/session';
-import type { EntityManager } from 'typeorm';
 import { asOperationView } from './as-view';
 import { recordAudit } from './audit';
 import type { ConsentCommand } from './commands';
@@ -28,7 +27,8 @@ export async function rungsFor(
   const { id: desktopId, machineState, checkpointId } = loaded.row;
   if (machineState !== 'restore-blocked') return [];
   const durable = await manager.findBy(CheckpointEntity, { desktopId, state: 'durable' });
-  const since = durable.find(({ id }) => id === checkpointId)?.durableAt ?? new Date(0);
+  const current = durable.find(({ id }) => id === checkpointId) ?? null;
+  const since = current?.durableAt ?? new Date(0);
   // Of the operations since its checkpoint was made: those before it tell of another desktop, as it were.
   const failed: { kind: string; checkpoint: string; failures: number }[] = await manager.query(
     `SELECT kind, coalesce(input -> 'goingBack' ->> 'checkpointId', $2) AS checkpoint, count(*)::int AS failures FROM operations
@@ -47,18 +47,16 @@ export async function rungsFor(
   return rungsOf(sessionOf(loaded), {
     own,
     older,
-    diskWentOn: await diskWentOn(manager, loaded.row),
+    diskWentOn: diskWentOn(loaded.row, current),
     coldBootFailures: failuresOf('boot', checkpointId ?? ''),
   });
 }
 
 /** Whether a guest has written to the disk since the desktop's checkpoint was made: to wake that loses what was written. */
-export async function diskWentOn(
-  manager: EntityManager,
-  { checkpointId, diskGeneration }: Pick<DesktopEntity, 'checkpointId' | 'diskGeneration'>,
-): Promise<boolean> {
-  if (checkpointId === null) return false;
-  const own = await manager.findOneBy(CheckpointEntity, { id: checkpointId });
+export function diskWentOn(
+  { diskGeneration }: Pick<DesktopEntity, 'diskGeneration'>,
+  own: Pick<CheckpointEntity, 'diskGeneration'> | null,
+): boolean {
   return own !== null && own.diskGeneration !== diskGeneration;
 }
 

@@ -78,7 +78,9 @@ async function needsConsent(
   to: Consent,
 ): Promise<boolean> {
   if (row.machineState !== 'restore-blocked' || pool.policy.consents?.includes(to) === true) return false;
-  return to !== 'own-checkpoint' || (await diskWentOn(manager, row));
+  if (to !== 'own-checkpoint') return true;
+  const { id: desktopId, checkpointId } = row;
+  return checkpointId !== null && diskWentOn(row, await findDurable(manager, { desktopId, checkpointId }));
 }
 
 function consentTo({ row }: LoadedDesktop, to: Consent): string {
