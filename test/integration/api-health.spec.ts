@@ -12,9 +12,24 @@ beforeAll(async () => {
 });
 afterAll(() => fixture.stop());
 
-async function ready(): Promise<{ status: number; body: unknown }> {
+interface Ready {
+  readonly status: number;
+  readonly body: { readonly status: string; readonly checks: Readonly<Record<string, { readonly state: string }>> };
+}
+
+async function ready(): Promise<Ready> {
   const response = await fetch(`${fixture.api.url}/readyz`);
-  return { status: response.status, body: await response.json() };
+  return { status: response.status, body: (await response.json()) as Ready['body'] };
+}
+
+/** The first answer that finds this service down: one is good for a moment, so the very first may still be from before. */
+async function readyWithout(service: 'postgres' | 'redis'): Promise<Ready> {
+  let answer = await ready();
+  await eventually(async () => {
+    answer = await ready();
+    return answer.body.checks[service]?.state === 'down';
+  });
+  return answer;
 }
 
 test('an api with its services is alive and ready', async () => {
@@ -140,11 +155,9 @@ describe('without Redis', () => {
   });
 
   test('the api says so, and that it is alive all the same', async () => {
-    const { status, body } = await ready();
-    expect(status).toBe(503);
-    expect(body).toMatchObject({
-      status: 'not ready',
-      checks: { postgres: { state: 'up' }, redis: { state: 'down' } },
+    expect(await readyWithout('redis')).toMatchObject({
+      status: 503,
+      body: { status: 'not ready', checks: { postgres: { state: 'up' } } },
     });
     expect((await fetch(`${fixture.api.url}/healthz`)).status).toBe(200);
   });
@@ -178,9 +191,7 @@ describe('without Postgres', () => {
   });
 
   test('the api says so', async () => {
-    const { status, body } = await ready();
-    expect(status).toBe(503);
-    expect(body).toMatchObject({ checks: { postgres: { state: 'down' } } });
+    expect(await readyWithout('postgres')).toMatchObject({ status: 503, body: { status: 'not ready' } });
   });
 
   test('a request is answered with a problem that tells nothing of the inside', async () => {
