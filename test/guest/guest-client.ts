@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
 import { basename, dirname } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { DormouseError } from '@dormouse/errors';
 import { unixSocketPath } from '@dormouse/process';
 
@@ -41,6 +42,22 @@ export class GuestClient {
       });
     });
     return new GuestClient(socket);
+  }
+
+  /**
+   * Connects as soon as somebody listens there: QEMU's socket is seen before it takes connections.
+   * @throws MACHINE_GONE when nobody does within `patienceMs`.
+   */
+  static async connectWhenThere(socketPath: string, patienceMs = 60_000): Promise<GuestClient> {
+    const deadline = Date.now() + patienceMs;
+    for (;;) {
+      try {
+        return await GuestClient.connect(socketPath);
+      } catch (error) {
+        if (Date.now() > deadline) throw error;
+        await sleep(2);
+      }
+    }
   }
 
   private constructor(private readonly socket: Socket) {

@@ -1,6 +1,5 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -131,8 +130,7 @@ async function boot(): Promise<void> {
     ],
     { stdio: ['ignore', 'ignore', 'inherit'] },
   );
-  while (!existsSync(inRun('protocol.sock'))) await sleep(10);
-  guest = await GuestClient.connect(inRun('protocol.sock'));
+  guest = await GuestClient.connectWhenThere(inRun('protocol.sock'));
   await guest.ping({ timeoutMs: 60_000 });
 }
 

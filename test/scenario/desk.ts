@@ -176,15 +176,7 @@ export class Desk {
   }
 
   /** A line to the probe inside the guest, as soon as the machine is there. */
-  async guest(patienceMs = 60_000): Promise<GuestClient> {
-    const deadline = Date.now() + patienceMs;
-    for (;;) {
-      try {
-        return await GuestClient.connect(this.runDirectory.file('probe.sock'));
-      } catch (error) {
-        if (Date.now() > deadline) throw error;
-        await sleep(2);
-      }
-    }
+  guest(patienceMs?: number): Promise<GuestClient> {
+    return GuestClient.connectWhenThere(this.runDirectory.file('probe.sock'), patienceMs);
   }
 }
