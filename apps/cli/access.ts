@@ -3,6 +3,8 @@ import { loadConfig, loadKeys, type Environment } from '@dormouse/config';
 import { DormouseError } from '@dormouse/errors';
 import { brokerName } from '@dormouse/text';
 
+export { loadConfig };
+
 /** Whom the commands talk to and with which key: DORMOUSE_URL and DORMOUSE_KEY, else what the data directory tells. */
 export interface Access {
   readonly url: string;
@@ -14,7 +16,7 @@ export interface Access {
 /** @throws CONFIG_INVALID; SERVICE_UNAVAILABLE when no api has left its address. */
 export async function openAccess(environment: Environment): Promise<Access> {
   const config = loadConfig(environment);
-  const url = (given(environment, 'DORMOUSE_URL') ?? (await findApi(config))).replace(/\/+$/, '');
+  const url = (givenUrl(environment) ?? (await findApi(config))).replace(/\/+$/, '');
   const adminKey = given(environment, 'DORMOUSE_KEY') ?? (await loadKeys(config)).adminKey;
   return {
     url,
@@ -29,6 +31,13 @@ export async function openAccess(environment: Environment): Promise<Access> {
       );
     },
   };
+}
+
+/** @throws CONFIG_INVALID */
+function givenUrl(environment: Environment): string | undefined {
+  const url = given(environment, 'DORMOUSE_URL');
+  if (url === undefined || (URL.canParse(url) && /^https?:$/.test(new URL(url).protocol))) return url;
+  throw new DormouseError('CONFIG_INVALID', `DORMOUSE_URL is ${url}; it should be a URL such as http://127.0.0.1:7077`);
 }
 
 /** Set to nothing counts as not set, as everywhere. */

@@ -1,9 +1,15 @@
 import { DormouseError } from '@dormouse/errors';
-import { apiScopes, type ApiKeyView, type ApiScope } from '@dormouse/ledger';
+import type { ApiKeyView, ApiScope } from '@dormouse/ledger';
 import { Option, type Command } from 'commander';
-import type { Answering } from './program';
+import { usualReason, type CommandContext } from './command-context';
 import { ago } from './show';
 import { table } from './table';
+
+const scopes: Readonly<Record<ApiScope, string>> = {
+  viewer: 'looks',
+  operator: 'also saves, wakes and stops',
+  admin: 'may everything',
+};
 
 interface CreateOptions {
   readonly scope: ApiScope;
@@ -13,21 +19,17 @@ interface CreateOptions {
 }
 
 /** The keys that one asks the api with: making, listing and revoking them. */
-export function addApiKeys(keys: Command, answer: Answering, now: () => Date): void {
+export function addApiKeys(keys: Command, { answer, now }: CommandContext): void {
   keys
     .command('create <name>')
     .description('make a key of the api; it is shown this once')
-    .addOption(
-      new Option('--scope <scope>', 'viewer looks; operator also saves, wakes and stops; admin may everything')
-        .choices(apiScopes)
-        .makeOptionMandatory(),
-    )
+    .addOption(new Option('--scope <scope>', inWords(scopes)).choices(Object.keys(scopes)).makeOptionMandatory())
     .option('--pool <id>', 'limit it to this pool; may be given several times', (pool, pools: string[] = []) => [
       ...pools,
       pool,
     ])
     .addOption(new Option('--expires <days>', 'for how long it lets in').default(90).argParser(wholeDays))
-    .option('--reason <text>', 'goes into the audit log', 'asked for on the command line')
+    .option('--reason <text>', 'goes into the audit log', usualReason)
     .action((name: string, { scope, pool, expires, reason }: CreateOptions) =>
       answer(async ({ client }) => {
         const pools = pool === undefined ? {} : { pools: pool };
@@ -47,13 +49,19 @@ export function addApiKeys(keys: Command, answer: Answering, now: () => Date): v
   keys
     .command('revoke <name>')
     .description('let nobody in with a key of the api any more, from now on')
-    .option('--reason <text>', 'goes into the audit log', 'asked for on the command line')
+    .option('--reason <text>', 'goes into the audit log', usualReason)
     .action((name: string, { reason }: { reason: string }) =>
       answer(async ({ client }) => {
         const value = await client.revokeApiKey(name, reason);
         return { value, text: `${name} lets nobody in any more` };
       }),
     );
+}
+
+function inWords(meanings: Readonly<Record<string, string>>): string {
+  return Object.entries(meanings)
+    .map(([name, meaning]) => `${name} ${meaning}`)
+    .join('; ');
 }
 
 function showApiKeys(keys: readonly ApiKeyView[], now: Date): string {

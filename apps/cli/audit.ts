@@ -1,7 +1,7 @@
 import { DormouseError } from '@dormouse/errors';
 import type { AuditView } from '@dormouse/ledger';
 import { Option, type Command } from 'commander';
-import type { Answering, ProgramContext } from './program';
+import type { CommandContext } from './command-context';
 import { table } from './table';
 
 interface AuditOptions {
@@ -11,10 +11,8 @@ interface AuditOptions {
   readonly target?: string;
 }
 
-export function addAudit(program: Command, { openAccess, print }: ProgramContext, answer: Answering): void {
-  const audit = program
-    .command('audit')
-    .description('who changed or tried to change what, why, and what came of it; newest first, times in UTC')
+export function addAudit(audit: Command, { openAccess, print, answer }: CommandContext): void {
+  audit
     .addOption(new Option('--limit <lines>', 'how many').default(50).argParser(wholeNumber))
     .option('--actor <who>', 'only what this one did, such as key:admin')
     .option('--action <what>', 'only this, such as desktop.save')
@@ -22,7 +20,7 @@ export function addAudit(program: Command, { openAccess, print }: ProgramContext
     .action(({ limit, ...narrowed }: AuditOptions) =>
       answer(async ({ client }) => {
         const value: AuditView[] = [];
-        for await (const entry of client.audit(narrowed)) {
+        for await (const entry of client.audit(narrowed, limit)) {
           if (value.length === limit) break;
           value.push(entry);
         }

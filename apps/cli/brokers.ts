@@ -1,12 +1,11 @@
 import type { BrokerView } from '@dormouse/ledger';
 import type { Command } from 'commander';
-import type { Answering } from './program';
+import type { CommandContext } from './command-context';
 import { ago, counted } from './show';
 import { table } from './table';
 
 /** `broker list` and `broker retire`: who tells of users, and who does no more. */
-export function addBrokers(program: Command, answer: Answering, now: () => Date): void {
-  const broker = program.command('broker').description('brokers that send heartbeats, and such as are gone');
+export function addBrokers(broker: Command, { answer, now }: CommandContext): void {
   broker
     .command('list')
     .description('those that send heartbeats, and whether they are heard')

@@ -1,11 +1,11 @@
 import type { ApiClient } from '@dormouse/api-client';
 import type { KeptCheckpointView } from '@dormouse/ledger';
 import type { Command } from 'commander';
-import type { Answering } from './program';
+import { usualReason, type CommandContext } from './command-context';
 import { showCheckpoints, showKept } from './show-kept';
 
 /** `checkpoint list`, `pin` and `unpin`: which checkpoints a desktop keeps, asked of the api. */
-export function addCheckpointKeeping(checkpoint: Command, answer: Answering, now: () => Date): void {
+export function addCheckpointKeeping(checkpoint: Command, { answer, now }: CommandContext): void {
   checkpoint
     .command('list <desktop>')
     .description('the checkpoints of a desktop, newest first, and why each is kept')
@@ -31,7 +31,7 @@ export function addCheckpointKeeping(checkpoint: Command, answer: Answering, now
     checkpoint
       .command(`${name} <desktop> <checkpoint>`)
       .description(description)
-      .option('--reason <text>', 'goes into the audit log', 'asked for on the command line')
+      .option('--reason <text>', 'goes into the audit log', usualReason)
       .action((desktopId: string, id: string, { reason }: { reason: string }) =>
         answer(async ({ client }) => {
           const value = await change(client, desktopId, id, reason);

@@ -13,126 +13,113 @@ import { DormouseError } from '@dormouse/errors';
 import { parseLaunchSpec } from '@dormouse/qemu';
 import { openBlobStore, type BlobStore } from '@dormouse/storage';
 import { safeName } from '@dormouse/text';
-import type { Command } from 'commander';
 import { drawLast, showTraces, traceAsData, tracesOf } from './checkpoint-trace';
+import type { CommandContext, ProgramContext } from './command-context';
 import { progressLine } from './progress-line';
-import type { ProgramContext } from './program';
 import { showCollected } from './show-collected';
 import { showExported, showSummary, showVerified } from './show-checkpoint';
 
-interface KeyOptions {
+export interface KeyOptions {
   /** False for `--no-keys`. */
   readonly keys: boolean;
 }
 
-/**
- * `checkpoint inspect`, `verify`, `export`, `trace` and `gc`: on a host, with the configuration of its worker. They read storage, disks and
- * keys themselves, so that what they say of a checkpoint does not depend on the processes that made it.
- */
-export function addCheckpointTools(program: Command, context: ProgramContext): void {
-  const checkpoint =
-    program.commands.find((command) => command.name() === 'checkpoint') ??
-    program.command('checkpoint').description('what is stored of a desktop: look into it, check it, take it elsewhere');
-  const inJson = (): boolean => program.opts<{ json?: boolean }>().json === true;
-  const show = (value: unknown, text: string): void => context.print(inJson() ? JSON.stringify(value) : text);
+export async function inspect(
+  context: CommandContext,
+  desktopId: string,
+  id: string | undefined,
+  options: KeyOptions,
+): Promise<void> {
+  await withStore(context, async (store, config) => {
+    const name = await nameOf(context, desktopId, id);
+    const summary = await inspectCheckpoint(store, name, await keysOf(config, desktopId, options));
+    context.show({ value: summary, text: showSummary(summary) });
+  });
+}
 
-  checkpoint
-    .command('inspect <desktop> [checkpoint]')
-    .description('what a checkpoint is made of; the current one when none is named')
-    .option('--no-keys', 'do without the keys: who wrote it is not checked')
-    .action((desktopId: string, id: string | undefined, options: KeyOptions) =>
-      withStore(context, async (store, config) => {
-        const name = await nameOf(context, desktopId, id);
-        const summary = await inspectCheckpoint(store, name, await keysOf(config, desktopId, options));
-        show(summary, showSummary(summary));
-      }),
-    );
+export async function verify(
+  context: CommandContext,
+  desktopId: string,
+  id: string | undefined,
+  options: KeyOptions,
+): Promise<void> {
+  await withStore(context, async (store, config) => {
+    const name = await nameOf(context, desktopId, id);
+    const keys = await keysOf(config, desktopId, options);
+    const diskFiles = keys === null ? null : await diskFilesOf(context, config, desktopId);
+    const progress = progressLine();
+    const report = await verifyCheckpoint({
+      ...name,
+      store,
+      keys,
+      diskFiles,
+      onProgress: ({ step, done, total }) => progress.show(step, done, total),
+    }).finally(() => progress.clear());
+    context.show({ value: report, text: showVerified(report) });
+    if (report.findings.length > 0) process.exitCode = 1;
+  });
+}
 
-  checkpoint
-    .command('verify <desktop> [checkpoint]')
-    .description(
-      'read all of a checkpoint and check it; the current one when none is named. Exit code 1: something is wrong',
-    )
-    .option('--no-keys', 'do without the keys: sizes and digests only')
-    .action((desktopId: string, id: string | undefined, options: KeyOptions) =>
-      withStore(context, async (store, config) => {
-        const name = await nameOf(context, desktopId, id);
-        const keys = await keysOf(config, desktopId, options);
-        const diskFiles = keys === null ? null : await diskFilesOf(context, config, desktopId);
-        const progress = progressLine();
-        const report = await verifyCheckpoint({
-          ...name,
-          store,
-          keys,
-          diskFiles,
-          onProgress: ({ step, done, total }) => progress.show(step, done, total),
-        }).finally(() => progress.clear());
-        show(report, showVerified(report));
-        if (report.findings.length > 0) process.exitCode = 1;
-      }),
-    );
+export async function exportCheckpoint(
+  context: CommandContext,
+  desktopId: string,
+  id: string | undefined,
+  { output }: { readonly output: string },
+): Promise<void> {
+  await withStore(context, async (store, config) => {
+    const name = await nameOf(context, desktopId, id);
+    const keys = await keysOf(config, desktopId, { keys: true });
+    const diskFiles = await diskFilesOf(context, config, desktopId);
+    const progress = progressLine();
+    const options = {
+      ...name,
+      store,
+      keys: keys!,
+      diskFiles,
+      onProgress: ({ done, total }: { done: number; total: number }) => progress.show('pages', done, total),
+    };
+    const exported = await (
+      output === '-' ? exportStream(options, toStandardOutput) : exportToFile(options, output)
+    ).finally(() => progress.clear());
+    if (output === '-') return;
+    const layers = layerFiles(diskFiles, exported.diskGeneration);
+    context.show({ value: { ...name, ...exported, output, layers }, text: showExported(output, exported, layers) });
+  });
+}
 
-  checkpoint
-    .command('export <desktop> [checkpoint]')
-    .description(
-      'write a checkpoint as a migration stream that QEMU loads by itself; the current one when none is named',
-    )
-    .requiredOption('-o, --output <file>', 'where to; `-` is the standard output')
-    .action((desktopId: string, id: string | undefined, { output }: { output: string }) =>
-      withStore(context, async (store, config) => {
-        const name = await nameOf(context, desktopId, id);
-        const keys = await keysOf(config, desktopId, { keys: true });
-        const diskFiles = await diskFilesOf(context, config, desktopId);
-        const progress = progressLine();
-        const options = {
-          ...name,
-          store,
-          keys: keys!,
-          diskFiles,
-          onProgress: ({ done, total }: { done: number; total: number }) => progress.show('pages', done, total),
-        };
-        const exported = await (
-          output === '-' ? exportStream(options, toStandardOutput) : exportToFile(options, output)
-        ).finally(() => progress.clear());
-        const layers = layerFiles(diskFiles, exported.diskGeneration);
-        if (output !== '-') show({ ...name, ...exported, output, layers }, showExported(output, exported, layers));
-      }),
-    );
+export async function trace(
+  context: CommandContext,
+  desktopId: string,
+  id: string | undefined,
+  { svg }: { readonly svg?: string },
+): Promise<void> {
+  await withStore(context, async (store, config) => {
+    const name = await nameOf(context, desktopId, id);
+    const keys = await keysOf(config, desktopId, { keys: true });
+    const found = await tracesOf(store, name, keys!);
+    const value = { ...name, pages: found.pages, traces: found.traces.map(traceAsData) };
+    context.show({ value, text: showTraces(found.traces) });
+    if (svg !== undefined) await drawLast(svg, name, found);
+  });
+}
 
-  checkpoint
-    .command('trace <desktop> [checkpoint]')
-    .description('how each wake of a checkpoint went; of the current one when none is named')
-    .option('--svg <file>', 'draw what the last of them asked for, over time and over memory')
-    .action((desktopId: string, id: string | undefined, { svg }: { svg?: string }) =>
-      withStore(context, async (store, config) => {
-        const name = await nameOf(context, desktopId, id);
-        const keys = await keysOf(config, desktopId, { keys: true });
-        const found = await tracesOf(store, name, keys!);
-        show({ ...name, pages: found.pages, traces: found.traces.map(traceAsData) }, showTraces(found.traces));
-        if (svg !== undefined) await drawLast(svg, name, found);
-      }),
-    );
-
-  checkpoint
-    .command('gc [desktop]')
-    .description(
-      'remove what no checkpoint needs any more; workers do so by themselves. Exit code 1: something was left alone',
-    )
-    .option('--dry-run', 'remove nothing, and say what would be')
-    .action((desktopId: string | undefined, { dryRun = false }: { dryRun?: boolean }) =>
-      withStore(context, async (store, config) => {
-        // eslint-disable-next-line @typescript-eslint/no-require-imports
-        const { collectGarbage } = require('./collect-garbage') as typeof import('./collect-garbage');
-        const progress = progressLine();
-        const collected = await collectGarbage(config, store, {
-          desktopId: desktopId ?? null,
-          dryRun,
-          onProgress: (what, done, total) => progress.show(what, done, total),
-        }).finally(() => progress.clear());
-        show(collected, showCollected(collected));
-        if (collected.storage.failures.length + collected.layers.failures.length > 0) process.exitCode = 1;
-      }),
-    );
+export async function collect(
+  context: CommandContext,
+  desktopId: string | undefined,
+  { dryRun = false }: { readonly dryRun?: boolean },
+): Promise<void> {
+  await withStore(context, async (store, config) => {
+    // eslint-disable-next-line @typescript-eslint/no-require-imports
+    const { collectGarbage } = require('./collect-garbage') as typeof import('./collect-garbage');
+    const progress = progressLine();
+    const collected = await collectGarbage(config, store, {
+      desktopId: desktopId ?? null,
+      dryRun,
+      onProgress: (what, done, total) => progress.show(what, done, total),
+    }).finally(() => progress.clear());
+    context.show({ value: collected, text: showCollected(collected) });
+    if (collected.storage.failures.length + collected.layers.failures.length > 0) process.exitCode = 1;
+  });
 }
 
 async function withStore(

@@ -1,14 +1,21 @@
 import { Argument, type Command } from 'commander';
 import { DormouseError } from '@dormouse/errors';
-import { consents, type Consent } from '@dormouse/session';
+import type { Consent } from '@dormouse/session';
 import { parseInstant } from '@dormouse/text';
-import type { Answering } from './program';
+import { usualReason, type CommandContext } from './command-context';
 import { showDesktop, showOperation } from './show';
+
+/** In the order of what they lose; a table, so that none is missing. */
+const consents: Readonly<Record<Consent, true>> = {
+  'own-checkpoint': true,
+  'older-checkpoint': true,
+  'cold-boot': true,
+};
 
 const unitMs = { m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 
 /** `desktop explain`, `consent`, `hold`, `unhold` and `prewarm`: what becomes of a desktop, and when. */
-export function addDesktopPlans(desktop: Command, answer: Answering, now: () => Date): void {
+export function addDesktopPlans(desktop: Command, { answer, now }: CommandContext): void {
   desktop
     .command('explain <id>')
     .description('why it is in its state, what comes next and when, and why something did not happen')
@@ -23,7 +30,7 @@ export function addDesktopPlans(desktop: Command, answer: Answering, now: () => 
     .description(
       'have a step taken with one that cannot be woken, though it loses work: `explain` says which, and what is lost',
     )
-    .addArgument(new Argument('<to>').choices(consents))
+    .addArgument(new Argument('<to>').choices(Object.keys(consents)))
     .requiredOption('--reason <text>', 'goes into the audit log')
     .action((id: string, to: Consent, { reason }: { reason: string }) =>
       answer(async ({ client }) => {
@@ -60,7 +67,7 @@ export function addDesktopPlans(desktop: Command, answer: Answering, now: () => 
 }
 
 function withReason(command: Command): Command {
-  return command.option('--reason <text>', 'goes into the audit log', 'asked for on the command line');
+  return command.option('--reason <text>', 'goes into the audit log', usualReason);
 }
 
 /** @throws REQUEST_INVALID for what is neither a time nor a time from now on */

@@ -1,7 +1,7 @@
 import type { HostChange } from '@dormouse/api-client';
 import type { HostView } from '@dormouse/ledger';
 import type { Command } from 'commander';
-import type { Answering } from './program';
+import { usualReason, type CommandContext } from './command-context';
 import { ago } from './show';
 import { table } from './table';
 
@@ -12,8 +12,7 @@ const changes: Readonly<Record<HostChange, string>> = {
   fence: 'vouch that it is dead: its desktops are given up there, and may start elsewhere. Make sure that it is off',
 };
 
-export function addHosts(program: Command, answer: Answering, now: () => Date): void {
-  const host = program.command('host').description('hosts and their workers');
+export function addHosts(host: Command, { answer, now }: CommandContext): void {
   host
     .command('list')
     .description('every host that was ever announced')
@@ -27,7 +26,7 @@ export function addHosts(program: Command, answer: Answering, now: () => Date): 
     host
       .command(`${change} <id>`)
       .description(description)
-      .option('--reason <text>', 'goes into the audit log', 'asked for on the command line')
+      .option('--reason <text>', 'goes into the audit log', usualReason)
       .action((id: string, { reason }: { reason: string }) =>
         answer(async ({ client }) => {
           const value = await client.changeHost(id, change, reason);

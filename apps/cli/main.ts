@@ -1,8 +1,12 @@
 #!/usr/bin/env node
-import { loadConfig } from '@dormouse/config';
 import { describeError } from '@dormouse/errors';
-import { openAccess } from './access';
 import { buildProgram } from './program';
+
+/** Talking to the api and reading the configuration, which help takes neither of. */
+function access(): typeof import('./access') {
+  // eslint-disable-next-line @typescript-eslint/no-require-imports
+  return require('./access') as typeof import('./access');
+}
 
 // Whoever reads what we print has had enough (`… | head`): nothing is wrong, and nobody is there to be told. As SIGPIPE would end us.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -11,8 +15,8 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 });
 
 const program = buildProgram({
-  openAccess: () => openAccess(process.env),
-  loadConfig: () => loadConfig(process.env),
+  openAccess: () => access().openAccess(process.env),
+  loadConfig: () => access().loadConfig(process.env),
   print: (text) => process.stdout.write(`${text}\n`),
   now: () => new Date(),
 });

@@ -6,12 +6,12 @@ import type { RehearsedView } from '@dormouse/ledger';
 import { parseBrokerEvent, type JsonObject } from '@dormouse/session';
 import { decodeText } from '@dormouse/text';
 import type { Command } from 'commander';
-import type { Answering } from './program';
+import type { CommandContext } from './command-context';
 import { counted, showAnswer } from './show';
 import { table } from './table';
 
 /** `events replay`: a file of recorded events, JSON lines, each a CloudEvent as a broker sends it. */
-export function addReplay(events: Command, answer: Answering): void {
+export function addReplay(events: Command, { answer }: CommandContext): void {
   events
     .command('replay <file>')
     .description('send recorded events again, in their order: JSON lines, each a CloudEvent; its id is the webhook-id')

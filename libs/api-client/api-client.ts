@@ -17,7 +17,8 @@ import type {
   RetiredBrokerView,
 } from '@dormouse/ledger';
 import type { Consent, JsonObject } from '@dormouse/session';
-import { errorOf, reach } from './problem';
+import { errorOf } from './problem';
+import { isOk, reach, textOf, type Answered } from './reach';
 
 export interface ApiAccess {
   /** Without a slash at the end. */
@@ -37,6 +38,9 @@ export interface CommandBody {
   readonly fresh?: boolean;
   readonly checkpointId?: string;
 }
+
+/** As many rows as the api gives at once: a long list is asked for in few calls. */
+const largestPage = 500;
 
 /** The admin API. Every method throws the error that the api answered with, or SERVICE_UNAVAILABLE when none did. */
 export class ApiClient {
@@ -174,16 +178,19 @@ export class ApiClient {
     return this.call('DELETE', apiKeyPath(name) + queryOf({ reason }));
   }
 
-  /** Newest first, page by page. */
-  audit(narrowed: { actor?: string; action?: string; target?: string } = {}): AsyncGenerator<AuditView> {
-    return this.pages('/v1/audit', narrowed);
+  /** Newest first, page by page. @param most no more than these are wanted */
+  audit(
+    narrowed: { actor?: string; action?: string; target?: string } = {},
+    most = largestPage,
+  ): AsyncGenerator<AuditView> {
+    return this.pages('/v1/audit', { ...narrowed, limit: String(Math.min(most, largestPage)) });
   }
 
   /** Lines of JSON, oldest first, in pieces as they come. */
   async *exportAudit(before: string): AsyncGenerator<string> {
     const response = await this.ask('GET', `/v1/audit/export${queryOf({ before })}`);
     const text = new TextDecoder();
-    for await (const bytes of response.body ?? []) yield text.decode(bytes as Uint8Array, { stream: true });
+    for await (const bytes of response.body) yield text.decode(bytes, { stream: true });
   }
 
   pruneAudit(body: { before: string; reason: string }): Promise<{ readonly removed: number }> {
@@ -193,18 +200,18 @@ export class ApiClient {
   private async *pages<T>(path: string, narrowed: Query = {}): AsyncGenerator<T> {
     let cursor: string | undefined;
     do {
-      const page: Page<T> = await this.call('GET', path + queryOf({ ...narrowed, cursor }));
+      const page: Page<T> = await this.call('GET', path + queryOf({ limit: String(largestPage), ...narrowed, cursor }));
       yield* page.items;
       cursor = page.nextCursor ?? undefined;
     } while (cursor !== undefined);
   }
 
   private async call<T>(method: string, path: string, body?: object): Promise<T> {
-    const response = await this.ask(method, path, body);
-    return (response.status === 204 ? undefined : await response.json()) as T;
+    const text = await textOf(await this.ask(method, path, body));
+    return (text === '' ? undefined : JSON.parse(text)) as T;
   }
 
-  private async ask(method: string, path: string, body?: object): Promise<Response> {
+  private async ask(method: string, path: string, body?: object): Promise<Answered> {
     const response = await reach(this.access.url + path, {
       method,
       headers: {
@@ -213,7 +220,7 @@ export class ApiClient {
       },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
-    if (!response.ok) throw await errorOf(response);
+    if (!isOk(response)) throw await errorOf(response);
     return response;
   }
 }

@@ -1,15 +1,15 @@
 import { DormouseError, errorCodes, type ErrorCode, type ErrorDetails } from '@dormouse/errors';
-import { limits, timedOut } from '@dormouse/limits';
+import { textOf, type Answered } from './reach';
 
 const described = new Set(['type', 'title', 'status', 'detail', 'code', 'instance']);
 
 /** Makes of an answer that is a problem (RFC 9457) the error it was made from. */
-export async function errorOf(response: Response): Promise<DormouseError> {
-  const body: unknown = await response.json().catch(() => null);
+export async function errorOf(answer: Answered): Promise<DormouseError> {
+  const body = parsed(await textOf(answer));
   if (typeof body !== 'object' || body === null || !('code' in body)) {
     return new DormouseError(
       'SERVICE_UNAVAILABLE',
-      `${response.url} answered ${response.status}, and not as a Dormouse does`,
+      `${answer.url} answered ${answer.status}, and not as a Dormouse does`,
     );
   }
   const { code, detail } = body as { code: unknown; detail?: unknown };
@@ -22,17 +22,11 @@ export async function errorOf(response: Response): Promise<DormouseError> {
   );
 }
 
-/** A fetch whose failure says what it means: nobody is there. */
-export async function reach(url: string, init: RequestInit): Promise<Response> {
+/** Null for what is no JSON. */
+function parsed(text: string): unknown {
   try {
-    return await fetch(url, { ...init, signal: AbortSignal.timeout(limits.apiAnswer.ms) });
-  } catch (cause) {
-    if ((cause as Error).name === 'TimeoutError') throw timedOut('apiAnswer', new URL(url).origin);
-    throw new DormouseError(
-      'SERVICE_UNAVAILABLE',
-      `nothing answers at ${new URL(url).origin}. Start Dormouse with \`npm start\`, or set DORMOUSE_URL.`,
-      {},
-      { cause },
-    );
+    return JSON.parse(text);
+  } catch {
+    return null; // a proxy's page, which the caller tells from a problem
   }
 }

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import type { BrokerEventType, JsonObject, MachineState } from '@dormouse/session';
 import { Webhook } from 'standardwebhooks';
-import { errorOf, reach } from './problem';
+import { errorOf } from './problem';
+import { isOk, reach, textOf } from './reach';
 
 export interface WebhookMessage {
   readonly type: BrokerEventType;
@@ -60,6 +61,6 @@ export async function sendEvent(
     },
     body,
   });
-  if (!response.ok) throw await errorOf(response);
-  return (await response.json()) as WebhookAnswer;
+  if (!isOk(response)) throw await errorOf(response);
+  return JSON.parse(await textOf(response)) as WebhookAnswer;
 }

@@ -6,6 +6,7 @@ import { unlessAborted } from '@dormouse/process';
 import { defaultGuestCache, ensureGuestImage } from '../guest';
 import { endAllOf } from '../scenario';
 import { measureBatches } from './batches';
+import { measureCli } from './cli';
 import { measureEvents } from './events';
 import type { Figure } from './figure';
 import { measureHangs } from './hangs';
@@ -19,7 +20,7 @@ import { measureStorm } from './storm';
 import { profiles, type Profile } from './profile';
 import { measureWake } from './wake';
 
-const usage = `usage: npm run bench -- main-job | size | save | index | wake | batches | kills | hangs | events | storm | plans
+const usage = `usage: npm run bench -- main-job | size | save | index | wake | batches | kills | hangs | events | storm | plans | cli
                       [--runs N] [--memory MiB]
                       [--fill MiB] [--image GiB] [--profile local|net] [--desktops N] [--users N]
                       [--pace N] [--part sleepers|day] [--json]
@@ -41,7 +42,8 @@ const usage = `usage: npm run bench -- main-job | size | save | index | wake | b
   events    webhooks a second, verified, decided and durable, beside a bare handler that does one INSERT
   storm     --desktops N (10000) on 20 simulated hosts: what those that sleep cost, all of them left at once, and a working
             day of --users N (all) of them, --pace N (14) logins a second in the morning; or one --part of this
-  plans     decisions a second when a desktop is put away, by the README's policy, and how long one takes by the largest policy`;
+  plans     decisions a second when a desktop is put away, by the README's policy, and how long one takes by the largest policy
+  cli       what a call of the command line costs above a bare Node, and how long the list of --desktops N (6000) takes`;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -51,7 +53,7 @@ const { values, positionals } = parseArgs({
     fill: { type: 'string' },
     image: { type: 'string' },
     profile: { type: 'string' },
-    desktops: { type: 'string', default: '10000' },
+    desktops: { type: 'string' },
     users: { type: 'string' },
     pace: { type: 'string', default: '14' },
     part: { type: 'string' },
@@ -150,10 +152,16 @@ const benchmarks: Readonly<
     runs: 5,
     measure: (options) => Promise.resolve({ figures: measurePlans(options) }),
   },
+  cli: {
+    runs: 5,
+    measure: async (options) => ({
+      figures: await measureCli({ ...options, desktops: Number(values.desktops ?? 6_000) }),
+    }),
+  },
   storm: {
     runs: 3,
     measure: (options) => {
-      const desktops = Number(values.desktops);
+      const desktops = Number(values.desktops ?? 10_000);
       const part = (['sleepers', 'day'] as const).find((one) => one === values.part) ?? null;
       return measureStorm({
         ...options,
