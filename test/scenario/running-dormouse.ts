@@ -58,6 +58,15 @@ export class RunningDormouse {
     return this.process.exitCode;
   }
 
+  /** Until it goes on, nothing that ends is started again. */
+  haltLauncher(): void {
+    this.process.kill('SIGSTOP');
+  }
+
+  continueLauncher(): void {
+    this.process.kill('SIGCONT');
+  }
+
   /** The process of its worker, as soon as there is one. */
   async workerPid(): Promise<number> {
     for (;;) {
