@@ -21,6 +21,8 @@ export interface ServiceLife {
   readonly log: ServiceLog;
   /** Whether a service that ends by itself is started again. Its address stays the same. */
   readonly revive: boolean;
+  /** How often its log is looked at. Default: a minute. */
+  readonly boundLogEveryMs?: number;
   /** Gives back, when all is over, what the service was started with. */
   readonly release: () => void;
 }
@@ -41,6 +43,7 @@ export async function embeddedService(life: ServiceLife): Promise<EmbeddedServic
 class KeptService {
   readonly lost: Promise<DormouseError>;
   private stopping = false;
+  private readonly over = new AbortController();
   private reviving: Promise<unknown> = Promise.resolve();
 
   constructor(
@@ -48,6 +51,7 @@ class KeptService {
     private current: ServiceProcess,
   ) {
     this.lost = this.keep();
+    void this.boundLogs();
   }
 
   async stop(): Promise<void> {
@@ -58,7 +62,19 @@ class KeptService {
       // What it forked ends by itself when it had to be killed, a moment later.
       await untilNoProcessIn(this.life.workingDirectory);
     } finally {
+      this.over.abort();
       this.life.release();
+    }
+  }
+
+  /** What a service complains of all day would fill the disk. */
+  private async boundLogs(): Promise<void> {
+    const { boundLogEveryMs = 60_000, log } = this.life;
+    const { signal } = this.over;
+    while (!signal.aborted) {
+      // Nobody waits for this: it keeps no process alive, and the end of the service ends it.
+      await sleep(boundLogEveryMs, undefined, { signal, ref: false }).catch(() => undefined);
+      if (!signal.aborted) await this.current.boundLog().catch((error: unknown) => log(describeError(error).message));
     }
   }
 

@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, existsSync, openSync, readFileSync, renameSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DormouseError } from '@dormouse/errors';
+import { boundLog } from '@dormouse/files';
 
 export interface ServiceCommand {
   /** For messages: 'Postgres'. */
@@ -9,7 +10,7 @@ export interface ServiceCommand {
   readonly command: readonly string[];
   readonly cwd: string;
   readonly env: NodeJS.ProcessEnv;
-  /** Its output goes here; that of the run before is kept as `<logFile>.1`. */
+  /** Its output goes here; the end of what was before is kept as `<logFile>.1`. */
   readonly logFile: string;
   /** Becomes its descriptor 3. */
   readonly descriptor?: number;
@@ -64,6 +65,11 @@ export class ServiceProcess {
       }
       await sleep(pollMs);
     }
+  }
+
+  /** Cuts its log when that has grown large. */
+  boundLog(): Promise<void> {
+    return boundLog(this.command.logFile);
   }
 
   /** Resolves when the process is gone, or the time of the last step is over. */

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { join } from 'node:path';
 import { contentIndexFile } from '@dormouse/content-index';
 import { DormouseError, isDormouseError } from '@dormouse/errors';
+import { boundLogs } from '@dormouse/files';
 import { limits, timedOut, within } from '@dormouse/limits';
 import {
   pagerSockets,
@@ -68,7 +69,6 @@ import type {
 } from './hypervisor';
 import { KnownImages, type PlacedDisk } from './images/known-images';
 import { preparedOn } from './layers/layer-names';
-import { boundLogs } from './bounded-log';
 import { usualSaveLimits, type SaveLimits } from './convergence';
 import { MachinesInWaiting } from './machines-in-waiting';
 import { connectPager, PagerStarter } from './pager-process';

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { lastLines } from '@dormouse/files';
 import { processRecord, type ProcessRole } from '@dormouse/pager-control';
 import {
   commandLineOf,
@@ -13,7 +14,6 @@ import {
 } from '@dormouse/process';
 import type { MachineParts } from '@dormouse/qemu';
 import { safeName } from '@dormouse/text';
-import { lastLines } from './bounded-log';
 
 const builtRecord = 'machine.json';
 const pausedRecord = 'paused';

@@ -13,7 +13,8 @@ export async function boundLogs(directory: string): Promise<void> {
   for (const name of names ?? []) if (name.endsWith('.log')) await boundLog(join(directory, name));
 }
 
-async function boundLog(path: string): Promise<void> {
+/** Of one log. */
+export async function boundLog(path: string): Promise<void> {
   const file = await open(path, 'r+').catch(noneOfIt);
   if (file === null) return;
   try {
