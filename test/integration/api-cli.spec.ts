@@ -132,6 +132,35 @@ test('a key is made, printed once, lets in, is listed, and is revoked', async ()
   });
 });
 
+test('old lines of the audit log are exported as lines of JSON, and removed for a reason', async () => {
+  const many = 3_000;
+  await fixture.dataSource.query(
+    `INSERT INTO audit_log (at, actor, action, target, outcome)
+     SELECT now() - interval '60 days' + n * interval '1 second', 'key:old', 'desktop.save', 'é' || n, 'applied'
+     FROM generate_series(1, $1::int) n`,
+    [many],
+  );
+  const before = new Date(Date.now() - 40 * 86_400_000).toISOString();
+  const targets = lines(await dormouse(['audit', 'export', '--before', before])).map(
+    (line) => (JSON.parse(line) as { target: string }).target,
+  );
+  expect(targets).toEqual(Array.from({ length: many }, (_, n) => `é${n + 1}`));
+  expect(await dormouse(['audit', 'prune', '--before', before])).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining('--reason'),
+  });
+  const reason = ['--reason', 'archived'];
+  expect(await dormouse(['audit', 'prune', '--before', new Date().toISOString(), ...reason])).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining('30 days'),
+  });
+  expect(lines(await dormouse(['audit', 'prune', '--before', before, ...reason]))).toEqual([
+    `${many} lines of the audit log were removed`,
+  ]);
+  expect(await dormouse(['audit', 'export', '--before', before])).toMatchObject({ code: 0, stdout: '' });
+  expect(lines(await dormouse(['audit', '--action', 'audit.prune', '--limit', '1']))[1]).toMatch(/archived$/);
+});
+
 test('the audit log is shown, newest first, as far as was asked for', async () => {
   await dormouse(['desktop', 'save', 'none', '--reason', 'a try']);
   const [head, row, ...more] = lines(await dormouse(['audit', '--limit', '1', '--actor', 'key:admin']));
