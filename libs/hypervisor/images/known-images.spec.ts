@@ -156,6 +156,39 @@ test('an edit that adds a disk behind the others is taken; one that would give a
   await known.checkEdit('bob', spec(home, system)); // it has no disks yet
 });
 
+test('the image of a read-only disk is known as well, until the spec names another one or the disk is gone', async () => {
+  const tools = join(directory, 'tools.iso');
+  const newer = join(directory, 'newer.iso');
+  await writeFile(tools, 'tools');
+  await writeFile(newer, 'newer');
+  const system = { name: 'system', image, format: 'raw' };
+  const withTools = (file: string): LaunchSpec =>
+    spec(system, { name: 'tools', image: file, format: 'raw', readOnly: true });
+  expect(await known.place('ada', withTools(tools))).toMatchObject([{ image }]);
+  await digested();
+  await copyFile(tools, join(directory, 'copy'));
+  await rename(join(directory, 'copy'), tools);
+  await known.place('ada', withTools(tools));
+  await rename(newer, tools);
+  await expect(known.place('ada', withTools(tools))).rejects.toMatchObject(changed);
+  await known.checkEdit('ada', spec(system));
+  await known.place('ada', spec(system));
+  expect(await known.place('ada', withTools(tools))).toMatchObject([{ image, isNew: false }]);
+  await writeFile(newer, 'newest');
+  await known.place('ada', withTools(newer));
+  await unlink(newer);
+  await symlink(tools, newer);
+  await expect(known.place('ada', withTools(newer))).rejects.toMatchObject(changed); // QEMU would follow it
+  await known.place('ada', withTools(tools));
+  await expect(known.checkEdit('ada', spec({ ...system, readOnly: true }))).rejects.toMatchObject(moved);
+});
+
+test('a read-only disk that becomes writable begins with no layers', async () => {
+  await known.place('ada', spec({ image, format: 'raw', readOnly: true }));
+  expect(await known.place('ada', onGolden())).toMatchObject([{ isNew: true }]);
+  expect(await known.place('ada', onGolden())).toMatchObject([{ isNew: false }]);
+});
+
 test('a damaged record is told, and not taken for none', async () => {
   await known.place('ada', onGolden());
   await digested();

@@ -11,13 +11,13 @@ interface KnownFile extends FileIdentity {
   readonly digest: string | null;
 }
 
-/** What lies below the layers of a disk. */
+/** What lies below the layers of a disk, or is all of a read-only one. */
 interface KnownDisk {
-  /** Among the writable disks: layers are numbered so. */
-  readonly place: number;
+  /** Among the writable disks: layers are numbered so. Null for a read-only one. */
+  readonly place: number | null;
   /** As the spec named it then. */
   readonly image: string;
-  /** Its first layers were made when images were not resolved: QEMU opens the image by this name. */
+  /** QEMU opens the image by this name: it is read-only, or its first layers were made when images were not resolved. */
   readonly byName: boolean;
   readonly chain: readonly KnownFile[];
 }
@@ -34,8 +34,8 @@ export interface PlacedDisk {
 }
 
 /**
- * Which golden images the layers of each desktop lie on: noted when the first layer is made, and looked at again before every boot and wake. A guest
- * that ran on another image below its layers would find its file system torn.
+ * Which golden images the layers of each desktop lie on, and which its read-only disks are: noted when the first layer is made, and looked at again
+ * before every boot and wake. A guest that ran on another image would find its file system torn, or what it has read of it no longer true.
  */
 export class KnownImages {
   private readonly stopping = new AbortController();
@@ -46,7 +46,7 @@ export class KnownImages {
   constructor(private readonly diskRoot: string) {}
 
   /**
-   * The writable disks of a desktop, in the order of their layers.
+   * The writable disks of a desktop, in the order of their layers. The images of all its disks are looked at.
    * @throws IMAGE_CHANGED when an image is another one, DISK_MOVED when a disk of the spec is not the one whose layers it would get,
    *   DISK_SOURCE_MISSING when an image is not there
    */
@@ -54,15 +54,24 @@ export class KnownImages {
     const known = await this.read(desktopId);
     const found: Record<string, KnownDisk> = {};
     const placed: PlacedDisk[] = [];
+    for (const { name, image } of readOnly(launchSpec)) {
+      const before = known[name]?.image === image ? known[name] : undefined; // a spec may name another one
+      const chain = before === undefined ? await firstSight(image) : await this.checked(name, before);
+      found[name] = { place: null, image, byName: true, chain };
+    }
     for (const { name, image, format, place } of writable(launchSpec)) {
-      const before = known[name];
+      const before = known[name]?.place === null ? undefined : known[name];
       if (before !== undefined) checkPlace(desktopId, name, { image, place }, before);
       const chain = before === undefined ? await firstSight(image) : await this.checked(name, before);
       const byName = before?.byName ?? (await this.hasLayers(desktopId));
       found[name] = { place, image: before?.image ?? image, byName, chain };
       placed.push({ image: chain[0]!.path, format, isNew: before === undefined });
     }
-    if (JSON.stringify(found) !== JSON.stringify(known)) await this.change(desktopId, (now) => ({ ...now, ...found }));
+    // Of a read-only disk that the spec does not have any more nothing is left; of others their layers are.
+    const layered = (disks: KnownDisks): KnownDisks =>
+      Object.fromEntries(Object.entries(disks).filter(([, { place }]) => place !== null));
+    if (JSON.stringify(found) !== JSON.stringify(known))
+      await this.change(desktopId, (now) => ({ ...layered(now), ...found }));
     this.readDigests(desktopId, found);
     return placed;
   }
@@ -72,6 +81,7 @@ export class KnownImages {
     const known = await this.read(desktopId);
     const disks = new Map(writable(launchSpec).map((disk) => [disk.name, disk]));
     for (const [name, before] of Object.entries(known)) {
+      if (before.place === null) continue; // nothing was ever written to it
       const disk = disks.get(name);
       if (disk === undefined) {
         throw moved(
@@ -203,11 +213,18 @@ export class KnownImages {
   }
 }
 
-function writable({ disks }: LaunchSpec) {
-  return disks
-    .map((disk, at) => ({ ...disk, name: diskName(disk, at) }))
-    .filter(({ readOnly }) => !readOnly)
+function named({ disks }: LaunchSpec) {
+  return disks.map((disk, at) => ({ ...disk, name: diskName(disk, at) }));
+}
+
+function writable(launchSpec: LaunchSpec) {
+  return named(launchSpec)
+    .filter((disk) => !disk.readOnly)
     .map((disk, place) => ({ ...disk, place }));
+}
+
+function readOnly(launchSpec: LaunchSpec) {
+  return named(launchSpec).filter((disk) => disk.readOnly);
 }
 
 async function firstSight(image: string): Promise<readonly KnownFile[]> {
@@ -244,7 +261,7 @@ function checkPlace(
   if (place !== before.place) {
     throw moved(
       desktopId,
-      `the disk ${name} was number ${before.place + 1} of the writable disks, and would be number ${place + 1}`,
+      `the disk ${name} was number ${(before.place ?? 0) + 1} of the writable disks, and would be number ${place + 1}`,
     );
   }
 }
