@@ -39,6 +39,11 @@ interface Broker {
   epoch: number;
   sequence: number;
   readonly truth: Set<string>;
+  /** Numbers of this epoch that have not come, and that nothing which has come makes good; and the highest that has come. */
+  readonly outstanding: Set<number>;
+  highest: number;
+  /** All that it has sent has come, or will; else since a snapshot has come that makes it good. */
+  isWhole: boolean;
 }
 
 /** Two clocks may differ by this much. */
@@ -140,7 +145,7 @@ export class World {
 
   /** What is still on its way arrives; the worker and the timers do what they have to, until nothing is left to do. */
   comesToRest(): void {
-    for (const event of this.onTheirWay.splice(0)) this.deliver(event);
+    this.allArrives();
     for (const event of this.again.splice(0)) this.toldAgain(event);
     for (const source of sources) {
       this.brokerIsSilent(source, false);
@@ -234,14 +239,18 @@ export class World {
     const sender = this.brokers[source];
     if (restart) {
       // Of an epoch of which nothing has come yet only a time can tell that it is over.
-      if (source === 'numbers') for (const event of this.onTheirWay.splice(0)) this.deliver(event);
+      if (source === 'numbers') this.allArrives();
       sender.epoch += 1;
       sender.sequence = 0;
+      sender.highest = 0;
+      sender.outstanding.clear();
+      sender.isWhole = false;
     }
     if (type === 'vdc.session.disconnected') sender.truth.delete(connection);
     if (type === 'vdc.session.connected' || type === 'vdc.session.reconnected') sender.truth.add(connection);
     const event = this.eventOf(source, { type, reason, connectionId: connection, connectionIds: [...sender.truth] });
     // A lost event is made good by the snapshot that the broker sends when it notices.
+    if (lost) sender.isWhole = false;
     if (!lost) this.onTheirWay.splice(Math.max(0, this.onTheirWay.length - late), 0, event);
     while (this.onTheirWay.length > 2) this.deliver(this.onTheirWay.shift()!);
     if (twice && type !== 'vdc.broker.snapshot' && source !== 'times') this.again.push(event);
@@ -255,6 +264,7 @@ export class World {
   private eventOf(source: Source, fields: object): DesktopEvent {
     const sender = this.brokers[source];
     sender.sequence += 1;
+    if (source !== 'times') sender.outstanding.add(sender.sequence);
     this.nowMs += 1;
     const about = { id: 'x', data: {}, desktopId: 'd', poolId: null, userRef: null };
     return {
@@ -281,9 +291,11 @@ export class World {
 
   private deliver(event: DesktopEvent): void {
     if (event.type === 'vdc.session.logged_off') this.loggedOff = true;
+    this.comes(event);
     const before = partOf(this.session.presence, event.source)?.numbers ?? null;
     const { outcome } = this.tell({ type: 'broker', event });
     const after = partOf(this.session.presence, event.source)?.numbers ?? null;
+    this.isTrue(event.source as Source);
     if (before === null && after !== null && after.missing.length > 0) this.seen.add('the first event is missing');
     if ((before?.missing.length ?? 0) > 0 && after?.missing.length === 0) this.seen.add('what is missing comes');
     if (event.source !== 'times') this.changesNothing({ type: 'broker', event });
@@ -293,6 +305,48 @@ export class World {
       this.putAway = false;
       this.userIsServed();
     }
+  }
+
+  /** A snapshot makes good whatever was told before it. */
+  private comes(event: DesktopEvent): void {
+    const { source, brokerEpoch, sequence } = event;
+    const sender = this.brokers[source as Source];
+    if (event.type === 'vdc.broker.snapshot' && !this.isUnderWay(source)) {
+      const told = new Set(event.connectionIds);
+      const saysAll = told.size === sender.truth.size && [...told].every((id) => sender.truth.has(id));
+      sender.isWhole ||= source === 'times' ? saysAll : sequence === sender.sequence;
+    }
+    if (sequence === null || brokerEpoch !== `e${sender.epoch}`) return;
+    sender.highest = Math.max(sender.highest, sequence);
+    for (const number of sender.outstanding) {
+      if (number === sequence || (event.type === 'vdc.broker.snapshot' && number < sequence))
+        sender.outstanding.delete(number);
+    }
+  }
+
+  private isUnderWay(source: string): boolean {
+    return this.onTheirWay.some((event) => event.source === source);
+  }
+
+  private allArrives(): void {
+    while (this.onTheirWay.length > 0) this.deliver(this.onTheirWay.shift()!);
+  }
+
+  /** In whatever order and however often it was told: once all has come, what is known of a broker's users is the truth. */
+  private isTrue(source: Source): void {
+    const { isWhole, outstanding, truth } = this.brokers[source];
+    if (!isWhole || outstanding.size > 0 || this.isUnderWay(source)) return;
+    const known = openOf(partOf(this.session.presence, source)?.connections ?? []);
+    assert.deepEqual([...known].sort(), [...truth].sort(), `all of ${source} has come, and others are there`);
+  }
+
+  /** Numbers of all brokers that have been overtaken and are still to come. */
+  private overtaken(): readonly [Broker, number][] {
+    return Object.values(this.brokers).flatMap((sender: Broker) =>
+      [...sender.outstanding].flatMap((number): [Broker, number][] =>
+        number < sender.highest ? [[sender, number]] : [],
+      ),
+    );
   }
 
   private userIsServed(): void {
@@ -452,6 +506,7 @@ export class World {
       assert(this.pool.policy.neverSave !== true, 'a desktop is saved that never is');
     }
     if (requestedBy !== policyActor) return;
+    assert(this.overtaken().length === 0, `a ${kind} is opened before what is missing has come`);
     assert(absence !== null);
     if (kind === 'stop') {
       assert(absence.cause === 'logoff' && this.loggedOff, 'a desktop is stopped that nobody has logged off from');
@@ -492,6 +547,12 @@ export class World {
     const isPutAway = machineStates[session.machine].machine === 'absent' && !isTriedAgain;
     const doubts = doubtsOf(session.presence).filter(({ kind }) => kind !== 'missing');
     assert(!isPutAway || doubts.length === 0, 'it sleeps, and it is not known who was there before');
+    if (isPutAway) {
+      for (const [sender, number] of this.overtaken()) {
+        sender.outstanding.delete(number);
+        sender.isWhole = false;
+      }
+    }
     assert(session.absence === null || isEmpty, 'somebody who may be there is absent');
     assert.equal(session.doubtSinceMs !== null, occupancy(session.presence) === 'unknown');
     const plan = hasDeadline ? planFor(session, this.pool) : null;
@@ -513,7 +574,7 @@ export class World {
 }
 
 function broker(): Broker {
-  return { epoch: 1, sequence: 0, truth: new Set() };
+  return { epoch: 1, sequence: 0, truth: new Set(), outstanding: new Set(), highest: 0, isWhole: true };
 }
 
 /** In the epoch that is known, which the caller sees to. */
