@@ -3,6 +3,7 @@ import type { KeyRing, WrappedKeyStore } from '@dormouse/keys';
 import type { SessionLedger } from '@dormouse/ledger';
 import type { Logger, Metrics } from '@dormouse/observability';
 import type { DataSource } from 'typeorm';
+import type { DatabaseClock } from './database-clock';
 import type { SharedRates } from './rates';
 
 /** What the api is given to work with. */
@@ -11,6 +12,7 @@ export interface ApiDependencies {
   readonly dataSource: DataSource;
   /** Resolves when Redis answers and keeps what it is given. */
   readonly pingRedis: () => Promise<void>;
+  readonly clock: Pick<DatabaseClock, 'nowMs'>;
   readonly rates: SharedRates;
   readonly rateLimits: DormouseConfig['rateLimits'];
   /** Where the images of launch specs may come from, for those who are limited to pools. */
@@ -27,6 +29,7 @@ export const tokens = {
   ledger: Symbol('ledger'),
   dataSource: Symbol('dataSource'),
   pingRedis: Symbol('pingRedis'),
+  clock: Symbol('clock'),
   rates: Symbol('rates'),
   rateLimits: Symbol('rateLimits'),
   imageDirs: Symbol('imageDirs'),

@@ -11,6 +11,7 @@ import { createDataSource, runMigrations } from '@dormouse/persistence';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { DataSource } from 'typeorm';
 import { createApi } from './create-api';
+import { DatabaseClock } from './database-clock';
 import { SharedRates } from './rates';
 
 const usualPort = 7077;
@@ -55,11 +56,14 @@ export async function startApi(
       onOutbox: () => dispatcher.nudge(),
       onStep: (step) => countStep(metrics, step),
     });
+    const clock = await DatabaseClock.start(() => ledger.now(), logger);
+    closing.push(() => clock.stop());
     const wrappedKeys = new LedgerKeys(dataSource);
     const app = await createApi({
       ledger,
       dataSource,
       pingRedis: () => checkEvictionPolicy(redis),
+      clock,
       rates: new SharedRates(redis, logger),
       rateLimits: config.rateLimits,
       imageDirs: config.imageDirs,

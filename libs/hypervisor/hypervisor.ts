@@ -195,7 +195,7 @@ export interface CaptureProgress {
  * at once with the reason, whatever they were waiting for: a storage that is away must not keep a guest from its user.
  */
 export interface Capture {
-  /** QEMU's own stamp of the freeze, milliseconds since the epoch. */
+  /** When QEMU told of the freeze, by `performance.now()`: what is asked is for how long. */
   readonly frozenAtMs: number;
   /** Takes in the rest and makes all but the manifest durable. @throws with the guest still frozen: abandon it */
   switchOver(signal: AbortSignal): Promise<void>;

@@ -150,7 +150,7 @@ export class QemuCapture implements Capture {
     await unlessAborted(start(), this.failed);
     await this.until('pre-switchover');
     if (this.failure !== null) throw this.failure; // said in the same moment
-    if (this.frozenAtMs === 0) this.frozenAtMs = Date.now(); // it stood still before, and nobody was told of a stop
+    if (this.frozenAtMs === 0) this.frozenAtMs = performance.now(); // it stood still before, and nobody was told of a stop
     await unlessAborted(this.check(), this.failed); // what was plugged in while the memory was stored
   }
 
@@ -301,8 +301,8 @@ export class QemuCapture implements Capture {
     this.qmp.execute('migrate-set-parameters', parameters).catch((error: DormouseError) => this.fail(error));
   }
 
-  private hear({ event, data, atMs }: QmpEvent): void {
-    if (event === 'STOP') this.frozenAtMs = atMs;
+  private hear({ event, data }: QmpEvent): void {
+    if (event === 'STOP') this.frozenAtMs = performance.now();
     if (event === 'SHUTDOWN')
       this.fail(new DormouseError('GUEST_SHUT_DOWN', 'the guest has shut down during its save'));
     if ((event === 'BLOCK_IO_ERROR' && data['action'] === 'stop') || event === 'GUEST_PANICKED') {

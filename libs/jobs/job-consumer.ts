@@ -36,6 +36,7 @@ export class JobConsumer<Kind extends QueueKind> {
       lockDuration: consumerTimes.lockDurationMs,
       stalledInterval: consumerTimes.stalledIntervalMs,
       maxStalledCount: consumerTimes.maxStalledCount,
+      maximumRateLimitDelay: consumerTimes.longestPauseMs,
     });
     const absence = new AbsenceLog(log);
     worker.on('error', (error) => absence.begins(error));

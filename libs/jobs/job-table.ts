@@ -39,4 +39,10 @@ export function jobOptions(
  * stalledInterval; the ledger's lease then decides whether it may be taken. A stalled job is not a fault of the job,
  * so it may stall often: losing it would leave the desktop to the reconciler's slower sweep.
  */
-export const consumerTimes = { lockDurationMs: 15_000, stalledIntervalMs: 5_000, maxStalledCount: 10 } as const;
+export const consumerTimes = {
+  lockDurationMs: 15_000,
+  stalledIntervalMs: 5_000,
+  maxStalledCount: 10,
+  /** After this Redis is asked again whether it is time: BullMQ reckons a pause by a clock that may have been set back. */
+  longestPauseMs: 1_000,
+} as const;

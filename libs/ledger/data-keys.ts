@@ -9,6 +9,7 @@ import {
 } from '@dormouse/keys';
 import { DataKeyEntity } from '@dormouse/persistence';
 import { MoreThan, Not, type DataSource, type EntityManager } from 'typeorm';
+import { databaseTime } from './transactions';
 
 /** `foreign_key_violation` of Postgres. */
 const noSuchDesktop = '23503';
@@ -18,7 +19,8 @@ const attempts = 3;
 export class LedgerKeys implements WrappedKeyStore {
   constructor(
     private readonly dataSource: DataSource,
-    private readonly now: () => Date = () => new Date(),
+    /** Null: the clock of the database. */
+    private readonly now: (() => Date) | null = null,
   ) {}
 
   find(purpose: string): Promise<KeptKey | null> {
@@ -39,7 +41,7 @@ export class LedgerKeys implements WrappedKeyStore {
     const { affected } = await this.dataSource.manager.update(
       DataKeyEntity,
       { id: before.id, wrapped: before.wrapped },
-      { kekId, wrapped, wrappedAt: this.now() },
+      { kekId, wrapped, wrappedAt: await this.time() },
     );
     return affected === 1;
   }
@@ -59,12 +61,16 @@ export class LedgerKeys implements WrappedKeyStore {
     return this.dataSource.manager.countBy(DataKeyEntity, { kekId: Not(notOfKek) });
   }
 
+  private async time(): Promise<Date> {
+    return this.now?.() ?? databaseTime(this.dataSource.manager);
+  }
+
   private async insert({ id, purpose, kekId, wrapped }: NewKey): Promise<void> {
     try {
       await this.dataSource.query(
         `INSERT INTO data_keys (id, purpose, kek_id, wrapped, created_at, wrapped_at)
          VALUES ($1, $2, $3, $4, $5, $5) ON CONFLICT (purpose) DO NOTHING`,
-        [id, purpose, kekId, wrapped, this.now()],
+        [id, purpose, kekId, wrapped, await this.time()],
       );
     } catch (cause) {
       if ((cause as { code?: unknown }).code !== noSuchDesktop) throw cause;

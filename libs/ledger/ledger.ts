@@ -1,4 +1,4 @@
-import type { JsonObject, KeptCondition, MachineState, Observed, OperationPhase } from '@dormouse/session';
+import type { JsonObject, MachineState, Observed, OperationPhase } from '@dormouse/session';
 import type { DataSource } from 'typeorm';
 import { createApiKey, listApiKeys, poolOf, revokeApiKey, useApiKey } from './api-keys';
 import { exportAudit, listAudit, pruneAudit, recordAudit, type AuditQuery } from './audit';
@@ -102,6 +102,7 @@ import {
   progress,
   reportCondition,
   reportMachine,
+  type ReportedCondition,
 } from './worker-reports';
 
 export interface LedgerOptions {
@@ -255,8 +256,8 @@ export class SessionLedger {
   }
 
   /** What the host really holds of a desktop without an open operation. */
-  reportCondition(where: { desktopId: string; hostId: string }, condition: KeptCondition | null): Promise<void> {
-    return reportCondition(this.dataSource.manager, where, condition);
+  reportCondition(where: { desktopId: string; hostId: string }, condition: ReportedCondition | null): Promise<void> {
+    return this.transactions.run((transaction) => reportCondition(transaction, where, condition));
   }
 
   reportMachine(desktopId: string, observed: Observed): Promise<DesktopView> {

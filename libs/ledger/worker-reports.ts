@@ -152,16 +152,20 @@ export function reportMachine(
   });
 }
 
+/** Since when it is so the ledger says. */
+export type ReportedCondition = Omit<KeptCondition, 'since'>;
+
 /** What QEMU says of a guest; null: it simply runs. One guarded statement, no decision. */
 export async function reportCondition(
-  manager: EntityManager,
+  { manager, now }: LedgerTransaction,
   { desktopId, hostId }: { desktopId: string; hostId: string },
-  condition: KeptCondition | null,
+  condition: ReportedCondition | null,
 ): Promise<void> {
+  const kept: KeptCondition | null = condition && { ...condition, since: now.toISOString() };
   await manager.query(
     `UPDATE desktops SET guest_condition = $3
      WHERE id = $1 AND host_id = $2 AND guest_condition -> 'kind' IS DISTINCT FROM ($3::jsonb) -> 'kind'`,
-    [desktopId, hostId, condition === null ? null : JSON.stringify(condition)],
+    [desktopId, hostId, kept === null ? null : JSON.stringify(kept)],
   );
 }
 

@@ -8,6 +8,7 @@ import { machineStates, readBrokerEvent, type MachineState } from '@dormouse/ses
 import { Inject, Injectable } from '@nestjs/common';
 import { RateGate } from '../access';
 import { parseBody } from '../body-parser';
+import type { DatabaseClock } from '../database-clock';
 import { tokens } from '../dependencies';
 import type { BrokerAdapter } from './adapters';
 import { inTheirOrder } from './in-their-order';
@@ -55,6 +56,7 @@ export class ReceiveWebhook {
   constructor(
     @Inject(tokens.ledger) private readonly ledger: SessionLedger,
     @Inject(tokens.keys) private readonly keys: Keys,
+    @Inject(tokens.clock) private readonly clock: Pick<DatabaseClock, 'nowMs'>,
     @Inject(tokens.metrics) private readonly metrics: Metrics,
     @Inject(RateGate) private readonly gate: RateGate,
   ) {}
@@ -73,7 +75,7 @@ export class ReceiveWebhook {
     try {
       const { webhookSecrets, brokerSecrets } = this.keys;
       const secrets = [...webhookSecrets, ...brokerSecrets.map(({ secret }) => secret)];
-      const verified = verifySignature(webhook, secrets, Date.now());
+      const verified = verifySignature(webhook, secrets, this.clock.nowMs());
       onVerified('broker');
       const sender = senderOf(verified);
       await this.gate.pass('broker', sender);

@@ -48,7 +48,7 @@ export class GuestConditions {
       logger.info({ desktopId, hostId, condition: before }, 'the guest goes on');
     }
     this.attend(desktopId, kind, retryMs.first);
-    const condition = kind && { kind, since: new Date().toISOString(), about };
+    const condition = kind && { kind, about };
     this.reporting = this.reporting
       .then(() => ledger.reportCondition({ desktopId, hostId }, condition))
       .catch((error: unknown) => {

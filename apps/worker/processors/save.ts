@@ -142,7 +142,7 @@ async function capture(context: WorkerContext, { claimed, machine, logger, leave
     const about = { ...facts, fingerprint };
     const checkpoint = { id: checkpointId, storagePrefix, diskGeneration, ramBytes, storedBytes, facts: about };
     await agreed(ledger.commitCheckpoint(fence, checkpoint));
-    const result = { checkpointId, frozenMs: Math.round(Date.now() - taken.frozenAtMs), ...facts };
+    const result = { checkpointId, frozenMs: Math.round(performance.now() - taken.frozenAtMs), ...facts };
     await taken.conclude();
     await ledger.progress(fence, result);
     return result;

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { open, rename, rm, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DormouseError } from '@dormouse/errors';
+import { fileSystemTime } from '@dormouse/files';
 import { runProgram } from '@dormouse/process';
 import { unfinishedSuffix } from './layer-names';
 import type { FoundLayer } from './survey-layers';
@@ -48,7 +49,7 @@ export async function mergeLayers(
     onStep('settle');
     await sync(join(directory, unfinished));
     onStep('postpone');
-    const now = new Date();
+    const now = new Date(await fileSystemTime(directory)); // which their grace is reckoned by
     for (const { file } of layers.slice(0, -1)) await utimes(join(directory, file), now, now);
     onStep('replace');
     await rename(join(directory, unfinished), join(directory, top));
