@@ -8,6 +8,8 @@ const renewEveryMs = 4_000;
 interface Held {
   readonly desktopId: string;
   readonly lost: AbortController;
+  /** By this process's clock: until then nobody else can have taken it. */
+  certainUntilMs: number;
   /** Resolves when the work on it has ended. */
   readonly ended: Promise<void>;
 }
@@ -35,12 +37,24 @@ export class Leases {
     return this.held.has(operationId);
   }
 
-  /** Holds the lease while `work` runs. */
-  async during<T>(operationId: string, desktopId: string, work: (lost: AbortSignal) => Promise<T>): Promise<T> {
+  /** False when it could not be renewed for so long, or this process stood still for so long, that another worker may have it. */
+  certainlyHolds(operationId: string): boolean {
+    const held = this.held.get(operationId);
+    return held !== undefined && !held.lost.signal.aborted && performance.now() < held.certainUntilMs;
+  }
+
+  /**
+   * Holds the lease while `work` runs.
+   * @param askedAtMs when it was asked for, of `performance.now()`
+   */
+  async during<T>(
+    { operationId, desktopId, askedAtMs }: { operationId: string; desktopId: string; askedAtMs: number },
+    work: (lost: AbortSignal) => Promise<T>,
+  ): Promise<T> {
     const lost = new AbortController();
     let end = (): void => undefined;
     const ended = new Promise<void>((resolve) => (end = resolve));
-    this.held.set(operationId, { desktopId, lost, ended });
+    this.held.set(operationId, { desktopId, lost, certainUntilMs: askedAtMs + leaseMs, ended });
     try {
       return await work(lost.signal);
     } finally {
@@ -61,10 +75,17 @@ export class Leases {
 
   private async renew(): Promise<void> {
     if (this.held.size === 0) return;
+    const certainUntilMs = performance.now() + leaseMs;
+    const asked = [...this.held.keys()];
     try {
-      for (const operationId of await this.ledger.renew([...this.held.keys()], this.workerId, leaseMs)) {
+      const taken = await this.ledger.renew(asked, this.workerId, leaseMs);
+      for (const operationId of taken) {
         this.logger.warn({ operationId }, 'another worker has taken the operation; this one lets go of it');
         this.held.get(operationId)?.lost.abort();
+      }
+      for (const operationId of asked.filter((id) => !taken.includes(id))) {
+        const held = this.held.get(operationId);
+        if (held !== undefined) held.certainUntilMs = certainUntilMs;
       }
     } catch (error) {
       // The work goes on: the guest must not suffer from a database that is away. Every write is fenced.

@@ -3,8 +3,10 @@ import { NotNow, type JobContext, type JobPayload } from '@dormouse/jobs';
 import type { ClaimedOperation, FinishOutcome } from '@dormouse/ledger';
 import { logAbout, type Logger, type Metrics } from '@dormouse/observability';
 import { outdatedArguments, parseLaunchSpec, type LaunchSpec } from '@dormouse/qemu';
+import { postgresAway } from '@dormouse/persistence';
 import type { JsonObject, OperationKind } from '@dormouse/session';
-import type { Machine } from '@dormouse/hypervisor';
+import type { Machine, MachineId } from '@dormouse/hypervisor';
+import { seeMachine } from './giving-way';
 import { leaseMs } from './leases';
 import type { WorkerContext } from './worker-context';
 
@@ -13,7 +15,8 @@ export interface OperationRun {
   readonly claimed: ClaimedOperation;
   /** How long ago the operation was asked for. */
   readonly ageMs: () => number;
-  readonly machine: Machine;
+  /** With the one that was seen when the operation began. */
+  readonly machine: Machine & { readonly seen: MachineId | null };
   readonly logger: Logger;
   /** Aborted when the worker stops or has lost the operation: leave everything so that a successor can go on. */
   readonly leave: AbortSignal;
@@ -38,6 +41,7 @@ export async function runOperation(
 ): Promise<void> {
   // Redis, away for long, has given the job out again while we are at it: we still are.
   if (context.leases.holds(operationId)) return;
+  const askedAtMs = performance.now();
   const claimed = await claim(context, operationId, generation);
   if (claimed === null) return;
   const { desktop, operation, fence } = claimed;
@@ -47,11 +51,12 @@ export async function runOperation(
   const startedMs = performance.now();
   // By the ledger's clock until it was claimed, and then by ours, whatever time it shows.
   const ageMs = (): number => Math.round(claimed.waitedMs + performance.now() - startedMs);
-  const outcome = await context.leases.during(operationId, desktop.id, async (lost) => {
+  const outcome = await context.leases.during({ operationId, desktopId: desktop.id, askedAtMs }, async (lost) => {
     const leave = AbortSignal.any([signal, lost]);
     try {
       const launchSpec = parseLaunchSpec(claimed.launchSpec);
-      const machine = { desktopId: desktop.id, launchSpec, diskGeneration: desktop.diskGeneration };
+      const seen = await seeMachine(context, fence);
+      const machine = { desktopId: desktop.id, launchSpec, diskGeneration: desktop.diskGeneration, seen };
       const outdated = startsMachine.has(operation.kind) ? outdatedIn(launchSpec, logger) : {};
       const done = await work({ claimed, ageMs, machine, logger, leave });
       if (done === null) return null;
@@ -61,6 +66,7 @@ export async function runOperation(
         : { ...found, ...failed(error, operation.kind, logger) };
     } catch (error) {
       if (leave.aborted || isDormouseError(error, 'SUPERSEDED')) return null;
+      if (postgresAway(error) !== null) throw error; // says nothing of the desktop: the next job goes on with it
       countTimeLimit(context.metrics, error);
       return failed(error, operation.kind, logger);
     }

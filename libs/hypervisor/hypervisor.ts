@@ -7,7 +7,15 @@ export interface Machine {
   readonly launchSpec: LaunchSpec;
   /** The layer of the disk the guest writes to; null for a machine without writable disks. */
   readonly diskGeneration: string | null;
+  /**
+   * The machine that ran when the operation was certainly ours, null when none did: another one is a successor's, and is not touched.
+   * Left out: whichever runs.
+   */
+  readonly seen?: MachineId | null | undefined;
 }
+
+/** Tells the machines apart that a desktop has one after the other. */
+export type MachineId = string;
 
 /** Which checkpoint, on behalf of which operation. */
 export interface CheckpointTarget {
@@ -52,7 +60,11 @@ export interface GuestReport {
   readonly about: string | null;
 }
 
-/** The driver port. Methods that name a machine may only be called by the holder of its operation. */
+/**
+ * The driver port. Methods that name a machine may only be called by the holder of its operation. A holder who is stopped for longer than its
+ * lease, and goes on, does not know that he is none any more: what changes a machine takes the one that he has `seen`, and throws SUPERSEDED when
+ * another runs.
+ */
 export interface Hypervisor {
   /** What this host can do, found by trying. @throws QEMU_MISSING, QEMU_TOO_OLD, USERFAULTFD_DENIED */
   probe(): Promise<HostCapabilities>;
@@ -74,7 +86,7 @@ export interface Hypervisor {
    * @param parent the generation to make it on, which stays as it is; null for the golden images
    * @throws MACHINE_START_FAILED
    */
-  boot(machine: Machine, parent: string | null): Promise<void>;
+  boot(machine: Machine, parent: string | null): Promise<MachineId>;
 
   /** Resolves when the guest answers, after at most `patienceMs`. @throws GUEST_UNRESPONSIVE, also when aborted */
   awaitGuest(machine: Machine, patienceMs: number, signal: AbortSignal): Promise<void>;
@@ -126,10 +138,10 @@ export interface Hypervisor {
    * @returns false when it has written, and runs on
    * @throws MACHINE_GONE
    */
-  pauseUnlessWritten(desktopId: string): Promise<boolean>;
+  pauseUnlessWritten(desktopId: string, seen?: MachineId | null): Promise<boolean>;
 
   /** Brings a machine back to running from wherever a save left it, and ends the save's pager. @throws MACHINE_GONE */
-  thaw(desktopId: string): Promise<void>;
+  thaw(desktopId: string, seen?: MachineId | null): Promise<void>;
 
   /**
    * Asks a guest to shut down, by its agent or by the power button, and waits until it has.
@@ -139,10 +151,12 @@ export interface Hypervisor {
 
   /**
    * Ends a machine and frees its memory; resolves when it is gone. Nothing happens when there is none.
-   * @param byForce its QEMU is given no time to end by itself
    * @throws PROCESS_STUCK when a process of it outlives SIGKILL
    */
-  release(desktopId: string, byForce?: boolean): Promise<void>;
+  release(desktopId: string, how?: ReleaseHow): Promise<void>;
+
+  /** The machine that runs now; null when there is none. Asks it nothing. */
+  seen(desktopId: string): Promise<MachineId | null>;
 
   condition(desktopId: string): Promise<MachineCondition>;
 
@@ -181,6 +195,13 @@ export interface Hypervisor {
 
   /** Ends what was only kept ready. Machines and their pagers go on. */
   close(): Promise<void>;
+}
+
+export interface ReleaseHow {
+  /** Its QEMU is given no time to end by itself. */
+  readonly byForce?: boolean;
+  /** As `Machine` has it. */
+  readonly seen?: MachineId | null | undefined;
 }
 
 export interface CaptureProgress {
@@ -242,6 +263,7 @@ export type WakeHow = 'lazy' | 'eager';
 
 /** A machine that runs and whose memory is still coming. */
 export interface Wake {
+  readonly machine: MachineId;
   /** Whether its QEMU had been started before anybody asked for it; null of a wake that was joined. */
   readonly machineWaited: boolean | null;
   /** Resolves when all memory is there. @throws the pager's error */

@@ -15,6 +15,8 @@ export type {
   GuestCondition,
   GuestReport,
   MachineCondition,
+  MachineId,
+  ReleaseHow,
   Wake,
   WakeHow,
   WakeProgress,

@@ -41,7 +41,7 @@ export class MachinesInWaiting {
    * Has a machine wait, instead of one that waited for this desktop before.
    * @param start starts QEMU in the directory, and rejects when it cannot
    */
-  async add(desktopId: string, blueprint: string, start: (directory: RunDirectory) => Promise<void>): Promise<void> {
+  async add(desktopId: string, blueprint: string, start: (directory: RunDirectory) => Promise<unknown>): Promise<void> {
     if (this.most === 0) return;
     while (this.waiting.size >= this.most) await this.end(this.waiting.keys().next().value!);
     const directory = new RunDirectory(this.root, randomUUID());

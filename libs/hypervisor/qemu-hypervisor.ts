@@ -64,6 +64,8 @@ import type {
   Hypervisor,
   Machine,
   MachineCondition,
+  MachineId,
+  ReleaseHow,
   Wake,
   WakeHow,
 } from './hypervisor';
@@ -74,7 +76,7 @@ import { MachinesInWaiting } from './machines-in-waiting';
 import { connectPager, PagerStarter } from './pager-process';
 import { QemuCapture, saveableStatus } from './qemu-capture';
 import { awakened, rouse } from './rouse-guest';
-import { connectQemu, startQemu, withQemu } from './qemu-process';
+import { connectQemu, gone, startQemu, withQemu, type StartedQemu } from './qemu-process';
 import { QemuWake } from './qemu-wake';
 import { rescuePipeFiles, rescuePipes, RescueChannel } from './rescue-channel';
 import { ResidentQemu } from './resident-qemu';
@@ -152,7 +154,7 @@ export class QemuHypervisor implements Hypervisor {
     try {
       const disks = await this.known.place(trial.desktopId, launchSpec);
       await this.layers.create(trial.desktopId, disks, trial.diskGeneration, null);
-      const qmp = await this.start(trial, await this.anew(trial.desktopId), { paused: true });
+      const { qmp } = await this.start(trial, await this.anew(trial), { paused: true });
       try {
         await checkMigratable(qmp, launchSpec, await this.probe());
       } finally {
@@ -172,20 +174,21 @@ export class QemuHypervisor implements Hypervisor {
     return fingerprintOf(launchSpec, await this.probe());
   }
 
-  async boot(machine: Machine, parent: string | null): Promise<void> {
+  async boot(machine: Machine, parent: string | null): Promise<MachineId> {
     await this.places.check(machine.launchSpec); // before qemu-img reads it
     const disks = await this.known.place(machine.desktopId, machine.launchSpec);
-    const directory = await this.anew(machine.desktopId);
+    const directory = await this.anew(machine);
     if (machine.diskGeneration !== null) {
       await this.layers.create(machine.desktopId, disks, machine.diskGeneration, parent);
     }
-    const qmp = await this.start(machine, directory, {});
+    const { qmp, identity } = await this.start(machine, directory, {});
     try {
       await directory.recordBuilt(await machineParts(qmp));
     } finally {
       qmp.close();
     }
     this.follow(machine.desktopId);
+    return idOf(identity);
   }
 
   async awaitGuest(machine: Machine, patienceMs: number, signal: AbortSignal): Promise<void> {
@@ -206,7 +209,7 @@ export class QemuHypervisor implements Hypervisor {
   ): Promise<Capture> {
     const fingerprint = await this.fingerprint(machine.launchSpec);
     const directory = this.directory(machine.desktopId);
-    const qmp = await connectQemu(directory);
+    const qmp = await connectQemu(directory, await qemuOf(directory, machine.seen));
     try {
       await runsOn(qmp);
       const built = await directory.built();
@@ -242,13 +245,15 @@ export class QemuHypervisor implements Hypervisor {
     sealedGeneration: string | null,
     how: WakeHow = 'lazy',
   ): Promise<Wake> {
-    let starting: Promise<void> = Promise.resolve();
+    let starting: Promise<ProcessIdentity | null> = Promise.resolve(null);
     await this.checkUnwritten(machine);
     const disks = await this.known.place(machine.desktopId, machine.launchSpec);
     try {
-      const listens = how === 'lazy' && (await this.takeWaiting(machine, disks, sealedGeneration));
-      if (!listens) await this.anew(machine.desktopId);
-      else if (target.paused === true) await withQemu(this.directory(machine.desktopId), standStill);
+      const waiting = how === 'lazy' ? await this.takeWaiting(machine, disks, sealedGeneration) : null;
+      const listens = waiting !== null;
+      if (listens) starting = Promise.resolve(waiting);
+      else await this.anew(machine);
+      if (listens && target.paused === true) await withQemu(this.directory(machine.desktopId), standStill);
       const pagerStarted = this.startServing(machine, target, how);
       if (!listens) starting = this.startForWake(machine, disks, sealedGeneration, { how, paused: target.paused });
       const running = async (): Promise<PagerClient<ServeStatus>> => {
@@ -258,17 +263,19 @@ export class QemuHypervisor implements Hypervisor {
       };
       const pager = await within(how === 'eager' ? 'wakeEager' : 'wakeRunning', running());
       if (how === 'eager') await this.untilRunning(machine.desktopId, target.paused);
-      return this.served(machine, target, pager, listens);
+      return this.served(machine, target, pager, { machine: idOf((await starting)!), machineWaited: listens });
     } catch (error) {
-      await starting.catch(() => undefined); // a QEMU still being started would be missed by the release
-      await this.release(machine.desktopId);
+      const own = await starting.catch(() => null); // a QEMU still being started would be missed by the release
+      await this.release(machine.desktopId, { seen: own === null ? machine.seen : idOf(own) });
       throw error;
     }
   }
 
   async rejoinWake(machine: Machine, target: CheckpointTarget): Promise<Wake | null> {
+    const qemu = await qemuOf(this.directory(machine.desktopId), machine.seen);
+    if (qemu === null) throw gone(machine.desktopId);
     const pager = (await this.servingPager(machine.desktopId)) ?? (await this.replacePager(machine, target));
-    return pager && this.served(machine, target, pager, null);
+    return pager && this.served(machine, target, pager, { machine: idOf(qemu), machineWaited: null });
   }
 
   async greet({ desktopId, launchSpec }: Machine, patienceMs: number, signal: AbortSignal): Promise<number | null> {
@@ -295,8 +302,9 @@ export class QemuHypervisor implements Hypervisor {
     );
   }
 
-  async pauseUnlessWritten(desktopId: string): Promise<boolean> {
-    return withQemu(this.directory(desktopId), async (qmp) => {
+  async pauseUnlessWritten(desktopId: string, seen?: MachineId | null): Promise<boolean> {
+    const directory = this.directory(desktopId);
+    const stopped = async (qmp: QmpClient): Promise<boolean> => {
       if (await hasWritten(qmp)) return false; // spares it the moment of standing still
       await qmp.execute('stop');
       let written = true;
@@ -306,22 +314,25 @@ export class QemuHypervisor implements Hypervisor {
         if (written) await qmp.execute('cont');
       }
       return !written;
-    });
+    };
+    return withQemu(directory, stopped, await qemuOf(directory, seen));
   }
 
-  async thaw(desktopId: string): Promise<void> {
+  async thaw(desktopId: string, seen?: MachineId | null): Promise<void> {
     const directory = this.directory(desktopId);
+    const qemu = await qemuOf(directory, seen);
     // First the pager, which would otherwise hold on to the control socket or store what nobody wants.
     const pager = await directory.liveProcess('pager');
     if (pager !== null) await stopProcess(pager, { patienceMs: limits.pagerEnd.ms });
     const staysPaused = await directory.wasPaused();
-    await withQemu(directory, (qmp) => thawMachine(qmp, { staysPaused }));
+    await withQemu(directory, (qmp) => thawMachine(qmp, { staysPaused }), qemu);
     if (!staysPaused) await setClockAfterThaw(directory);
   }
 
-  async shutDown({ desktopId, launchSpec }: Machine, patienceMs: number, signal: AbortSignal): Promise<boolean> {
-    this.follow(desktopId);
+  async shutDown({ desktopId, launchSpec, seen }: Machine, patienceMs: number, signal: AbortSignal): Promise<boolean> {
     const directory = this.directory(desktopId);
+    await qemuOf(directory, seen);
+    this.follow(desktopId);
     const deadline = performance.now() + patienceMs;
     try {
       if (!(await askToShutDown(directory, launchSpec))) return false;
@@ -337,16 +348,23 @@ export class QemuHypervisor implements Hypervisor {
     return false;
   }
 
-  async release(desktopId: string, byForce = false): Promise<void> {
+  async release(desktopId: string, { byForce = false, seen }: ReleaseHow = {}): Promise<void> {
     await this.waiting.end(desktopId);
     const directory = this.directory(desktopId);
-    const [qemu, pager] = await Promise.all([directory.liveProcess('qemu'), directory.liveProcess('pager')]);
+    const [qemu, pager] = await Promise.all([qemuOf(directory, seen), directory.liveProcess('pager')]);
     if (qemu !== null) await this.quit(directory, qemu, byForce ? 'qemuQuitForced' : 'qemuQuit');
     if (pager !== null) {
       await stopProcess(pager, { signal: byForce ? 'SIGKILL' : 'SIGTERM', patienceMs: limits.pagerEnd.ms });
     }
     await closeNetworks(directory);
+    // Ended by us, or before we came: whoever is there by now has started it since.
+    await qemuOf(directory, qemu === null ? seen : idOf(qemu));
     await directory.remove();
+  }
+
+  async seen(desktopId: string): Promise<MachineId | null> {
+    const qemu = await this.directory(desktopId).liveProcess('qemu');
+    return qemu && idOf(qemu);
   }
 
   async condition(desktopId: string): Promise<MachineCondition> {
@@ -449,11 +467,11 @@ export class QemuHypervisor implements Hypervisor {
     machine: Machine,
     target: CheckpointTarget,
     pager: PagerClient<ServeStatus>,
-    machineWaited: boolean | null,
+    about: Pick<Wake, 'machine' | 'machineWaited'>,
   ): Wake {
     this.follow(machine.desktopId);
     const nextPager = (): ReturnType<typeof this.replacePager> => this.replacePager(machine, target);
-    return new QemuWake(pager, nextPager, machineWaited);
+    return new QemuWake(pager, nextPager, about);
   }
 
   /** @returns null when there is none, also when it ended before it could be spoken to */
@@ -507,8 +525,8 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   /** The directory of a machine that is about to start: of one that was there before nothing is left. */
-  private async anew(desktopId: string): Promise<RunDirectory> {
-    await this.release(desktopId);
+  private async anew({ desktopId, seen }: Pick<Machine, 'desktopId' | 'seen'>): Promise<RunDirectory> {
+    await this.release(desktopId, { seen });
     const directory = this.directory(desktopId);
     await directory.create();
     return directory;
@@ -522,7 +540,7 @@ export class QemuHypervisor implements Hypervisor {
     machine: Machine,
     directory: RunDirectory,
     how: Pick<LaunchPlacement, 'paused' | 'incoming' | 'rescue'>,
-  ): Promise<QmpClient> {
+  ): Promise<StartedQemu> {
     const pipes = how.rescue === undefined ? [] : rescuePipeFiles;
     await this.places.check(machine.launchSpec); // each time: a link may lead elsewhere by now
     const taps = await this.networks.open(directory, machine.launchSpec);
@@ -554,10 +572,10 @@ export class QemuHypervisor implements Hypervisor {
     disks: readonly PlacedDisk[],
     sealedGeneration: string | null,
     { how, paused }: { how: WakeHow; paused: boolean | undefined },
-  ): Promise<void> {
+  ): Promise<ProcessIdentity> {
     const { desktopId, diskGeneration } = machine;
     if (diskGeneration !== null) await this.layers.create(desktopId, disks, diskGeneration, sealedGeneration);
-    await this.listenForMemory(machine, this.directory(desktopId), how, paused);
+    return this.listenForMemory(machine, this.directory(desktopId), how, paused);
   }
 
   /** Starts QEMU so far that its memory can come. */
@@ -566,9 +584,9 @@ export class QemuHypervisor implements Hypervisor {
     directory: RunDirectory,
     how: WakeHow,
     paused = false,
-  ): Promise<void> {
+  ): Promise<ProcessIdentity> {
     const rescue = new RescueChannel(directory);
-    const qmp = await this.start(machine, directory, toWake);
+    const { qmp, identity } = await this.start(machine, directory, toWake);
     try {
       await rescue.open();
       if (paused) await standStill(qmp);
@@ -577,6 +595,10 @@ export class QemuHypervisor implements Hypervisor {
       const listening = qmp.execute('migrate-incoming', { uri: `unix:${pagerSockets.incoming}` });
       const [, parts] = await Promise.all([listening, machineParts(qmp)]);
       await directory.recordBuilt(parts);
+      return identity;
+    } catch (error) {
+      await stopProcess(identity, { signal: 'SIGKILL' }); // nobody else knows that it is ours
+      throw error;
     } finally {
       qmp.close();
     }
@@ -584,23 +606,26 @@ export class QemuHypervisor implements Hypervisor {
 
   /**
    * Has the machine that waits for this wake, if there is one, move to where the desktop's machine belongs, with the layer it has
-   * opened under its proper name.
+   * opened under its proper name. @returns null when there is none
    */
   private async takeWaiting(
     machine: Machine,
     disks: readonly PlacedDisk[],
     sealedGeneration: string | null,
-  ): Promise<boolean> {
-    const { desktopId, launchSpec, diskGeneration } = machine;
+  ): Promise<ProcessIdentity | null> {
+    const { desktopId, launchSpec, diskGeneration, seen } = machine;
     const waiting = await this.waiting.take(desktopId, await this.blueprint(nextOn(machine, sealedGeneration)));
-    if (waiting === null) return false;
+    if (waiting === null) return null;
     const directory = this.directory(desktopId);
-    await this.release(desktopId);
+    await this.release(desktopId, { seen });
     await directory.moveIn(waiting);
     if (diskGeneration !== null) await this.layers.create(desktopId, disks, diskGeneration, sealedGeneration);
     // Where the desktop woke somewhere else meanwhile, what was made ahead is that machine's, and it may be writing to it.
     const qemu = await directory.liveProcess('qemu');
-    return qemu !== null && holdsOpen(qemu.pid, this.layers.files(desktopId, launchSpec, diskGeneration));
+    if (qemu === null) return null;
+    if (await holdsOpen(qemu.pid, this.layers.files(desktopId, launchSpec, diskGeneration))) return qemu;
+    await stopProcess(qemu, { signal: 'SIGKILL' });
+    return null;
   }
 
   /** What a machine in waiting must have been started with. */
@@ -614,9 +639,23 @@ export class QemuHypervisor implements Hypervisor {
     qemu: ProcessIdentity,
     limit: 'qemuQuit' | 'qemuQuitForced',
   ): Promise<void> {
-    withQemu(directory, (qmp) => qmp.execute('quit', {}, limit)).catch(() => undefined); // answered by ending, or by force below
+    withQemu(directory, (qmp) => qmp.execute('quit', {}, limit), qemu).catch(() => undefined); // answered by ending, or by force below
     if (!(await processEnded(qemu, limits[limit].ms))) await stopProcess(qemu, { signal: 'SIGKILL' });
   }
+}
+
+function idOf({ pid, startTicks }: ProcessIdentity): MachineId {
+  return `${pid}/${startTicks}`;
+}
+
+/** @throws SUPERSEDED when another one runs than was seen */
+async function qemuOf(directory: RunDirectory, seen: MachineId | null | undefined): Promise<ProcessIdentity | null> {
+  const qemu = await directory.liveProcess('qemu');
+  if (seen === undefined || qemu === null || idOf(qemu) === seen) return qemu;
+  const { desktopId } = directory;
+  throw new DormouseError('SUPERSEDED', `another machine of ${desktopId} runs by now: it is not ours to change`, {
+    desktopId,
+  });
 }
 
 /** Has a guest run that a save could not thaw: nobody could reach its QEMU then, or nobody was left. */

@@ -11,6 +11,11 @@ import {
 import { QmpClient, socketNames } from '@dormouse/qemu';
 import type { RunDirectory } from './run-directory';
 
+export interface StartedQemu {
+  readonly qmp: QmpClient;
+  readonly identity: ProcessIdentity;
+}
+
 /**
  * Starts QEMU detached in its run directory and connects to it.
  * @throws MACHINE_START_FAILED with what QEMU said, DEPENDENCY_MISSING
@@ -19,7 +24,7 @@ export async function startQemu(
   starter: ProgramStarter,
   directory: RunDirectory,
   command: Pick<DetachedCommand, 'program' | 'args' | 'pipes'>,
-): Promise<QmpClient> {
+): Promise<StartedQemu> {
   const identity = await starter.start({
     ...command,
     cwd: directory.path,
@@ -27,7 +32,7 @@ export async function startQemu(
     recordFile: directory.recordFile('qemu'),
   });
   try {
-    return await untilItListens(directory, identity);
+    return { qmp: await untilItListens(directory, identity), identity };
   } catch (error) {
     await stopProcess(identity, { signal: 'SIGKILL' });
     throw error;
@@ -51,23 +56,34 @@ async function untilItListens(directory: RunDirectory, identity: ProcessIdentity
 }
 
 /**
- * Connects to a machine that runs. Where somebody else has its control socket, and hangs, by the one that is kept for that.
+ * Connects to the machine that runs, and to no other: one that lives once there is a connection was the only one of the directory until then.
+ * Where somebody else has its control socket, and hangs, by the one that is kept for that.
+ * @param seen left out, the one that runs now
  * @throws MACHINE_GONE, MACHINE_SILENT
  */
-export async function connectQemu(directory: RunDirectory): Promise<QmpClient> {
-  if ((await directory.liveProcess('qemu')) === null) throw gone(directory.desktopId);
+export async function connectQemu(directory: RunDirectory, seen?: ProcessIdentity | null): Promise<QmpClient> {
+  const qemu = seen === undefined ? await directory.liveProcess('qemu') : seen;
+  if (qemu === null) throw gone(directory.desktopId);
+  let qmp: QmpClient;
   try {
-    return await QmpClient.connect(directory.socket(socketNames.control));
+    qmp = await QmpClient.connect(directory.socket(socketNames.control));
   } catch (error) {
-    if ((await directory.liveProcess('qemu')) === null) throw gone(directory.desktopId);
+    if (!isProcessAlive(qemu)) throw gone(directory.desktopId);
     if (!isDormouseError(error, 'MACHINE_SILENT')) throw error;
-    return await QmpClient.connect(directory.socket(socketNames.guard)).catch(() => Promise.reject(error));
+    qmp = await QmpClient.connect(directory.socket(socketNames.guard)).catch(() => Promise.reject(error));
   }
+  if (isProcessAlive(qemu)) return qmp;
+  qmp.close();
+  throw gone(directory.desktopId);
 }
 
 /** Connects, does, and lets go again: QEMU's control socket serves one client at a time. */
-export async function withQemu<T>(directory: RunDirectory, work: (qmp: QmpClient) => Promise<T>): Promise<T> {
-  const qmp = await connectQemu(directory);
+export async function withQemu<T>(
+  directory: RunDirectory,
+  work: (qmp: QmpClient) => Promise<T>,
+  seen?: ProcessIdentity | null,
+): Promise<T> {
+  const qmp = await connectQemu(directory, seen);
   try {
     return await work(qmp);
   } finally {
@@ -75,6 +91,6 @@ export async function withQemu<T>(directory: RunDirectory, work: (qmp: QmpClient
   }
 }
 
-function gone(desktopId: string): DormouseError {
+export function gone(desktopId: string): DormouseError {
   return new DormouseError('MACHINE_GONE', `the machine of ${desktopId} is not running on this host`, { desktopId });
 }

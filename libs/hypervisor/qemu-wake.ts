@@ -15,13 +15,16 @@ export class QemuWake implements Wake {
   private last: ServeStatus | null = null;
   private died = 0;
   private watched = true;
+  readonly machine: Wake['machine'];
+  readonly machineWaited: Wake['machineWaited'];
 
   /** @param nextPager starts a pager that goes on with the machine of one that died; null when there is nothing left to do */
   constructor(
     private pager: PagerClient<ServeStatus> | null,
     private readonly nextPager: () => Promise<PagerClient<ServeStatus> | null>,
-    readonly machineWaited: boolean | null,
+    { machine, machineWaited }: Pick<Wake, 'machine' | 'machineWaited'>,
   ) {
+    [this.machine, this.machineWaited] = [machine, machineWaited];
     this.complete = this.untilComplete();
     this.complete.catch(() => undefined); // met by `hydrated`
   }

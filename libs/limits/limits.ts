@@ -118,7 +118,7 @@ export const limits = {
   freeze: {
     ms: 6_000,
     who: 'the save',
-    to: 'be committed after the guest was frozen',
+    to: 'commit once the guest was frozen',
     code: 'FREEZE_TOO_LONG',
     then: 'The worker lets the guest run and calls the save off, whatever it was waiting for. It is tried again later.',
   },
@@ -135,6 +135,13 @@ export const limits = {
     to: 'let its guest run again, when nobody but the pager is left to ask it',
     code: 'MACHINE_SILENT',
     then: 'The pager, which has asked every second, ends. The next save of the desktop lets the guest run first.',
+  },
+  lapsedLease: {
+    ms: 1_500,
+    who: 'Postgres',
+    to: 'say whether a save is still its worker’s whose lease has run out',
+    code: 'SERVICE_UNAVAILABLE',
+    then: 'The worker lets the guest run, as it does with a save that is its own.',
   },
   clearUp: {
     ms: 2_000,

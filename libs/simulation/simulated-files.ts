@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 
 /** A machine as its host holds it; it outlives the worker, as QEMU does. */
 export interface SimulatedMachine {
+  readonly id: string;
   readonly condition: 'running' | 'stopped' | 'waking';
   /** Names what is in its memory: a new name whenever the guest has begun to run. */
   readonly memory: string;

@@ -10,6 +10,8 @@ import type {
   Hypervisor,
   Machine,
   MachineCondition,
+  MachineId,
+  ReleaseHow,
   Wake,
 } from '@dormouse/hypervisor';
 import type { HostCapabilities, LaunchSpec } from '@dormouse/qemu';
@@ -53,11 +55,13 @@ export class SimulatedHypervisor implements Hypervisor {
     return { qemuVersion: 'simulated', accelerator: 'kvm', machine, cpuModel, memoryMiB, cpus };
   }
 
-  async boot(machine: Machine, _parent: string | null): Promise<void> {
-    await this.release(machine.desktopId);
+  async boot(machine: Machine, _parent: string | null): Promise<MachineId> {
+    await this.release(machine.desktopId, machine);
     await this.take('boot', machine);
     const answersAtMs = Date.now() + this.durationMs('answer', machine.launchSpec.memoryMiB);
-    await this.start(machine.desktopId, { condition: 'running', memory: randomUUID(), answersAtMs, wholeAtMs: 0 });
+    const id = randomUUID();
+    await this.start(machine.desktopId, { id, condition: 'running', memory: randomUUID(), answersAtMs, wholeAtMs: 0 });
+    return id;
   }
 
   async awaitGuest({ desktopId }: Machine, patienceMs: number, signal: AbortSignal): Promise<void> {
@@ -74,7 +78,7 @@ export class SimulatedHypervisor implements Hypervisor {
     { signal, onProgress }: CaptureBase & { signal: AbortSignal; onProgress: (progress: CaptureProgress) => void },
   ): Promise<Capture> {
     const { desktopId } = machine;
-    const running = await this.files.machine(desktopId);
+    const running = await this.machineOf(desktopId, machine.seen);
     if (running === null) throw gone(desktopId);
     await this.take('capture', machine, signal);
     const ramBytes = machine.launchSpec.memoryMiB * bytesPerMiB;
@@ -95,7 +99,7 @@ export class SimulatedHypervisor implements Hypervisor {
 
   async wake(machine: Machine, { checkpointId }: CheckpointTarget, _sealed: string | null): Promise<Wake> {
     const { desktopId, launchSpec } = machine;
-    await this.release(desktopId);
+    await this.release(desktopId, machine);
     const checkpoint = await this.files.checkpoint(desktopId, checkpointId);
     if (checkpoint === null) {
       throw new DormouseError('CHECKPOINT_UNKNOWN', `no checkpoint ${checkpointId} is stored`, {
@@ -105,13 +109,14 @@ export class SimulatedHypervisor implements Hypervisor {
     }
     await this.take('wake', machine);
     const wholeAtMs = Date.now() + this.durationMs('hydrate', launchSpec.memoryMiB);
-    const awake: SimulatedMachine = { condition: 'waking', memory: randomUUID(), answersAtMs: 0, wholeAtMs };
+    const memory = randomUUID();
+    const awake: SimulatedMachine = { id: randomUUID(), condition: 'waking', memory, answersAtMs: 0, wholeAtMs };
     await this.start(desktopId, awake);
     return this.wakeOf(machine, awake);
   }
 
   async rejoinWake(machine: Machine, _target: CheckpointTarget): Promise<Wake | null> {
-    const waking = await this.files.machine(machine.desktopId);
+    const waking = await this.machineOf(machine.desktopId, machine.seen);
     if (waking?.condition === 'waking' && waking.wholeAtMs > Date.now()) return this.wakeOf(machine, waking);
     if (waking === null) throw gone(machine.desktopId);
     return null;
@@ -126,28 +131,28 @@ export class SimulatedHypervisor implements Hypervisor {
     // Nothing is ever made ahead: there are no disks.
   }
 
-  async pauseUnlessWritten(desktopId: string): Promise<boolean> {
-    if ((await this.files.machine(desktopId)) === null) throw gone(desktopId);
+  async pauseUnlessWritten(desktopId: string, seen?: MachineId | null): Promise<boolean> {
+    if ((await this.machineOf(desktopId, seen)) === null) throw gone(desktopId);
     return false; // these machines always write
   }
 
-  async thaw(desktopId: string): Promise<void> {
-    const machine = await this.files.machine(desktopId);
+  async thaw(desktopId: string, seen?: MachineId | null): Promise<void> {
+    const machine = await this.machineOf(desktopId, seen);
     if (machine === null) throw gone(desktopId);
     if (machine.condition !== 'stopped') return;
     await this.pass('thaw', 0);
     await this.files.writeMachine(desktopId, { ...machine, condition: 'running', memory: randomUUID() });
   }
 
-  async shutDown({ desktopId }: Machine): Promise<boolean> {
-    const machine = await this.files.machine(desktopId);
+  async shutDown({ desktopId, seen }: Machine): Promise<boolean> {
+    const machine = await this.machineOf(desktopId, seen);
     if (machine?.condition === 'stopped') return false;
     await this.files.removeMachine(desktopId);
     return true;
   }
 
-  async release(desktopId: string): Promise<void> {
-    const machine = await this.files.machine(desktopId);
+  async release(desktopId: string, { seen }: ReleaseHow = {}): Promise<void> {
+    const machine = await this.machineOf(desktopId, seen);
     if (machine === null) return;
     await this.pass('release', 0);
     // Frozen by a save: what is in its memory is nowhere else, unless the save has stored it.
@@ -158,6 +163,10 @@ export class SimulatedHypervisor implements Hypervisor {
       );
     }
     await this.files.removeMachine(desktopId);
+  }
+
+  async seen(desktopId: string): Promise<MachineId | null> {
+    return (await this.files.machine(desktopId))?.id ?? null;
   }
 
   async condition(desktopId: string): Promise<MachineCondition> {
@@ -207,9 +216,17 @@ export class SimulatedHypervisor implements Hypervisor {
     // Nothing is kept ready.
   }
 
-  private wakeOf(machine: Machine, { wholeAtMs }: SimulatedMachine): Wake {
+  /** @throws SUPERSEDED when another one runs than was seen */
+  private async machineOf(desktopId: string, seen: MachineId | null | undefined): Promise<SimulatedMachine | null> {
+    const machine = await this.files.machine(desktopId);
+    if (seen === undefined || machine === null || machine.id === seen) return machine;
+    throw new DormouseError('SUPERSEDED', `another machine of ${desktopId} runs by now`, { desktopId });
+  }
+
+  private wakeOf(machine: Machine, { id, wholeAtMs }: SimulatedMachine): Wake {
     const { desktopId, launchSpec } = machine;
     return new SimulatedWake({
+      machine: id,
       wholeAtMs,
       totalPages: launchSpec.memoryMiB * 256,
       whole: async () => {

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Wake, WakeProgress } from '@dormouse/hypervisor';
 
 export interface WakeSteps {
+  readonly machine: Wake['machine'];
   readonly totalPages: number;
   /** Epoch ms. */
   readonly wholeAtMs: number;
@@ -11,9 +12,12 @@ export interface WakeSteps {
 /** A machine that runs and whose memory comes by itself, whether anybody watches or not. */
 export class SimulatedWake implements Wake {
   readonly machineWaited = false;
+  readonly machine: Wake['machine'];
   private readonly runsSinceMs = Date.now();
 
-  constructor(private readonly steps: WakeSteps) {}
+  constructor(private readonly steps: WakeSteps) {
+    this.machine = steps.machine;
+  }
 
   async hydrated(onProgress: (progress: WakeProgress) => void): Promise<WakeProgress> {
     onProgress(this.progress(0, null));

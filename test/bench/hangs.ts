@@ -2,7 +2,15 @@ import { join } from 'node:path';
 import { S3Gate, s3Url, startS3Server } from '../contract/s3-server';
 import type { GuestImage } from '../guest';
 import { Desk, guestLaunchSpec, RunningDormouse } from '../scenario';
-import { hang, hangCases, sleepsAndWakes, type HangDesk, type HangOutcome, type HangWorld } from '../scenario/hang';
+import {
+  filledMiB,
+  hang,
+  hangCases,
+  sleepsAndWakes,
+  type HangDesk,
+  type HangOutcome,
+  type HangWorld,
+} from '../scenario/hang';
 import { memoryOf } from '../scenario/test-bed';
 import type { Figure } from './figure';
 
@@ -44,7 +52,7 @@ export async function measureHangs(
       await desk.start();
       const guest = await desk.guest();
       await guest.ping({ timeoutMs: 120_000 });
-      await guest.fill(16);
+      await guest.fill(filledMiB);
       return { desk, guest, memory: await memoryOf(guest) };
     };
     const [victim, other] = [await newDesk('victim'), await newDesk('other')];
@@ -55,12 +63,9 @@ export async function measureHangs(
       const name = `${neighbour} at ${moment}`;
       if (!name.includes(part)) continue;
       signal.throwIfAborted();
-      const outcome = await hang(world, neighbour, moment);
+      const outcome = await hang(world, neighbour, moment).catch((error: unknown) => neverEnded(error));
       found.push({ name, ...outcome });
-      const { status, errorCode, endedMs, guestFrozenMs, othersDelayedMs, intact } = outcome;
-      say(
-        `${name.padEnd(28)} ${status}${errorCode === null ? '' : ` (${errorCode})`} after ${endedMs} ms, guest still for ${guestFrozenMs} ms, others ${othersDelayedMs} ms${intact ? '' : ', its memory is NOT as it was'}`,
-      );
+      say(`${new Date().toISOString()} ${name.padEnd(28)} ${sentence(outcome)}`);
     }
     return { figures: [], more: summary(found) };
   } finally {
@@ -70,6 +75,27 @@ export async function measureHangs(
   }
 }
 
+/** A case that does not come to its end says so, and those after it are tried. */
+function neverEnded(error: unknown): HangOutcome {
+  return {
+    status: 'active',
+    errorCode: String(error),
+    endedMs: 0,
+    endedInTime: false,
+    guestFrozenMs: 0,
+    guestWaitedMs: 0,
+    othersDelayedMs: 0,
+    intact: false,
+  };
+}
+
+function sentence(outcome: HangOutcome): string {
+  const { status, errorCode, endedMs, guestFrozenMs, guestWaitedMs, othersDelayedMs, intact } = outcome;
+  const why = errorCode === null ? '' : ` (${errorCode})`;
+  const memory = intact ? '' : ', its memory is NOT as it was';
+  return `${status}${why} after ${endedMs} ms, guest still for ${guestFrozenMs + guestWaitedMs} ms, others ${othersDelayedMs} ms${memory}`;
+}
+
 function summary(found: readonly (HangOutcome & { name: string })[]): Record<string, unknown> {
   const worst = (figure: (outcome: HangOutcome) => number): number => Math.max(0, ...found.map(figure));
   return {
@@ -77,6 +103,7 @@ function summary(found: readonly (HangOutcome & { name: string })[]): Record<str
     endedInTime: found.filter(({ endedInTime }) => endedInTime).length,
     intact: found.filter(({ intact }) => intact).length,
     guestFrozenWorstMs: worst(({ guestFrozenMs }) => guestFrozenMs),
+    guestWaitedWorstMs: worst(({ guestWaitedMs }) => guestWaitedMs),
     othersDelayedWorstMs: worst(({ othersDelayedMs }) => othersDelayedMs),
     each: found,
   };

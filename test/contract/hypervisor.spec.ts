@@ -208,4 +208,35 @@ describe.each(Object.entries(drivers))('%s', (_, { memoryMiB, open }) => {
     const rejoined = driver.rejoinWake(machine(generation), target(checkpointId));
     await expect(rejoined).rejects.toMatchObject({ code: 'MACHINE_GONE' });
   });
+
+  test('whoever has seen another machine than the one that runs changes nothing: that one is a successor’s', async () => {
+    const generation = randomUUID();
+    const before = await driver.boot(machine(generation), null);
+    expect(await driver.seen(desktopId)).toBe(before);
+    const successor = openAgain();
+    await successor.release(desktopId, { seen: before });
+    expect(await driver.seen(desktopId)).toBeNull();
+    const now = await successor.boot({ ...machine(generation), seen: null }, null);
+    expect(now).not.toBe(before);
+    for (const seen of [before, null]) {
+      const late = { ...machine(generation), seen };
+      const another = { ...late, diskGeneration: randomUUID() };
+      const options = { previousCheckpointId: null, keptGenerations: [], signal: never, onProgress: () => undefined };
+      const changes = [
+        () => driver.release(desktopId, { seen }),
+        () => driver.release(desktopId, { seen, byForce: true }),
+        () => driver.thaw(desktopId, seen),
+        () => driver.pauseUnlessWritten(desktopId, seen),
+        () => driver.shutDown(late, 100, never),
+        () => driver.capture(late, target(randomUUID()), options),
+        () => driver.boot(late, null),
+        () => driver.wake(another, target(checkpointId), first),
+        () => driver.rejoinWake(late, target(checkpointId)),
+      ];
+      for (const change of changes) await expect(change()).rejects.toMatchObject({ code: 'SUPERSEDED' });
+    }
+    expect([await driver.seen(desktopId), await driver.condition(desktopId)]).toEqual([now, 'running']);
+    await driver.forget(desktopId);
+    expect(await driver.seen(desktopId)).toBeNull();
+  });
 });

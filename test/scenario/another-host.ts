@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { RunDirectory } from '@dormouse/hypervisor';
 import { GuestClient } from '../guest';
@@ -18,19 +18,35 @@ export async function startWorkerOf(dormouse: RunningDormouse, hostId: string): 
   const { databaseUrl, redisUrl } = await dormouse.services();
   const directory = directoryOf(dormouse, hostId);
   await mkdir(directory, { recursive: true });
-  const log = createWriteStream(join(dataDir, `${hostId}.log`), { flags: 'a' });
+  await startWorker(dormouse, hostId, {
+    PATH: process.env['PATH'],
+    HOST_ID: hostId,
+    DATA_DIR: directory,
+    DATABASE_URL: databaseUrl,
+    REDIS_URL: redisUrl,
+    STORAGE_URL: `file://${join(dataDir, 'storage')}`,
+    DISKS_DIR: join(dataDir, 'disks'),
+    KEY_URL: `file://${join(dataDir, 'keys', 'master.json')}`,
+    LOG_FORMAT: 'json',
+  });
+}
+
+/** Starts one more worker of the very host that the first one of a Dormouse serves. */
+export async function startWorkerBeside(dormouse: RunningDormouse): Promise<void> {
+  const environ = await readFile(`/proc/${await dormouse.workerPid()}/environ`, 'utf8');
+  const settings = environ.split('\0').map((entry) => entry.split(/=(.*)/s).slice(0, 2) as [string, string]);
+  const { NODE_CHANNEL_FD: _, ...env } = Object.fromEntries(settings.filter(([name]) => name !== ''));
+  await startWorker(dormouse, 'beside', { ...env, METRICS_PORT: '0' });
+}
+
+async function startWorker(
+  { dataDir }: RunningDormouse,
+  name: string,
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<void> {
+  const log = createWriteStream(join(dataDir, `${name}.log`), { flags: 'a' });
   const worker = spawn(process.execPath, [join(process.cwd(), 'dist/apps/worker/main.js')], {
-    env: {
-      PATH: process.env['PATH'],
-      HOST_ID: hostId,
-      DATA_DIR: directory,
-      DATABASE_URL: databaseUrl,
-      REDIS_URL: redisUrl,
-      STORAGE_URL: `file://${join(dataDir, 'storage')}`,
-      DISKS_DIR: join(dataDir, 'disks'),
-      KEY_URL: `file://${join(dataDir, 'keys', 'master.json')}`,
-      LOG_FORMAT: 'json',
-    },
+    env,
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   });
   worker.stdout!.pipe(log);

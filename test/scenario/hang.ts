@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import type { OperationView } from '@dormouse/ledger';
 import type { S3Gate } from '../contract/s3-server';
 import type { GuestClient } from '../guest';
@@ -37,6 +38,9 @@ export function hangCases(): { neighbour: Neighbour; moment: Moment }[] {
   );
 }
 
+/** Of the memory of each guest. */
+export const filledMiB = 16;
+
 /** A desktop with a line into its guest, when it runs. */
 export interface HangDesk {
   readonly desk: Desk;
@@ -62,8 +66,10 @@ export interface HangOutcome {
   readonly errorCode: string | null;
   readonly endedMs: number;
   readonly endedInTime: boolean;
-  /** The longest that the guest stood still, but for the time in which its own QEMU was stopped by us. */
+  /** The longest that the guest of a save stood still, but for the time in which its own QEMU was stopped by us. */
   readonly guestFrozenMs: number;
+  /** The longest that a guest which is woken waited for memory, but for the time in which its QEMU or its storage was stopped by us. */
+  readonly guestWaitedMs: number;
   /** How much longer than usual a save and a wake of the other took; where a shared neighbour hangs, how long its guest stood still. */
   readonly othersDelayedMs: number;
   /** The guest has its memory, as it was. */
@@ -94,35 +100,43 @@ export async function hang(world: HangWorld, neighbour: Neighbour, moment: Momen
     watches.push(watchGuest(victim.guest));
   }
   const goesOn = await stopNeighbour(world, neighbour);
-  const hungMs = performance.now();
-  const released = hold?.release().catch(() => undefined);
-  const isOwn = neighbour === 'qemu' || neighbour === 'pager';
-  const othersDelayedMs = isOwn ? await sleepsAndWakes(other, world.undisturbedMs) : await standsStill(other, holdMs);
-  await sleep(Math.max(0, holdMs - (performance.now() - hungMs)));
-  const whileHung = neighbour === 'qemu' ? 0 : longest(watches, hungMs);
-  goesOn();
-  const backMs = performance.now();
-  await released;
-  const { status, error, result } = await desk.ended(id, endsWithinMs * 2);
-  const endedMs = performance.now() - hungMs;
-  const stoodStillMs = Math.max(whileHung, longest(watches, neighbour === 'qemu' ? backMs : hungMs));
-  const frozenMs = status === 'succeeded' && neighbour !== 'qemu' ? Number(result?.['frozenMs'] ?? 0) : 0;
-  await Promise.all(watches.map((watch) => watch.stop().catch(() => undefined)));
-  const before = victim.memory;
-  const isAnew = command === 'start' || command === 'stop';
-  await running(victim);
-  const now = await memoryOf(victim.guest!);
-  const intact = isAnew || (now.nonce === before.nonce && now.sum === before.sum);
-  victim.memory = now;
-  return {
-    status,
-    errorCode: error?.code ?? null,
-    endedMs: Math.round(endedMs),
-    endedInTime: endedMs < endsWithinMs,
-    guestFrozenMs: Math.round(Math.max(stoodStillMs, frozenMs)),
-    othersDelayedMs: Math.round(othersDelayedMs),
-    intact,
-  };
+  try {
+    const hungMs = performance.now();
+    const released = hold?.release().catch(() => undefined);
+    const isOwn = neighbour === 'qemu' || neighbour === 'pager';
+    const othersDelayedMs = isOwn ? await sleepsAndWakes(other, world.undisturbedMs) : await standsStill(other, holdMs);
+    await sleep(Math.max(0, holdMs - (performance.now() - hungMs)));
+    const isToBlame = neighbour === 'qemu' || (neighbour === 'storage' && command === 'restore');
+    const whileHung = isToBlame ? 0 : longest(watches, hungMs);
+    goesOn();
+    const backMs = performance.now();
+    await released;
+    const { status, error, result } = await desk.ended(id, endsWithinMs * 2);
+    const endedMs = performance.now() - hungMs;
+    const stoodStillMs = Math.max(whileHung, longest(watches, isToBlame ? backMs : hungMs));
+    const frozenMs = status === 'succeeded' && !isToBlame ? Number(result?.['frozenMs'] ?? 0) : 0;
+    const stillMs = Math.round(Math.max(stoodStillMs, frozenMs));
+    await Promise.all(watches.map((watch) => watch.stop().catch(() => undefined)));
+    const before = victim.memory;
+    await running(victim);
+    const isAnew = command === 'start' || command === 'stop';
+    if (isAnew) await victim.guest!.fill(filledMiB);
+    const now = await memoryOf(victim.guest!);
+    const intact = isAnew || isDeepStrictEqual(now, before);
+    victim.memory = now;
+    return {
+      status,
+      errorCode: error?.code ?? null,
+      endedMs: Math.round(endedMs),
+      endedInTime: endedMs < endsWithinMs,
+      guestFrozenMs: command === 'save' ? stillMs : 0,
+      guestWaitedMs: command === 'restore' ? stillMs : 0,
+      othersDelayedMs: Math.round(othersDelayedMs),
+      intact,
+    };
+  } finally {
+    goesOn();
+  }
 }
 
 function longest(watches: readonly GuestWatch[], sinceMs: number): number {

@@ -1,5 +1,6 @@
 import { isDormouseError } from '@dormouse/errors';
 import { limits } from '@dormouse/limits';
+import { postgresAway } from '@dormouse/persistence';
 import { writableDisks } from '@dormouse/qemu';
 import { writesToDisk } from '../disk-generation';
 import { whyNot } from '../giving-way';
@@ -16,18 +17,20 @@ export async function boot(
 ): Promise<OperationOutcome> {
   const layer = writesToDisk(machine.launchSpec) ? claimed.layer : null;
   const booted = { ...machine, diskGeneration: layer?.generation ?? null };
+  let { seen } = machine;
   try {
     // Taken over from a worker that died: what it has started is not started again.
     const found = claimed.takenOver ? await hypervisor.condition(machine.desktopId) : 'absent';
     const runs = found !== 'absent' && found !== 'shut-down';
     if (runs) hypervisor.follow(machine.desktopId);
-    if (!runs) await hypervisor.boot(booted, layer?.on ?? null);
+    if (!runs) seen = await hypervisor.boot(booted, layer?.on ?? null);
     if (!(await ledger.advance(claimed.fence, 'answer'))) throw await whyNot(ledger, claimed.fence);
     await hypervisor.awaitGuest(booted, limits.agentAtBoot.ms, leave);
   } catch (error) {
     if (leave.aborted || isDormouseError(error, 'SUPERSEDED')) return null;
+    if (postgresAway(error) !== null) throw error;
     if (!isDormouseError(error, 'GUEST_UNRESPONSIVE')) {
-      await hypervisor.release(machine.desktopId); // the desktop is off now, and its machine with it
+      await hypervisor.release(machine.desktopId, { seen }); // the desktop is off now, and its machine with it
       if (!layer?.isNew || (await hypervisor.discardGeneration(booted, layer.generation))) throw error;
       return { error, desktop: { hostId, diskGeneration: layer.generation } };
     }

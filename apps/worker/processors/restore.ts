@@ -13,6 +13,7 @@ import {
 } from '@dormouse/hypervisor';
 import { limits } from '@dormouse/limits';
 import type { CheckpointView, OperationView } from '@dormouse/ledger';
+import { postgresAway } from '@dormouse/persistence';
 import { hasUnlayeredDisks } from '@dormouse/qemu';
 import type { JsonObject } from '@dormouse/session';
 import { writesToDisk } from '../disk-generation';
@@ -42,12 +43,14 @@ export async function restore(context: WorkerContext, run: OperationRun): Promis
   const machine = { ...run.machine, diskGeneration };
   const desktop = foundOf(context, machine);
   let ran = isInUse(run);
+  let { seen } = machine;
   try {
     const restoring = { ...run, machine, ...(await whatToWake(context.keys, run)) };
     const found = claimed.takenOver ? await takeOver(context, restoring) : null;
     const wake = found ?? (await wakeUp(context, restoring));
     if (wake === 'elsewhere') return null;
     ran = true;
+    if (wake !== 'complete') seen = wake.machine;
     const greeted = greet(context, { ...run, machine });
     const hydrated = wake === 'complete' ? {} : await hydrate(context, run, wake);
     if (hydrated === 'left') return null;
@@ -56,7 +59,7 @@ export async function restore(context: WorkerContext, run: OperationRun): Promis
     if ((await context.hypervisor.condition(machine.desktopId)) === 'shut-down') throw guestShutDown(machine.desktopId);
     return { result, desktop };
   } catch (error) {
-    if (leave.aborted || isDormouseError(error, 'SUPERSEDED')) throw error;
+    if (leave.aborted || isDormouseError(error, 'SUPERSEDED') || postgresAway(error) !== null) throw error;
     if (isInUse(run) && isDormouseError(error, 'KEY_UNAVAILABLE')) {
       logger.warn({ err: error }, 'the pager of the worker before is not joined yet; its guest runs on');
       return null;
@@ -65,7 +68,7 @@ export async function restore(context: WorkerContext, run: OperationRun): Promis
     const why = await whyNot(context.ledger, claimed.fence).catch(() => null);
     if (why?.code === 'SUPERSEDED') throw error;
     const hasShutDown = (await context.hypervisor.condition(machine.desktopId)) === 'shut-down';
-    const wrote = await giveUp(context, machine, ran);
+    const wrote = await giveUp(context, { ...machine, seen }, ran);
     if (hasShutDown) return { error: guestShutDown(machine.desktopId), desktop };
     if (ran || !wrote) throw error;
     return { error: interrupted(error), desktop };
@@ -252,7 +255,7 @@ async function takeOver(context: WorkerContext, run: Restoring): Promise<Wake | 
       throw await whyNot(context.ledger, fence);
     return wake;
   } catch (error) {
-    if (inUse || isDormouseError(error, 'SUPERSEDED')) throw error;
+    if (inUse || isDormouseError(error, 'SUPERSEDED') || postgresAway(error) !== null) throw error;
     run.logger.warn({ err: error }, 'the wake of the worker before cannot be gone on with; it begins anew');
     if (await giveUp(context, run.machine)) throw interrupted(error);
     return null;
@@ -302,7 +305,7 @@ function inBytes(progress: WakeProgress): JsonObject {
  * @returns whether its guest has written to its disk
  */
 async function giveUp({ hypervisor }: WorkerContext, machine: Machine, ran = false): Promise<boolean> {
-  await hypervisor.release(machine.desktopId);
+  await hypervisor.release(machine.desktopId, machine);
   if (machine.diskGeneration === null || ran) return ran;
   return !(await hypervisor.discardGeneration(machine, machine.diskGeneration));
 }

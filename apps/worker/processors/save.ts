@@ -6,7 +6,7 @@ import { unlessAborted } from '@dormouse/process';
 import type { Capture, CaptureProgress } from '@dormouse/hypervisor';
 import type { JsonObject } from '@dormouse/session';
 import { keysForSave } from '../checkpoint-keys';
-import { cancelled, whyNot } from '../giving-way';
+import { cancelled, unlessTaken, whyNot } from '../giving-way';
 import type { OperationOutcome, OperationRun } from '../run-operation';
 import { watchCancellation } from '../watch-cancellation';
 import type { WorkerContext } from '../worker-context';
@@ -22,7 +22,7 @@ export async function save(context: WorkerContext, run: OperationRun): Promise<O
   try {
     return await saved(context, run);
   } catch (error) {
-    if (isDormouseError(error, 'GUEST_SHUT_DOWN')) await context.hypervisor.release(run.machine.desktopId);
+    if (isDormouseError(error, 'GUEST_SHUT_DOWN')) await context.hypervisor.release(run.machine.desktopId, run.machine);
     throw error;
   }
 }
@@ -46,7 +46,7 @@ async function saved(context: WorkerContext, run: OperationRun): Promise<Operati
   // Killed from here on, a successor finds the desktop resident and goes on with the release.
   if (!(await ledger.beginRelease(claimed.fence))) {
     const why = await whyNot(ledger, claimed.fence);
-    if (why.code === 'CANCELLED') await context.hypervisor.thaw(run.machine.desktopId);
+    if (why.code === 'CANCELLED') await context.hypervisor.thaw(run.machine.desktopId, run.machine.seen);
     throw why;
   }
   await release(context, run, run.machine.diskGeneration);
@@ -55,7 +55,7 @@ async function saved(context: WorkerContext, run: OperationRun): Promise<Operati
 
 /** A worker died before its checkpoint was committed: its pager has thawed the guest or does so now. */
 async function takeBack({ hypervisor, ledger }: WorkerContext, { claimed, machine }: OperationRun): Promise<void> {
-  await hypervisor.thaw(machine.desktopId);
+  await hypervisor.thaw(machine.desktopId, machine.seen);
   if (!(await ledger.advance(claimed.fence, 'capture'))) throw await whyNot(ledger, claimed.fence);
 }
 
@@ -83,12 +83,12 @@ async function takeOverResident(
 async function fallBack(context: WorkerContext, run: OperationRun): Promise<boolean> {
   const { ledger, hypervisor } = context;
   const { claimed, machine, logger } = run;
-  if (!(await hypervisor.pauseUnlessWritten(machine.desktopId))) return false;
+  if (!(await hypervisor.pauseUnlessWritten(machine.desktopId, machine.seen))) return false;
   try {
     if (!(await ledger.fallBack(claimed.fence))) throw await whyNot(ledger, claimed.fence);
   } catch (error) {
     if (isDormouseError(error, 'SUPERSEDED')) throw error;
-    await hypervisor.thaw(machine.desktopId);
+    await hypervisor.thaw(machine.desktopId, machine.seen);
     throw error;
   }
   logger.info('nobody has used the desktop since it was woken: it goes back to its checkpoint');
@@ -147,7 +147,8 @@ async function capture(context: WorkerContext, { claimed, machine, logger, leave
     await ledger.progress(fence, result);
     return result;
   } catch (error) {
-    const why = watch.signal.aborted ? await whyOr(error, whyNot(ledger, fence), taken?.failed) : error;
+    const found = watch.signal.aborted ? await whyOr(error, whyNot(ledger, fence), taken?.failed) : error;
+    const why = await unlessTaken(found, context, fence);
     if (isDormouseError(why, 'SUPERSEDED')) taken?.close();
     else await taken?.abandon();
     throw why;
@@ -174,7 +175,7 @@ async function release(
   { machine, logger }: OperationRun,
   sealedGeneration: string | null,
 ): Promise<void> {
-  await hypervisor.release(machine.desktopId);
+  await hypervisor.release(machine.desktopId, machine);
   try {
     await hypervisor.prepareWake(machine, sealedGeneration);
   } catch (error) {

@@ -1,4 +1,6 @@
+import { isDormouseError } from '@dormouse/errors';
 import { within } from '@dormouse/limits';
+import { seeMachine } from '../giving-way';
 import type { OperationOutcome, OperationRun } from '../run-operation';
 import type { WorkerContext } from '../worker-context';
 
@@ -12,16 +14,22 @@ const forceEveryMs = 500;
  * that hangs: the machine is ended first, which ends most of what that waits for, and once more when it has let go, since it may have started another.
  */
 export async function stop(context: WorkerContext, run: OperationRun): Promise<OperationOutcome> {
-  const { hypervisor, leases } = context;
+  const { leases } = context;
   const { claimed, machine, leave } = run;
   const { operation, forced } = claimed;
   const overtaken = leases.letGoOf(machine.desktopId, { besides: operation.id });
   const shutDown = !forced && claimed.desktop.state === 'running' && (await asked(context, run));
   if (leave.aborted) return null;
-  await hypervisor.release(machine.desktopId, forced);
+  await end(context, run).catch((error: unknown) => {
+    if (!forced || !isDormouseError(error, 'SUPERSEDED')) throw error; // what is overtaken has started one meanwhile, or a successor has
+  });
   await within('overtakenWork', overtaken);
-  if (forced) await hypervisor.release(machine.desktopId, true);
+  if (forced) await end(context, run);
   return { result: { shutDown } };
+}
+
+async function end(context: WorkerContext, { claimed: { desktop, fence, forced } }: OperationRun): Promise<void> {
+  await context.hypervisor.release(desktop.id, { byForce: forced, seen: await seeMachine(context, fence) });
 }
 
 /** @returns whether the guest has shut down */
