@@ -250,6 +250,13 @@ export const limits = {
     code: 'KEY_UNAVAILABLE',
     then: 'The save or wake fails, and is tried again later.',
   },
+  fileAnswer: {
+    ms: 60_000,
+    who: 'the file system of the storage',
+    to: 'read, write, sync or list',
+    code: 'STORAGE_FAILED',
+    then: 'A save fails, and is tried again later. Until the call returns, the process asks that file system nothing else: each call that hangs keeps one of its four threads for files.',
+  },
   s3Connect: {
     ms: 5_000,
     who: 'the object store',

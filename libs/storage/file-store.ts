@@ -4,6 +4,7 @@ import { dirname, join, resolve } from 'node:path';
 import type { DormouseError } from '@dormouse/errors';
 import { checkKey, checkPrefix, checkRange, isBlobKey } from './blob-key';
 import { mostReadWhole, type BlobInfo, type BlobRange, type BlobStore, type BlobWriter } from './blob-store';
+import { FileCalls } from './file-calls';
 import { FileWriter } from './file-writer';
 import { Incoming } from './incoming';
 import { OpenFiles } from './open-files';
@@ -23,6 +24,7 @@ const listedTogether = 64;
 export class FileStore implements BlobStore {
   private readonly openFiles = new OpenFiles(openFileLimit);
   private readonly incoming: Incoming;
+  private readonly calls = new FileCalls();
 
   private constructor(private readonly root: string) {
     this.incoming = new Incoming(root);
@@ -33,10 +35,12 @@ export class FileStore implements BlobStore {
     const root = resolve(directory);
     const store = new FileStore(root);
     try {
-      const firstMade = await mkdir(root, { recursive: true, mode: 0o700 });
-      if (firstMade !== undefined) await syncDirectories(root, dirname(firstMade));
-      await store.incoming.prepare();
-      await access(root, constants.R_OK | constants.W_OK | constants.X_OK);
+      await store.calls.within(root, async () => {
+        const firstMade = await mkdir(root, { recursive: true, mode: 0o700 });
+        if (firstMade !== undefined) await syncDirectories(root, dirname(firstMade));
+        await store.incoming.prepare();
+        await access(root, constants.R_OK | constants.W_OK | constants.X_OK);
+      });
       return store;
     } catch (error) {
       throw fromFileSystem(error, root, 'opening the file store');
@@ -54,10 +58,13 @@ export class FileStore implements BlobStore {
     checkKey(key);
     const target = join(this.root, key);
     try {
-      // What the dead left behind is cleared when room is needed: a reader, who wakes a desktop, never waits for it.
-      await this.incoming.sweep();
-      if (await exists(target)) throw objectExists(key);
-      return await FileWriter.open(key, { root: this.root, incoming: this.incoming.newPath(), target });
+      return await this.calls.within(key, async () => {
+        // What the dead left behind is cleared when room is needed: a reader, who wakes a desktop, never waits for it.
+        await this.incoming.sweep();
+        if (await exists(target)) throw objectExists(key);
+        const paths = { root: this.root, incoming: this.incoming.newPath(), target };
+        return FileWriter.open(key, paths, this.calls);
+      });
     } catch (error) {
       throw fromFileSystem(error, key, 'creating');
     }
@@ -79,7 +86,7 @@ export class FileStore implements BlobStore {
 
   async stat(key: string): Promise<BlobInfo> {
     checkKey(key);
-    const info = await statObject(join(this.root, key), key);
+    const info = await this.lookAt(key);
     if (info === null) throw await this.missing(key);
     return info;
   }
@@ -87,7 +94,7 @@ export class FileStore implements BlobStore {
   async *list(prefix: string): AsyncIterable<BlobInfo> {
     checkPrefix(prefix);
     try {
-      await this.incoming.sweep();
+      await this.calls.lookUp(prefix, () => this.incoming.sweep());
     } catch (error) {
       throw fromFileSystem(error, prefix, 'sweeping before listing');
     }
@@ -101,9 +108,11 @@ export class FileStore implements BlobStore {
     checkKey(key);
     const path = join(this.root, key);
     try {
-      await this.openFiles.forget(path);
-      await unlink(path);
-      await this.pruneAbove(path);
+      await this.calls.lookUp(key, async () => {
+        await this.openFiles.forget(path);
+        await unlink(path);
+        await this.pruneAbove(path);
+      });
     } catch (error) {
       if (!notThere(error)) throw fromFileSystem(error, key, 'deleting');
     }
@@ -111,7 +120,7 @@ export class FileStore implements BlobStore {
 
   async availableBytes(): Promise<number> {
     try {
-      const { bavail, bsize } = await statfs(this.root);
+      const { bavail, bsize } = await this.calls.lookUp(this.root, () => statfs(this.root));
       return bavail * bsize;
     } catch (error) {
       throw fromFileSystem(error, this.root, 'measuring the free space of');
@@ -124,7 +133,7 @@ export class FileStore implements BlobStore {
 
   private async reading(key: string, read: (path: string) => Promise<Buffer>): Promise<Buffer> {
     try {
-      return await read(join(this.root, key));
+      return await this.calls.within(key, () => read(join(this.root, key)));
     } catch (error) {
       throw notThere(error) ? await this.missing(key, error) : fromFileSystem(error, key, 'reading');
     }
@@ -132,12 +141,14 @@ export class FileStore implements BlobStore {
 
   /** A directory that is empty, since what was mounted there is away, has lost no object: it may come back. */
   private async missing(key: string, cause?: unknown): Promise<DormouseError> {
-    return (await this.incoming.isThere()) ? objectMissing(key, cause) : storeAway(this.root, cause);
+    return (await this.calls.within(this.root, () => this.incoming.isThere()))
+      ? objectMissing(key, cause)
+      : storeAway(this.root, cause);
   }
 
   /** `folder` is empty or ends with a slash. Folders and files may come and go meanwhile. */
   private async *walk(folder: string): AsyncIterable<BlobInfo> {
-    const entries = await entriesOf(join(this.root, folder), folder);
+    const entries = await this.calls.lookUp(folder, () => entriesOf(join(this.root, folder), folder));
     for (let at = 0; at < entries.length; at += listedTogether) {
       const some = entries.slice(at, at + listedTogether);
       yield* (await Promise.all(some.map((entry) => this.below(folder + entry.name, entry)))).flat();
@@ -147,8 +158,12 @@ export class FileStore implements BlobStore {
   private async below(key: string, entry: Dirent): Promise<BlobInfo[]> {
     if (!isBlobKey(key)) return []; // ours, like the incoming folder, or the file system's, like lost+found
     if (entry.isDirectory()) return all(this.walk(`${key}/`));
-    const info = await statObject(join(this.root, key), key);
+    const info = await this.lookAt(key);
     return info === null ? [] : [info];
+  }
+
+  private lookAt(key: string): Promise<BlobInfo | null> {
+    return this.calls.lookUp(key, () => statObject(join(this.root, key), key));
   }
 
   private async pruneAbove(path: string): Promise<void> {

@@ -1,6 +1,7 @@
 import { link, mkdir, open, rm, unlink, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { BlobWriter } from './blob-store';
+import type { FileCalls } from './file-calls';
 import { syncDirectories } from './sync-directories';
 import { fromFileSystem, objectExists, writerEnded } from './storage-errors';
 
@@ -31,10 +32,11 @@ export class FileWriter implements BlobWriter {
     private readonly key: string,
     private readonly paths: FileWriterPaths,
     private readonly handle: FileHandle,
+    private readonly calls: FileCalls,
   ) {}
 
-  static async open(key: string, paths: FileWriterPaths): Promise<FileWriter> {
-    return new FileWriter(key, paths, await open(paths.incoming, 'wx', 0o600));
+  static async open(key: string, paths: FileWriterPaths, calls: FileCalls): Promise<FileWriter> {
+    return new FileWriter(key, paths, await open(paths.incoming, 'wx', 0o600), calls);
   }
 
   async write(chunk: Uint8Array): Promise<void> {
@@ -63,8 +65,12 @@ export class FileWriter implements BlobWriter {
   async abort(): Promise<void> {
     if (this.state === 'committed' || this.state === 'aborted') return;
     this.state = 'aborted';
-    await this.writeback;
     // One that cannot be closed or removed now belongs to the sweep, once this process is gone.
+    await Promise.allSettled([this.calls.within(this.key, () => this.removed())]);
+  }
+
+  private async removed(): Promise<void> {
+    await this.writeback;
     await Promise.allSettled([this.handle.close(), rm(this.paths.incoming, { force: true })]);
     if (this.linked) await Promise.allSettled([rm(this.paths.target, { force: true })]);
   }
@@ -72,7 +78,7 @@ export class FileWriter implements BlobWriter {
   private async attempt(doing: string, action: () => Promise<void>): Promise<void> {
     if (this.state !== 'open') throw writerEnded(this.key);
     try {
-      await action();
+      await this.calls.within(this.key, action);
     } catch (error) {
       this.state = 'failed';
       throw fromFileSystem(error, this.key, doing);
