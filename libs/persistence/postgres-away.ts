@@ -5,8 +5,8 @@ const codes = new Set([
   ...['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'EHOSTUNREACH'],
   ...['08000', '08001', '08003', '08006', '25P03', '53300', '57014', '57P01', '57P02', '57P03'],
 ]);
-/** The driver gives its own errors no code. */
-const messages = /timeout|terminated|not queryable|client was closed|connection is closed/i;
+/** The driver gives its own errors no code, nor does TypeORM when the server has ended a connection in the middle of a transaction. */
+const messages = /timeout|terminated|not queryable|client was closed|connection is closed|already released/i;
 
 /** What was thrown as SERVICE_UNAVAILABLE, when it was Postgres that is away, hangs or took too long; null when it is something else. */
 export function postgresAway(error: unknown): DormouseError | null {

@@ -38,6 +38,8 @@ export function hangCases(): { neighbour: Neighbour; moment: Moment }[] {
   );
 }
 
+const guestPatienceMs = 120_000;
+
 /** Of the memory of each guest. */
 export const filledMiB = 16;
 
@@ -144,7 +146,10 @@ function longest(watches: readonly GuestWatch[], sinceMs: number): number {
 }
 
 /** @returns what lets it go on */
-async function stopNeighbour({ dormouse, gate, victim }: HangWorld, neighbour: Neighbour): Promise<() => void> {
+export async function stopNeighbour(
+  { dormouse, gate, victim }: Pick<HangWorld, 'dormouse' | 'gate' | 'victim'>,
+  neighbour: Neighbour,
+): Promise<() => void> {
   if (neighbour === 'storage') {
     gate.decide = () => 'silence';
     return () => void (gate.decide = () => 'pass');
@@ -192,14 +197,14 @@ async function standsStill({ guest }: HangDesk, forMs: number): Promise<number> 
 }
 
 /** Whatever it has come to, it runs and answers. */
-async function running(one: HangDesk): Promise<void> {
+export async function running(one: HangDesk): Promise<void> {
   const { desk } = one;
   const resting = ['off', 'saved', 'running', 'grace', 'save-failed', 'restore-blocked', 'quarantined'];
   const { state } = await desk.until((now) => now.operation === null && resting.includes(now.state), 180_000);
   if (state === 'saved') await desk.does('restore');
   else if (state === 'off') await desk.does('start');
   else if (state === 'restore-blocked') await desk.does('restore');
-  else if (one.guest !== null) return;
+  else if (one.guest !== null) return one.guest.ping({ timeoutMs: guestPatienceMs });
   await answering(one);
 }
 
@@ -220,5 +225,5 @@ async function off(one: HangDesk): Promise<void> {
 async function answering(one: HangDesk): Promise<void> {
   one.guest?.close();
   one.guest = await one.desk.guest();
-  await one.guest.ping({ timeoutMs: 120_000 });
+  await one.guest.ping({ timeoutMs: guestPatienceMs });
 }
