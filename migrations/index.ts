@@ -21,6 +21,7 @@ import { BoundedHistory1798500000000 } from './1798500000000-bounded-history';
 import { OperationsExpire1798600000000 } from './1798600000000-operations-expire';
 import { HostsAreClaimed1798600100000 } from './1798600100000-hosts-are-claimed';
 import { GuestConditions1798800000000 } from './1798800000000-guest-conditions';
+import { DesktopsBelongToBrokers1798800200000 } from './1798800200000-desktops-belong-to-brokers';
 
 export const migrations = [
   FirstLight1795300000000,
@@ -45,4 +46,5 @@ export const migrations = [
   OperationsExpire1798600000000,
   HostsAreClaimed1798600100000,
   GuestConditions1798800000000,
+  DesktopsBelongToBrokers1798800200000,
 ];

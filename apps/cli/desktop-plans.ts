@@ -14,7 +14,7 @@ const consents: Readonly<Record<Consent, true>> = {
 
 const unitMs = { m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 
-/** `desktop explain`, `consent`, `hold`, `unhold` and `prewarm`: what becomes of a desktop, and when. */
+/** `desktop explain`, `consent`, `hold`, `unhold`, `prewarm` and `broker`: what becomes of a desktop, and who may say so. */
 export function addDesktopPlans(desktop: Command, { answer, now }: CommandContext): void {
   desktop
     .command('explain <id>')
@@ -61,6 +61,14 @@ export function addDesktopPlans(desktop: Command, { answer, now }: CommandContex
       answer(async ({ client }) => {
         const held = until === undefined ? {} : { until: instant(until, now()) };
         const value = await client.prewarm(id, { reason, ...held });
+        return { value, text: showDesktop(value, now()) };
+      }),
+    );
+  withReason(desktop.command('broker <id> [source]'))
+    .description('give it to another broker; without one, to the broker that speaks of it next')
+    .action((id: string, source: string | undefined, { reason }: { reason: string }) =>
+      answer(async ({ client }) => {
+        const value = await client.nameBroker(id, { source: source ?? null, reason });
         return { value, text: showDesktop(value, now()) };
       }),
     );

@@ -1,13 +1,10 @@
 import { sendWebhook } from '@dormouse/api-client';
 import { DormouseError } from '@dormouse/errors';
-import { brokerEventTypes, disconnectReasons, type BrokerEventType } from '@dormouse/session';
+import { brokerEventTypes, byHand, disconnectReasons, type BrokerEventType } from '@dormouse/session';
 import { Argument, Option, type Command } from 'commander';
 import type { CommandContext } from './command-context';
 import { addReplay } from './replay-events';
 import { showAnswer } from './show';
-
-/** Who speaks when nobody else is named. */
-const cliSource = 'dormouse-cli';
 
 interface SendOptions {
   readonly connection: string;
@@ -23,7 +20,7 @@ export function addEvents(events: Command, context: CommandContext): void {
     .addArgument(new Argument('<type>', 'the event, `vdc.session.` may be left out').argParser(eventType))
     .argument('<desktopId>')
     .option('--connection <id>', 'the connection it is about', 'cli')
-    .option('--source <source>', 'the broker that says it', cliSource)
+    .option('--source <source>', 'the broker that says it', byHand)
     .addOption(new Option('--reason <reason>', 'why the user was disconnected').choices(disconnectReasons))
     .action((type: BrokerEventType, desktopId: string, options: SendOptions) =>
       context.answer(async ({ url, webhookSecret }) => {
@@ -38,7 +35,7 @@ export function addEvents(events: Command, context: CommandContext): void {
 
 /** @throws REQUEST_INVALID: a heartbeat promises more of them, which the command line does not send */
 function assertMeant(type: BrokerEventType, source: string): void {
-  if (type !== 'vdc.broker.heartbeat' || source !== cliSource) return;
+  if (type !== 'vdc.broker.heartbeat' || source !== byHand) return;
   throw new DormouseError(
     'REQUEST_INVALID',
     'who sends a heartbeat is waited for when no more of them come: name the broker that does send them with --source',

@@ -34,6 +34,7 @@ export function showDesktop(desktop: DesktopView, now: Date): string {
     ['state', `${desktop.state}, for ${ago(desktop.stateSince, now)}`],
     ['user', [presence.occupancy, ...presence.connections].join(' ')],
     ['idle since', presence.idleSince],
+    ['broker', desktop.broker],
     ['belongs to', assignment && ownerInWords(assignment)],
     ['nobody since', absence && `${absence.since} (${absence.cause})`],
     ['grace until', desktop.graceDeadline],

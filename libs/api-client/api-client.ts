@@ -83,6 +83,11 @@ export class ApiClient {
     return this.call('PUT', `${desktopPath(id)}/hold`, body);
   }
 
+  /** Says which broker it belongs to; null: the one that speaks of it next. */
+  nameBroker(id: string, body: { source: string | null; reason: string }): Promise<DesktopView> {
+    return this.call('PUT', `${desktopPath(id)}/broker`, body);
+  }
+
   unhold(id: string, reason: string): Promise<DesktopView> {
     return this.call('DELETE', `${desktopPath(id)}/hold?reason=${encodeURIComponent(reason)}`);
   }

@@ -34,7 +34,8 @@ export function isHeard(seenAt: Date, now: Date): boolean {
 }
 
 export function asDesktopView(row: DesktopEntity, operation: OperationEntity | null): DesktopView {
-  const speaker = row.broker === null ? null : partOf(row.presence, row.broker);
+  const { sources } = row.presence;
+  const speaker = row.broker === null && sources.length === 1 ? sources[0] : partOf(row.presence, row.broker ?? '');
   const assignment = assignmentIn(row.presence);
   return {
     id: row.id,
@@ -50,10 +51,11 @@ export function asDesktopView(row: DesktopEntity, operation: OperationEntity | n
       connections: visibleConnections(row.presence),
       brokerEpoch: speaker?.epoch ?? null,
       sequence: speaker?.numbers.last ?? null,
-      sources: row.presence.sources.map(asSourceView),
+      sources: sources.map(asSourceView),
       unknownSince: iso(row.doubtSince),
       idleSince: isoOf(idleSinceOf(row.presence)),
     },
+    broker: row.broker,
     assignment: assignment && { kind: assignment.kind, userRef: assignment.userRef },
     absence:
       row.absentSince === null || row.absenceCause === null

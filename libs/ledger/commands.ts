@@ -72,6 +72,13 @@ export interface HoldCommand {
   readonly actor: string;
 }
 
+export interface BrokerCommand {
+  /** In its one form, as `brokerName` gives it. Null: of the broker that speaks of the desktop next. */
+  readonly source: string | null;
+  readonly reason: string;
+  readonly actor: string;
+}
+
 export interface PrewarmCommand {
   /** Kept up until then, whether or not its user comes. */
   readonly until?: Date;

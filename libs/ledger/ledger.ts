@@ -13,6 +13,7 @@ import {
 import type {
   ApiKeyCommand,
   AuditEntry,
+  BrokerCommand,
   CancelCommand,
   CheckpointFacts,
   ClaimedOperation,
@@ -41,6 +42,7 @@ import { explainDesktop } from './explain-desktop';
 import { deletedDesktops, desktopHoldings, desktopsWithCondemned, type DesktopHoldings } from './garbage';
 import { drainHosts, type Drained } from './drain-host';
 import { holdDesktop } from './holds';
+import { nameBroker } from './name-broker';
 import type { ClaimedHost } from './host-claims';
 import { changeHost, hostCleared } from './host-intents';
 import { announceHost, desktopsWithMachine, listHosts } from './hosts';
@@ -416,6 +418,11 @@ export class SessionLedger {
   /** Keeps a desktop from being put to sleep until then, or no longer. @throws DESKTOP_UNKNOWN, REQUEST_INVALID */
   holdDesktop(desktopId: string, command: HoldCommand): Promise<DesktopView> {
     return holdDesktop(this.transactions, desktopId, command);
+  }
+
+  /** Says whose a desktop is. @throws DESKTOP_UNKNOWN */
+  nameBroker(desktopId: string, command: BrokerCommand): Promise<DesktopView> {
+    return nameBroker(this.transactions, desktopId, command);
   }
 
   /** Brings a desktop up before its user comes. @throws DESKTOP_UNKNOWN, DESKTOP_BUSY, CHECKPOINT_UNKNOWN, REQUEST_INVALID */

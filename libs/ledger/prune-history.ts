@@ -48,9 +48,10 @@ const operationsOfDeleted = `DELETE FROM operations WHERE id IN (
 const deletedCheckpoints = `DELETE FROM checkpoints WHERE id IN (
   SELECT id FROM checkpoints WHERE state = 'deleted' AND condemned_at < $1 ORDER BY condemned_at LIMIT $2)`;
 
-/** One that a desktop still belongs to stays: the desktop is in doubt because of it. */
+/** One that a desktop still knows stays: the desktop is in doubt because of it. */
 const silentBrokers = `DELETE FROM brokers WHERE id IN (
-  SELECT b.id FROM brokers b WHERE b.heard_at < $1 AND NOT EXISTS (SELECT 1 FROM desktops d WHERE d.broker = b.id)
+  SELECT b.id FROM brokers b WHERE b.heard_at < $1 AND NOT EXISTS (SELECT 1 FROM desktops d
+    WHERE d.presence -> 'sources' @> jsonb_build_array(jsonb_build_object('source', b.id)))
   LIMIT $2)`;
 
 async function remove(

@@ -71,7 +71,9 @@ function forget(transactions: Transactions, source: string, desktopIds: readonly
 
 async function desktopsOf({ manager }: LedgerTransaction, source: string): Promise<string[]> {
   const rows: { id: string }[] = await manager.query(
-    `SELECT id FROM desktops WHERE presence -> 'sources' @> jsonb_build_array(jsonb_build_object('source', $1::text)) ORDER BY id`,
+    `SELECT id FROM desktops WHERE broker = $1
+     UNION SELECT id FROM desktops WHERE presence -> 'sources' @> jsonb_build_array(jsonb_build_object('source', $1::text))
+     ORDER BY id`,
     [source],
   );
   return rows.map(({ id }) => id);

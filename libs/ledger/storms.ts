@@ -7,12 +7,13 @@ import {
   stormOfRestart,
   type Storm,
   type StormPolicy,
+  type Tally,
 } from '@dormouse/session';
 import { In, type EntityManager } from 'typeorm';
 import { aloneAtIt } from './alone-at-it';
 import type { LedgerTransaction, Transactions } from './transactions';
 
-/** Those who left a pool lately, and those who are there, of one broker. */
+/** Those who left a pool lately, and those who are there: of one broker, or of all. */
 interface Count {
   readonly poolId: string;
   readonly broker: string | null;
@@ -41,14 +42,8 @@ export function watchStorms(transactions: Transactions): Promise<readonly StormB
     const counts = someLeft ? await countAll(transaction, pools) : [];
     const begun: StormBegun[] = [];
     for (const pool of pools) {
-      const here = counts.filter(({ poolId }) => poolId === pool.id);
-      const brokers = here.filter(({ left }) => left > 0).map(({ broker }) => broker);
-      const tallies = [
-        { broker: null, ...sumOf(here) },
-        ...brokers.flatMap((broker) =>
-          broker === null ? [] : [{ broker, ...sumOf(counts.filter((count) => count.broker === broker)) }],
-        ),
-      ];
+      const here = counts.filter(({ poolId, broker, left }) => poolId === pool.id && (broker === null || left > 0));
+      const tallies = here.map((count) => tallyOf(count.broker === null ? [count] : ofBroker(counts, count.broker)));
       begun.push(
         ...(await writeStorms(transaction, pool, (policy, known, nowMs) =>
           tallies.reduce<Storm[]>((fresh, tally) => {
@@ -68,7 +63,8 @@ export async function brokerStarted(transaction: LedgerTransaction, broker: stri
   const { manager } = transaction;
   const counts: { poolId: string; inUse: number }[] = await manager.query(
     `SELECT pool_id AS "poolId", count(*)::int AS "inUse" FROM desktops
-     WHERE broker = $1 AND machine_state = ANY ($2) GROUP BY 1`,
+     WHERE presence -> 'sources' @> jsonb_build_array(jsonb_build_object('source', $1::text)) AND machine_state = ANY ($2)
+     GROUP BY 1`,
     [broker, liveStates],
   );
   for (const pool of await lockPools(
@@ -114,18 +110,38 @@ async function lockPools(
   return query.getMany();
 }
 
+/**
+ * Of each pool as a whole, a desktop once, and of each broker: that one has left a desktop whose user it was that went last, and is
+ * there where it has somebody. First the whole.
+ */
 function countAll({ manager, now }: LedgerTransaction, pools: readonly PoolEntity[]): Promise<Count[]> {
   return manager.query(
-    `SELECT d.pool_id AS "poolId", d.broker, count(*) FILTER (WHERE ${hasLeft})::int AS left,
-       count(*) FILTER (WHERE d.absent_since IS NULL AND d.machine_state = ANY ($3))::int AS present
-     FROM desktops d JOIN pools p ON p.id = d.pool_id WHERE d.pool_id = ANY ($2) GROUP BY 1, 2`,
+    `WITH counted AS (
+       SELECT d.pool_id, d.presence, ${hasLeft} AS has_left, d.absent_since IS NULL AND d.machine_state = ANY ($3) AS is_used
+       FROM desktops d JOIN pools p ON p.id = d.pool_id WHERE d.pool_id = ANY ($2)
+     )
+     SELECT pool_id AS "poolId", NULL AS broker, count(*) FILTER (WHERE has_left)::int AS left,
+       count(*) FILTER (WHERE is_used)::int AS present
+     FROM counted GROUP BY 1
+     UNION ALL
+     SELECT pool_id, part ->> 'source', count(*) FILTER (WHERE has_left AND (part -> 'left' ->> 'sinceMs')::numeric = last_ms)::int,
+       count(*) FILTER (WHERE is_used AND part @? '$.connections[*] ? (@.open == true)')::int
+     FROM counted, jsonb_array_elements(presence -> 'sources') AS part,
+       LATERAL (SELECT max((one -> 'left' ->> 'sinceMs')::numeric) AS last_ms
+                FROM jsonb_array_elements(presence -> 'sources') AS one) AS latest
+     WHERE has_left OR is_used GROUP BY 1, 2
+     ORDER BY broker NULLS FIRST`,
     [now, pools.map(({ id }) => id), liveStates],
   );
 }
 
-function sumOf(counts: readonly Count[]): { left: number; inUse: number } {
+function ofBroker(counts: readonly Count[], broker: string): readonly Count[] {
+  return counts.filter((count) => count.broker === broker);
+}
+
+function tallyOf(counts: readonly Count[]): Tally {
   const left = counts.reduce((sum, count) => sum + count.left, 0);
-  return { left, inUse: counts.reduce((sum, count) => sum + count.present, left) };
+  return { broker: counts[0]!.broker, left, inUse: counts.reduce((sum, count) => sum + count.present, left) };
 }
 
 async function writeStorms(

@@ -39,7 +39,7 @@ export interface DesktopView {
   readonly presence: {
     readonly occupancy: Occupancy;
     readonly connections: readonly string[];
-    /** Of the broker that spoke last of its users. */
+    /** Of the broker that the desktop belongs to, or of the only one that has spoken of it. */
     readonly brokerEpoch: string | null;
     readonly sequence: number | null;
     /** What each broker says; the presence is the union. */
@@ -49,6 +49,8 @@ export interface DesktopView {
     /** Since when its user, though connected, has not touched it. */
     readonly idleSince: string | null;
   };
+  /** Whose it is: the broker that was the first to speak of it, or that was named. Null: of the one that speaks of it next. */
+  readonly broker: string | null;
   /** What its broker said last of whose it is; null when it has said nothing. */
   readonly assignment: Pick<Assignment, 'kind' | 'userRef'> | null;
   /** Since when and why nobody is there. Null while somebody is or may be, and before the first user has come. */

@@ -1,4 +1,4 @@
-import type { DesktopEvent } from './broker-events';
+import { claims, type DesktopEvent } from './broker-events';
 import { openOf } from './connections';
 import { occupancy, type Presence } from './presence';
 import type { Absence, AbsenceCause, Session } from './session';
@@ -10,11 +10,11 @@ import type { Activity, Assignment, Left, SourcePresence } from './source-presen
  */
 const logoffBelongsMs = 60_000;
 
-/** The session once an event has told who is there: since when nobody is, and why. */
+/** The session once an event has told who is there, and whose the desktop is: since when nobody is there, and why. */
 export function attended(session: Session, event: DesktopEvent, presence: Presence, nowMs: number): Session {
   return {
     ...session,
-    broker: speaksOfUsers(event) || session.broker === null ? event.source : session.broker,
+    broker: session.broker ?? (claims(event) ? event.source : null),
     ...whoIsThere(session, presence, nowMs),
     absence: absenceAfter(session, event, presence, nowMs),
   };
@@ -107,6 +107,12 @@ function absenceAfter(session: Session, event: DesktopEvent, presence: Presence,
   return absence === null ? null : { sinceMs: nowMs, cause: 'unused' };
 }
 
+/** Those who told when the last one left; all that speak of the desktop when nobody has left since the machine was started. */
+export function whoToldLast({ sources }: Presence): readonly string[] {
+  const lastMs = Math.max(...sources.map(({ left }) => left?.sinceMs ?? 0));
+  return sources.filter(({ left }) => (left?.sinceMs ?? 0) === lastMs).map(({ source }) => source);
+}
+
 /** Reasons that say nothing of what the user wanted: of one who was idle, that they had gone before. */
 const sayNothing: readonly AbsenceCause[] = ['network', 'agent_lost', 'unknown'];
 
@@ -118,8 +124,4 @@ function causeIn({ sources }: Presence): AbsenceCause {
   );
   const reason = last?.left?.reason ?? 'unknown';
   return last?.activity?.state === 'idle' && sayNothing.includes(reason) ? 'idle' : reason;
-}
-
-function speaksOfUsers({ type }: DesktopEvent): boolean {
-  return type.startsWith('vdc.session.');
 }

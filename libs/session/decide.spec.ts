@@ -1,19 +1,19 @@
 import type { ErrorCode } from '@dormouse/errors';
 import { decide } from './decide';
-import type { BrokerEvent, DesktopEvent } from './broker-events';
+import { byHand, type BrokerEvent, type DesktopEvent } from './broker-events';
 import { machineStateNames, machineStates, type MachineState } from './machine-states';
 import { firstPhase, operationKinds, type OperationKind, type OperationPhase } from './operations';
 import type { Pool } from './plan';
 import { assignmentIn, idleSinceOf, isLoggedOff } from './attendance';
-import { nobody, occupancy, type Presence } from './presence';
-import { defaultPoolPolicy } from './pool-policy';
+import { nobody, occupancy, visibleConnections, type Presence } from './presence';
+import { defaultPoolPolicy, type PoolPolicy } from './pool-policy';
 import { ruleBook } from './rule-book';
 import { brokerActor, type Decision, type Session, type SessionEvent } from './session';
 import { after, announced, connected, disconnected, eventOf as told, next as nextOf } from './told-fixture';
 import { answers, rules, signals, type Signal } from './transitions';
 
 const nowMs = 1_000_000;
-const policy = { ...defaultPoolPolicy, graceMs: 10_000 };
+const policy: PoolPolicy = { ...defaultPoolPolicy, graceMs: 10_000, brokers: 'any' };
 const pool: Pool = { policy, storms: [] };
 
 const alice: Presence = after(connected('alice', { sequence: 1 }));
@@ -443,6 +443,81 @@ describe('an edit of the policy changes what it concerns', () => {
     const held = settle(failed, { type: 'hold_set', untilMs: nowMs + 500_000 }, nowMs + 30_000).session;
     expect(held.deadlineMs).toBe(nowMs + 500_000);
     expect(settle(held, { type: 'hold_set', untilMs: null }, nowMs + 40_000).session.deadlineMs).toBe(deadlineMs);
+  });
+});
+
+describe('whose a desktop is', () => {
+  const by = (source: string, type: BrokerEvent['type'], fields: object = {}) =>
+    broker(type, { source, connectionId: source, reason: 'user', connectionIds: [], ...fields });
+  const first: Pool = { policy: { graceMs: 10_000, keepCheckpoints: 2 }, storms: [] };
+  const told = (session: Session, ...events: readonly SessionEvent[]) =>
+    events.reduce((now, event) => decide(now, event, first, nowMs).session, session);
+  const unclaimed = sessionIn('running', { broker: null, absence: null });
+  const ofA = told(unclaimed, by('a', 'vdc.session.connected'));
+  const refusal = { outcome: 'refused', session: ofA, effects: [], refusal: { code: 'BROKER_NOT_ALLOWED' } };
+
+  test.each<BrokerEvent['type']>([
+    'vdc.desktop.assigned',
+    'vdc.session.connect_requested',
+    'vdc.session.connected',
+    'vdc.session.reconnected',
+    'vdc.session.logged_on',
+    'vdc.session.active',
+    'vdc.session.idle',
+  ])('%s makes a desktop that is nobody’s its sender’s', (type) => {
+    expect(told(unclaimed, by('a', type), by('b', 'vdc.session.connected')).broker).toBe('a');
+  });
+
+  test('who only says that something is over, or tries things out by hand, gets no desktop', () => {
+    const endings = (['disconnected', 'logged_off'] as const).map((what) => by('b', `vdc.session.${what}`));
+    const ends = [...endings, by('b', 'vdc.desktop.deleted'), by('b', 'vdc.broker.snapshot')];
+    expect(told(unclaimed, ...ends, by(byHand, 'vdc.session.connected')).broker).toBeNull();
+    expect(told(unclaimed, by('b', 'vdc.broker.snapshot', { connectionIds: ['x'] })).broker).toBe('b');
+  });
+
+  test.each<BrokerEvent['type']>([
+    'vdc.session.connect_requested',
+    'vdc.session.connected',
+    'vdc.session.disconnected',
+    'vdc.session.logged_off',
+    'vdc.broker.snapshot',
+    'vdc.desktop.deleted',
+    'vdc.desktop.assigned',
+  ])('%s of another broker moves nothing, and the answer says whose it is and what can be done', (type) => {
+    const decision = decide(ofA, by('b', type, { connectionId: 'a' }), first, nowMs);
+    expect(decision).toMatchObject(refusal);
+    expect(decision.explanation).toMatch(/belongs to the broker a, .*desktop broker d b.*broker retire a.*`brokers`/);
+  });
+
+  test('several brokers may speak of one desktop where the pool says so', () => {
+    for (const brokers of ['any', ['a', 'b']] as const) {
+      const shared: Pool = { ...first, policy: { ...first.policy, brokers } };
+      const { session } = decide(ofA, by('b', 'vdc.session.connected'), shared, nowMs);
+      expect(visibleConnections(session.presence)).toEqual(['a', 'b']);
+    }
+  });
+
+  test('an operator gives it to another, and what the one before has begun it may still end', () => {
+    const given = told(ofA, { type: 'broker_named', source: 'b' });
+    expect(given).toEqual({ ...ofA, broker: 'b' });
+    expect(decide(given, { type: 'broker_named', source: 'b' }, first, nowMs).outcome).toBe('stale');
+    expect(decide(given, by('a', 'vdc.session.connected'), first, nowMs).outcome).toBe('refused');
+    const shared = told(given, by('b', 'vdc.session.connected'));
+    expect(visibleConnections(shared.presence)).toEqual(['a', 'b']);
+    const left = told(shared, by('a', 'vdc.session.disconnected'));
+    expect(visibleConnections(left.presence)).toEqual(['b']);
+    expect(decide(left, by('a', 'vdc.session.disconnected'), first, nowMs).outcome).toBe('refused');
+    const freed = told(given, { type: 'broker_named', source: null }, by('c', 'vdc.session.connected'));
+    expect(freed.broker).toBe('c');
+  });
+
+  test('a broker that is retired leaves it to the one that speaks of it next', () => {
+    const retired = told(ofA, { type: 'broker_retired', source: 'a' });
+    expect(retired).toMatchObject({ broker: null, machine: 'grace' });
+    expect(told(retired, by('b', 'vdc.session.connected'))).toMatchObject({ broker: 'b', machine: 'running' });
+    const unheard = sessionIn('running', { broker: 'a' });
+    expect(told(unheard, { type: 'broker_retired', source: 'a' })).toEqual({ ...unheard, broker: null });
+    expect(told(ofA, { type: 'broker_retired', source: 'b' })).toBe(ofA);
   });
 });
 

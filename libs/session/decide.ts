@@ -1,18 +1,21 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { DesktopEvent } from './broker-events';
+import { byHand, type DesktopEvent } from './broker-events';
+import { openOf } from './connections';
 import { assignmentIn, attended, idleSinceOf, inDoubtOrNot, isLoggedOff } from './attendance';
 import { machineStates } from './machine-states';
 import type { Pool } from './plan';
 import {
   observe,
   occupancy,
+  partOf,
   visibleConnections,
   withoutDoubts,
   withoutSource,
   withSilence,
   type Presence,
 } from './presence';
-import { refused } from './rule';
+import type { BrokersPolicy } from './pool-policy';
+import { refused, stays } from './rule';
 import { ruleBook } from './rule-book';
 import { isInDoubt } from './source-presence';
 import { drainActor, type Decision, type Observed, type Session, type SessionEvent } from './session';
@@ -73,13 +76,16 @@ type Answered = (signal: Signal, present?: Session) => Decision;
 function answer(session: Session, event: SessionEvent, pool: Pool, nowMs: number, answered: Answered): Decision {
   switch (event.type) {
     case 'broker':
-      if (pool.policy.brokers?.includes(event.event.source) === false) return notItsBroker(session, event.event);
+      if (!mayMove(session, event.event, pool.policy.brokers)) return notItsBroker(session, event.event, pool);
       return decidePresence(session, event.event, nowMs, answered);
     case 'broker_silent':
     case 'broker_heard':
       return decideSilence(session, event.source, event.type === 'broker_silent', nowMs, answered);
     case 'broker_retired':
-      return decideAnew(session, withoutSource(session.presence, event.source), nowMs, answered);
+      return decideRetired(session, event.source, nowMs, answered);
+    case 'broker_named':
+      if (event.source === session.broker) return stale(session, 'that was known already');
+      return stays({ ...session, broker: event.source }, 'applied', whoseFromNowOn(event.source));
     case 'request':
       return answered(requestSignals[event.kind]);
     case 'hold_set':
@@ -144,6 +150,21 @@ function decideSilence(
   return decideAnew(session, presence, nowMs, answered);
 }
 
+/** Whoever it was that it has spoken for: the desktop is nobody's then, until another broker speaks of it. */
+function decideRetired(session: Session, source: string, nowMs: number, answered: Answered): Decision {
+  const presence = withoutSource(session.presence, source);
+  if (session.broker !== source) return decideAnew(session, presence, nowMs, answered);
+  const released = { ...session, broker: null };
+  if (presence === null) return stays(released, 'applied', whoseFromNowOn(null));
+  return decideAnew(released, presence, nowMs, answered);
+}
+
+function whoseFromNowOn(source: string | null): string {
+  return source === null
+    ? 'the desktop is that of the broker that speaks of it next'
+    : `the desktop is that of the broker ${source} from now on`;
+}
+
 /** What a source has said counts less, or more, than it did; nobody has come or gone. */
 function decideAnew(session: Session, presence: Presence | null, nowMs: number, answered: Answered): Decision {
   if (presence === null) return stale(session, 'that was known already');
@@ -156,12 +177,26 @@ function decideAnew(session: Session, presence: Presence | null, nowMs: number, 
   return answered(isDeepStrictEqual(next.absence, session.absence) ? 'unchanged' : 'termsChanged', next);
 }
 
-function notItsBroker(session: Session, { source }: DesktopEvent): Decision {
-  return refused(
-    session,
-    'BROKER_NOT_ALLOWED',
-    `the pool of this desktop takes no events from the broker ${source}; add it to the pool's \`brokers\` if it should`,
-  );
+/** Whether a broker may say this of the desktop. One that was allowed to before may still end, or correct, what it has begun. */
+function mayMove({ broker, presence }: Session, event: DesktopEvent, brokers: BrokersPolicy = 'first'): boolean {
+  const { source, type } = event;
+  if (brokers === 'any') return true;
+  if (brokers === 'first' ? broker === null || broker === source : brokers.includes(source)) return true;
+  const part = partOf(presence, source);
+  const isOpen = part !== null && (isInDoubt(part) || openOf(part.connections).length > 0);
+  return isOpen && (type === 'vdc.session.disconnected' || type === 'vdc.broker.snapshot');
+}
+
+function notItsBroker(session: Session, { source }: DesktopEvent, { policy }: Pool): Decision {
+  const { desktopId, broker } = session;
+  const why = Array.isArray(policy.brokers)
+    ? `the pool of this desktop takes no events from the broker ${source}; add it to the pool's \`brokers\` if it should`
+    : source === byHand
+      ? `the desktop belongs to the broker ${broker}: speak as that one, with \`--source ${broker}\``
+      : `the desktop belongs to the broker ${broker}, so ${source} moves nothing. If it is to be its own: \`dormouse desktop ` +
+        `broker ${desktopId} ${source}\`; if ${broker} is gone: \`dormouse broker retire ${broker}\`; if several brokers may ` +
+        `speak of one desktop: name them in \`brokers\` of its pool`;
+  return refused(session, 'BROKER_NOT_ALLOWED', why);
 }
 
 function whatIsKnown({ presence }: Session) {

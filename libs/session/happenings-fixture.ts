@@ -37,6 +37,10 @@ export type Happening =
   | { readonly do: 'silence'; readonly source: Source; readonly ends: boolean }
   /** A broker is gone for good, and an operator says so. Should it come back, it begins anew. */
   | { readonly do: 'retire'; readonly source: Source }
+  /** Who may speak of the desktop, from the beginning on. */
+  | { readonly do: 'brokers'; readonly who: 'any' | 'first' }
+  /** An operator says whose the desktop is. */
+  | { readonly do: 'name'; readonly source: Source | null }
   | { readonly do: 'work'; readonly outcome: 'succeeds' | 'fails' | 'gives up' }
   | { readonly do: 'stale report' }
   | { readonly do: 'crash' }
@@ -64,7 +68,8 @@ export const policies = 5;
 export function happeningsOf(seed: number): readonly Happening[] {
   const dice = new Dice(seed);
   const policy = { do: 'policy', index: dice.below(policies) } as const;
-  return [policy, ...Array.from({ length: 5 + dice.below(dice.of([60, 60, 300])) }, () => happening(dice))];
+  const brokers = { do: 'brokers', who: dice.of(['any', 'any', 'first'] as const) } as const;
+  return [brokers, policy, ...Array.from({ length: 5 + dice.below(dice.of([60, 60, 300])) }, () => happening(dice))];
 }
 
 function happening(dice: Dice): Happening {
@@ -90,6 +95,7 @@ function rareHappening(dice: Dice): Happening {
   const roll = dice.below(12);
   if (roll < 6) return { do: 'storm' };
   if (roll < 7) return { do: 'retire', source: dice.of(sources) };
+  if (roll < 8) return { do: 'name', source: dice.of([...sources, null]) };
   return { do: 'silence', source: dice.of(oftenOne), ends: dice.below(3) > 0 };
 }
 

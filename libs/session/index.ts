@@ -26,6 +26,7 @@ export {
   disconnectReasons,
   isDesktopEvent,
   type BrokerHeartbeat,
+  byHand,
   isEnding,
   type BrokerEvent,
   type BrokerEventType,

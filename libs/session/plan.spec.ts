@@ -1,8 +1,10 @@
 import { defaultPoolPolicy, type PoolPolicy } from './pool-policy';
 import { graceEnd, planFor } from './plan';
-import { nobody } from './presence';
+import type { DesktopEvent } from './broker-events';
+import { nobody, observe, type Presence } from './presence';
 import { newSession, type Session } from './session';
 import { releasedAt, stormIn, stormOfRestart, type Storm } from './storm';
+import { after, announced, connected, disconnected, eventOf, next, saidAtMs } from './told-fixture';
 
 const nowMs = Date.parse('2030-07-01T10:00:00Z'); // a Monday, noon in Berlin
 const minuteMs = 60_000;
@@ -138,8 +140,23 @@ describe('a storm', () => {
     expect(plan({}, { absence: { sinceMs: storm.fromMs - 1, cause: 'user' } }, [storm])?.wait).toBe('grace');
     expect(plan({}, { absence: { sinceMs: storm.untilMs + 1, cause: 'user' } }, [storm])?.wait).toBe('grace');
     const ofBroker = stormOfRestart(policy, { ...tally, broker: '/b' }, [], nowMs)!;
-    expect(plan({}, { broker: '/b' }, [ofBroker])).toMatchObject({ wait: 'storm' });
-    expect(plan({}, { broker: '/c' }, [ofBroker])?.wait).toBe('grace');
+    const leftBy = (source: string) => ({ presence: after(connected('1', { source }), disconnected('1', { source })) });
+    expect(plan({}, leftBy('/b'), [ofBroker])).toMatchObject({ wait: 'storm' });
+    expect(plan({}, leftBy('/c'), [ofBroker])?.wait).toBe('grace');
+  });
+
+  test('of a broker keeps those whose last user came by it, whoever has spoken since', () => {
+    const ofBroker = stormOfRestart(policy, { ...tally, broker: '/b' }, [], nowMs)!;
+    const later = (presence: Presence, event: DesktopEvent) =>
+      observe(presence, event, { nowMs: saidAtMs + 1, hasMachine: true })!;
+    const both = after(connected('1', { source: '/b' }), connected('2', { source: '/c' }));
+    const leftB = disconnected('1', { source: '/b' });
+    const leftC = disconnected('2', { source: '/c' });
+    const bLast = later(later(next(both, leftC), leftB), eventOf('session.logged_off', { source: '/c' }));
+    const cLast = later(later(next(both, leftB), leftC), eventOf('session.logged_off', { source: '/b' }));
+    expect(plan({}, { presence: bLast }, [ofBroker])).toMatchObject({ wait: 'storm' });
+    expect(plan({}, { presence: cLast }, [ofBroker])?.wait).toBe('grace');
+    expect(plan({}, { presence: after(announced({ source: '/b' })) }, [ofBroker])).toMatchObject({ wait: 'storm' });
   });
 
   test('lets go about as many a minute as the pool allows, each at a time of its own', () => {
@@ -149,8 +166,8 @@ describe('a storm', () => {
     const perMinute = new Map<number, number>();
     for (let index = 0; index < desktops; index += 1) {
       const desktopId = `desk-${index}`;
-      const atMs = releasedAt([many], { desktopId, broker: null, absence })!;
-      expect(releasedAt([many], { desktopId, broker: null, absence })).toBe(atMs);
+      const atMs = releasedAt([many], { desktopId, presence: nobody, absence })!;
+      expect(releasedAt([many], { desktopId, presence: nobody, absence })).toBe(atMs);
       const minute = Math.floor((atMs - many.untilMs) / minuteMs);
       perMinute.set(minute, (perMinute.get(minute) ?? 0) + 1);
     }

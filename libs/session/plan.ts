@@ -38,7 +38,7 @@ export function planFor(session: Session, pool: Pool): Plan | null {
     { wait: 'grace', atMs: graceEnd(policy, absence) },
     ...waitsForLogoff(session, policy),
     ...awaited('residency', session.wokeAtMs === null ? null : session.wokeAtMs + (policy.minResidencyMs ?? 0)),
-    ...awaited('storm', releasedAt(pool.storms, { ...session, absence })),
+    ...awaited('storm', releasedAt(pool.storms, session)),
   ]);
 }
 

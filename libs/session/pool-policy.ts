@@ -49,9 +49,15 @@ export interface PoolPolicy extends GraceTerms {
   readonly storm?: StormPolicy;
   /** How many of its desktops at most at once; the others wait their turn. */
   readonly caps?: Caps;
-  /** The sources that may speak of its desktops. Without it all may. */
-  readonly brokers?: readonly string[];
+  /** Who may speak of its desktops. Without it `first`. */
+  readonly brokers?: BrokersPolicy;
 }
+
+/**
+ * `first`: of each desktop the one that was the first to speak of it, until an operator says otherwise. `any`: all brokers, of all
+ * desktops. Names: only these, of all desktops.
+ */
+export type BrokersPolicy = 'first' | 'any' | readonly string[];
 
 export interface LogoffPolicy {
   /** `power-off`: memory is given up, the disk stays. `save`: asleep without a grace. */
@@ -123,9 +129,16 @@ const policy = z.strictObject({
     .optional(),
   caps: z.partialRecord(z.enum(capNames), whole(1, 1_000_000)).optional(),
   brokers: z
-    .array(z.string().transform(brokerName).pipe(z.string().min(1, 'must name a broker').max(256)))
-    .min(1, 'must name a broker; leave it out to allow all')
-    .max(64)
+    .union(
+      [
+        z.enum(['first', 'any']),
+        z
+          .array(z.string().transform(brokerName).pipe(z.string().min(1).max(256)))
+          .min(1)
+          .max(64),
+      ],
+      'must be `first`, `any`, or a list of 1 to 64 names of brokers',
+    )
     .optional(),
 });
 

@@ -66,7 +66,7 @@ export interface Absence {
 /** All that decisions about one desktop depend on, but for its pool. Times are epoch ms. */
 export interface Session {
   readonly desktopId: string;
-  /** The broker that spoke last of its users (CloudEvents `source`). */
+  /** Whose it is: the broker (CloudEvents `source`) that was the first to speak of it, or that an operator has named. */
   readonly broker: string | null;
   readonly machine: MachineState;
   /** Since when `machine` is what it is. */
@@ -175,6 +175,8 @@ export type SessionEvent =
   | { readonly type: 'broker_silent' | 'broker_heard'; readonly source: string }
   /** It is gone for good: an operator says so. Nothing that it has said of the desktop counts any more. */
   | { readonly type: 'broker_retired'; readonly source: string }
+  /** An operator says whose it is; null: of the broker that speaks of it next. */
+  | { readonly type: 'broker_named'; readonly source: string | null }
   /** Null: not held any longer. */
   | { readonly type: 'hold_set'; readonly untilMs: number | null }
   /** What the pool wants, or whether a storm is on, has changed since the last decision. */

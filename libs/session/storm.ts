@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import type { Absence } from './session';
+import { whoToldLast } from './attendance';
+import type { Session } from './session';
 
 /** When it is more likely that something broke than that so many went home at once. */
 export interface StormPolicy {
@@ -17,7 +18,7 @@ export interface StormPolicy {
 
 /** Many have left a pool at once, or may have. Times are epoch ms. */
 export interface Storm {
-  /** Only desktops that this broker speaks for; null: all of the pool. */
+  /** Only users of this broker; null: all of the pool. */
   readonly broker: string | null;
   readonly cause: 'many_left' | 'broker_started';
   readonly left: number;
@@ -80,10 +81,12 @@ export function isOver({ untilMs, spreadMs }: Storm, nowMs: number): boolean {
  */
 export function releasedAt(
   storms: readonly Storm[],
-  { desktopId, broker, absence }: { desktopId: string; broker: string | null; absence: Absence },
+  { desktopId, presence, absence }: Pick<Session, 'desktopId' | 'presence' | 'absence'>,
 ): number | null {
+  if (storms.length === 0 || absence === null) return null;
+  const told = whoToldLast(presence);
   const releases = storms
-    .filter((one) => one.broker === null || one.broker === broker)
+    .filter(({ broker }) => broker === null || told.includes(broker))
     .filter(({ fromMs, untilMs }) => absence.sinceMs >= fromMs && absence.sinceMs <= untilMs)
     .map(({ untilMs, spreadMs }) => untilMs + Math.floor(placeOf(desktopId) * spreadMs));
   return releases.length === 0 ? null : Math.max(...releases);

@@ -14,7 +14,7 @@ import type { SequenceNumbers } from './sequence-numbers';
 import { doubtsOf } from './doubt';
 import { releasedAt, type Storm } from './storm';
 
-const base: PoolPolicy = { graceMs: 10_000, keepCheckpoints: 2 };
+const base: PoolPolicy = { graceMs: 10_000, keepCheckpoints: 2, brokers: 'any' };
 const policies: readonly PoolPolicy[] = [
   base,
   { ...base, graceMsByReason: { idle: 0, network: 60_000 }, logoff: { action: 'power-off', settleMs: 3_000 } },
@@ -65,6 +65,8 @@ export class World {
     'is woken again for its user',
     'its broker falls silent',
     'a broker is retired',
+    'another broker may not speak of it',
+    'it is given to another broker',
     'an event is told again',
     'the first event is missing',
     'what is missing comes',
@@ -117,7 +119,7 @@ export class World {
       case 'hold':
         return void this.tell({ type: 'hold_set', untilMs: next.ms === null ? null : this.nowMs + next.ms });
       case 'policy':
-        this.pool = { ...this.pool, policy: policies[next.index]! };
+        this.pool = { ...this.pool, policy: { ...policies[next.index]!, brokers: this.pool.policy.brokers ?? 'any' } };
         this.tell({ type: 'pool_changed' });
         return this.sameAgain();
       case 'storm':
@@ -127,6 +129,11 @@ export class World {
         return this.brokerIsSilent(next.source, !next.ends);
       case 'retire':
         return this.brokerIsRetired(next.source);
+      case 'brokers':
+        this.pool = { ...this.pool, policy: { ...this.pool.policy, brokers: next.who } };
+        return;
+      case 'name':
+        return this.brokerIsNamed(next.source);
       case 'crash':
         this.live = false;
         return;
@@ -147,12 +154,12 @@ export class World {
   comesToRest(): void {
     this.allArrives();
     for (const event of this.again.splice(0)) this.toldAgain(event);
-    for (const source of sources) {
+    const truth = sources.flatMap((source) => {
       this.brokerIsSilent(source, false);
       const isKnown = partOf(this.session.presence, source) !== null;
-      if (isKnown || this.brokers[source].truth.size > 0) this.deliver(this.snapshotOf(source));
-    }
-    const truth = sources.flatMap((source) => [...this.brokers[source].truth]);
+      if (!isKnown && this.brokers[source].truth.size === 0) return [];
+      return this.deliver(this.snapshotOf(source)) ? [...this.brokers[source].truth] : [];
+    });
     assert.deepEqual(visibleConnections(this.session.presence), [...new Set(truth)].sort(), 'who is there');
     assert.notEqual(occupancy(this.session.presence), 'unknown', 'all has been told');
     for (let turn = 0; turn < 50; turn += 1) {
@@ -188,6 +195,15 @@ export class World {
     if (this.tell(event).outcome !== 'stale') this.seen.add('a broker is retired');
     this.changesNothing(event);
     this.beginAnew(source);
+  }
+
+  private brokerIsNamed(source: Source | null): void {
+    const before = this.session;
+    const { outcome, effects } = this.tell({ type: 'broker_named', source });
+    assert.deepEqual({ ...this.session, broker: before.broker }, before, 'whose it is moves nothing else');
+    assert.equal(effects.length, 0);
+    if (outcome === 'applied' && before.broker !== null && source !== null)
+      this.seen.add('it is given to another broker');
   }
 
   private beginAnew(source: Source): void {
@@ -239,7 +255,10 @@ export class World {
     const sender = this.brokers[source];
     if (restart) {
       // Of an epoch of which nothing has come yet only a time can tell that it is over.
-      if (source === 'numbers') this.allArrives();
+      if (source === 'numbers') {
+        this.allArrives();
+        for (const event of this.again.splice(0)) this.toldAgain(event);
+      }
       sender.epoch += 1;
       sender.sequence = 0;
       sender.highest = 0;
@@ -280,20 +299,27 @@ export class World {
   private toldAgain(event: DesktopEvent): void {
     // What is on its way still, or was lost, is told for the first time.
     const numbers = partOf(this.session.presence, event.source)?.numbers;
-    const isKnown = decide(this.session, { type: 'broker', event }, this.pool, this.nowMs).outcome === 'stale';
-    if (!isKnown) {
+    const { outcome } = decide(this.session, { type: 'broker', event }, this.pool, this.nowMs);
+    if (outcome === 'refused') return;
+    if (outcome !== 'stale') {
       assert(numbers === undefined || !hasCome(numbers, event), 'what has come before counts again');
-      return this.deliver(event);
+      return void this.deliver(event);
     }
     this.changesNothing({ type: 'broker', event });
     this.seen.add('an event is told again');
   }
 
-  private deliver(event: DesktopEvent): void {
+  /** @returns whether its broker may say so */
+  private deliver(event: DesktopEvent): boolean {
+    const before = partOf(this.session.presence, event.source)?.numbers ?? null;
+    const isOthers = this.pool.policy.brokers === 'first' && ![null, event.source].includes(this.session.broker);
+    if (isOthers && this.isRefused(event)) return false;
+    const mayCorrect = event.type === 'vdc.session.disconnected' || event.type === 'vdc.broker.snapshot';
+    assert(!isOthers || (before !== null && mayCorrect), 'a broker moves what is another’s');
     if (event.type === 'vdc.session.logged_off') this.loggedOff = true;
     this.comes(event);
-    const before = partOf(this.session.presence, event.source)?.numbers ?? null;
     const { outcome } = this.tell({ type: 'broker', event });
+    assert.notEqual(outcome, 'refused', 'a broker may not speak of what is its own');
     const after = partOf(this.session.presence, event.source)?.numbers ?? null;
     this.isTrue(event.source as Source);
     if (before === null && after !== null && after.missing.length > 0) this.seen.add('the first event is missing');
@@ -305,6 +331,17 @@ export class World {
       this.putAway = false;
       this.userIsServed();
     }
+    return true;
+  }
+
+  /** What is refused is not sent again: it is missing like what was lost. */
+  private isRefused(event: DesktopEvent): boolean {
+    if (decide(this.session, { type: 'broker', event }, this.pool, this.nowMs).outcome !== 'refused') return false;
+    this.changesNothing({ type: 'broker', event });
+    this.brokers[event.source as Source].isWhole = false;
+    if (this.again.includes(event)) this.again.splice(this.again.indexOf(event), 1);
+    this.seen.add('another broker may not speak of it');
+    return true;
   }
 
   /** A snapshot makes good whatever was told before it. */
@@ -446,7 +483,9 @@ export class World {
   private changesNothing(event: SessionEvent): void {
     const before = this.session;
     const { outcome, effects } = this.tell(event);
-    assert(outcome === 'stale' && effects.length === 0, `a stale ${event.type} has effects`);
+    // Of a broker that was heard for the last time the same is not heard again.
+    const isNothing = outcome === 'stale' || (event.type === 'broker' && outcome === 'refused');
+    assert(isNothing && effects.length === 0, `a stale ${event.type} has effects`);
     assert.equal(this.session, before);
   }
 
@@ -514,7 +553,7 @@ export class World {
       return;
     }
     if (absence.cause === 'logoff' && this.pool.policy.logoff !== undefined) return;
-    const releasedMs = releasedAt(this.pool.storms, { ...this.session, absence });
+    const releasedMs = releasedAt(this.pool.storms, this.session);
     assert(releasedMs === null || releasedMs <= this.nowMs + slackMs, 'a storm is not waited for');
   }
 

@@ -163,6 +163,7 @@ const routes: readonly [method: string, path: string, least: ApiScope, limited: 
   ['POST', '/v1/desktops/red-1/prewarm', 'operator', true],
   ['PUT', '/v1/desktops/red-1/hold', 'operator', true],
   ['DELETE', '/v1/desktops/red-1/hold', 'operator', true],
+  ['PUT', '/v1/desktops/red-1/broker', 'operator', true],
   ['POST', `/v1/operations/${uuid}/cancel`, 'operator', false],
   ['POST', '/v1/events/rehearse', 'operator', false],
   ['PUT', `/v1/desktops/red-1/checkpoints/${uuid}/pin`, 'operator', true],

@@ -78,6 +78,19 @@ test('a heartbeat is sent in the name of a broker, which is retired when it is g
   expect(json(await dormouse(['broker', 'list', '--json']))).toEqual([]);
 });
 
+test('whose a desktop is can be shown, and said', async () => {
+  await fixture.running('desk-3');
+  await dormouse(['event', 'send', 'connected', 'desk-3']);
+  expect(json(await dormouse(['desktop', 'show', 'desk-3', '--json']))).toMatchObject({ broker: null });
+  await dormouse(['event', 'send', 'connected', 'desk-3', '--source', '/eu']);
+  expect(lines(await dormouse(['desktop', 'show', 'desk-3']))).toContainEqual(expect.stringMatching(/^broker +\/eu$/));
+  const byHand = await dormouse(['event', 'send', 'idle', 'desk-3']);
+  expect(byHand).toMatchObject({ code: 1, stderr: expect.stringContaining('--source /eu') });
+  const given = await dormouse(['desktop', 'broker', 'desk-3', '/us', '--reason', 'moved']);
+  expect(lines(given)).toContainEqual(expect.stringMatching(/^broker +\/us$/));
+  expect(json(await dormouse(['desktop', 'broker', 'desk-3', '--json']))).toMatchObject({ broker: null });
+});
+
 test('who reads no further ends it quietly', async () => {
   const main = join(__dirname, '../../dist/apps/cli/main.js');
   const line = `set -o pipefail; '${process.execPath}' '${main}' desktop list | true`;

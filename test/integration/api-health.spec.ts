@@ -98,6 +98,7 @@ test('the description names every route, and every problem code', async () => {
     'post /v1/webhooks/{shape}',
     'put /v1/api-keys/{id}',
     'put /v1/desktops/{id}',
+    'put /v1/desktops/{id}/broker',
     'put /v1/desktops/{id}/checkpoints/{checkpointId}/pin',
     'put /v1/desktops/{id}/hold',
     'put /v1/pools/{id}',

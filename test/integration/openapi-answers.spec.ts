@@ -107,6 +107,7 @@ test('every route answers what its description says, no field more and none less
   await call('post', `${desktop}/prewarm`, { reason });
   await fixture.work('desk-1', { status: 'succeeded', result: {} });
   await call('put', `${desktop}/hold`, { reason, until });
+  await call('put', `${desktop}/broker`, { source: 'test-broker', reason });
   await call('get', desktop);
   await call('delete', `${desktop}/hold?reason=done`);
 

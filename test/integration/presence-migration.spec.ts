@@ -2,6 +2,7 @@ import { createDataSource, runMigrations } from '@dormouse/persistence';
 import { SessionLedger } from '@dormouse/ledger';
 import { parseBrokerEvent, type JsonObject } from '@dormouse/session';
 import { PresenceBySource1798200000000 } from '../../migrations/1798200000000-presence-by-source';
+import { DesktopsBelongToBrokers1798800200000 } from '../../migrations/1798800200000-desktops-belong-to-brokers';
 import { LedgerFixture } from './ledger-fixture';
 
 let fixture: LedgerFixture;
@@ -122,5 +123,56 @@ test('what was kept for all brokers of a desktop becomes what the one said that 
   expect(filled.desktop?.presence).toMatchObject({ occupancy: 'present', connections: ['c2'] });
   expect((await send('left', 'vdc.session.connected', { sequence: 4 })).outcome).toBe('stale');
   expect((await send('left', 'vdc.session.connected', { sequence: 5 })).desktop?.state).toBe('running');
+  await source.destroy();
+});
+
+test('a desktop belongs to the only broker that has spoken of it; pools whose desktops have several go on to have them', async () => {
+  await fixture.dataSource.query('CREATE DATABASE shared');
+  const source = createDataSource(fixture.postgres.urlOf('shared'));
+  await source.initialize();
+  await runMigrations(source);
+  const migration = new DesktopsBelongToBrokers1798800200000();
+  const runner = source.createQueryRunner();
+  await migration.down(runner);
+  for (const [id, more] of Object.entries({ alone: {}, shared: {}, named: { brokers: ['/eu'] } })) {
+    await source.query('INSERT INTO pools (id, policy, created_at, updated_at) VALUES ($1, $2, now(), now())', [
+      id,
+      { graceMs: 1000, keepCheckpoints: 1, ...more },
+    ]);
+  }
+  const told: Record<string, [pool: string, ...brokers: string[]]> = {
+    untold: ['alone'],
+    one: ['alone', '/eu'],
+    tried: ['alone', '/eu', 'dormouse-cli'],
+    byHand: ['alone', 'dormouse-cli'],
+    two: ['shared', '/eu', '/us'],
+    second: ['shared', '/us'],
+    both: ['named', '/eu', '/us'],
+  };
+  for (const [id, [pool, ...brokers]] of Object.entries(told)) {
+    const presence = { sources: brokers.map((one) => ({ source: one, connections: [] })) };
+    const row = { id, ...usualRow, pool_id: pool, machine_state: 'off', presence, broker: brokers.at(-1) ?? null };
+    const names = Object.keys(row)
+      .filter((name) => name !== 'logged_off')
+      .join(', ');
+    await source.query(
+      `INSERT INTO desktops (${names}) SELECT ${names} FROM jsonb_populate_record(NULL::desktops, $1)`,
+      [JSON.stringify(row)],
+    );
+  }
+  await migration.up(runner);
+  await runner.release();
+  const owners: { id: string; broker: string | null }[] = await source.query('SELECT id, broker FROM desktops');
+  const none = { untold: null, byHand: null, two: null, both: null };
+  expect(Object.fromEntries(owners.map(({ id, broker }) => [id, broker]))).toEqual({
+    ...none,
+    one: '/eu',
+    tried: '/eu',
+    second: '/us',
+  });
+  const pools: { id: string; brokers: unknown }[] = await source.query(
+    `SELECT id, policy -> 'brokers' AS brokers FROM pools WHERE id <> 'default' ORDER BY id`,
+  );
+  expect(pools.map(({ brokers }) => brokers)).toEqual([null, ['/eu'], 'any']);
   await source.destroy();
 });

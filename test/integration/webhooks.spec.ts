@@ -18,6 +18,8 @@ beforeAll(async () => {
     BROKER_SECRETS: `/eu=${ownSecret},/eu=${nextOwnSecret},horizon/cs1=${ownSecret}`,
   });
   await fixture.running('desk-1');
+  const { policy } = await fixture.client.pool('default');
+  await fixture.client.putPool('default', { ...policy, brokers: 'any' } as unknown as JsonObject);
 });
 afterAll(() => fixture.stop());
 
@@ -83,6 +85,47 @@ test('a broker that the pool of a desktop does not allow is refused, and that is
   expect((await fixture.client.desktop('desk-1')).presence.connections).not.toContain('c-stranger');
   const { value: entry } = await fixture.client.audit({ actor: 'broker:broker-2' }).next();
   expect(entry).toMatchObject({ outcome: 'BROKER_NOT_ALLOWED' });
+  await fixture.client.putPool('default', policy as unknown as JsonObject);
+});
+
+test('a desktop belongs to the first broker that speaks of it, until an operator gives it to another', async () => {
+  const { policy } = await fixture.client.pool('default');
+  await fixture.client.putPool('default', { ...policy, brokers: 'first' } as unknown as JsonObject);
+  await fixture.running('desk-owned');
+  const by = (source: string, type = 'connected') =>
+    send({ body: { ...connected('c-1', 'desk-owned'), source, type: `vdc.session.${type}` } });
+  expect((await by(' owner')).status).toBe(202);
+  for (const type of ['connected', 'disconnected', 'logged_off', 'connect_requested']) {
+    const { detail } = await problemOf(await by('other', type), 'BROKER_NOT_ALLOWED', 403);
+    expect(detail).toContain('dormouse desktop broker desk-owned other');
+  }
+  expect(await fixture.client.desktop('desk-owned')).toMatchObject({
+    broker: 'owner',
+    presence: { connections: ['c-1'], sources: [{ source: 'owner' }] },
+  });
+  const reason = 'the brokers were exchanged';
+  expect(await fixture.client.nameBroker('desk-owned', { source: ' other ', reason })).toMatchObject({
+    broker: 'other',
+    presence: { connections: ['c-1'] },
+  });
+  expect((await fixture.audit()).at(-1)).toMatchObject({
+    action: 'desktop.broker',
+    target: 'desk-owned',
+    reason,
+    outcome: 'applied',
+  });
+  expect((await by('other')).status).toBe(202);
+  await problemOf(await by('owner'), 'BROKER_NOT_ALLOWED', 403);
+  expect((await by('owner', 'disconnected')).status).toBe(202);
+  await fixture.client.retireBroker('other', reason);
+  expect(await fixture.client.desktop('desk-owned')).toMatchObject({ broker: null, presence: { connections: [] } });
+  expect((await by('owner')).status).toBe(202);
+  await problemOf(await by('other'), 'BROKER_NOT_ALLOWED', 403);
+  await problemOf(
+    await fixture.fetch('/v1/desktops/desk-owned/broker', { method: 'PUT', body: { reason } }),
+    'REQUEST_INVALID',
+    400,
+  );
   await fixture.client.putPool('default', policy as unknown as JsonObject);
 });
 

@@ -67,7 +67,7 @@ export class SimulatedCloud {
     const keys = await loadKeys(loadConfig({ DATA_DIR: directory }));
     const cloud = new SimulatedCloud(size, directory, postgres, redis, dataSource, keys);
     try {
-      await cloud.ledger.putPool('default', { graceMs: size.graceMs, keepCheckpoints: 1 }, 'test');
+      await cloud.ledger.putPool('default', { graceMs: size.graceMs, keepCheckpoints: 1, brokers: 'any' }, 'test');
       for (let n = 0; n < size.apis; n += 1) cloud.apis.push(await cloud.run('apps/api/main.js', {}, []));
       await Promise.all(sharesOf(cloud.hostIds, size.workers).map((hosts) => cloud.startWorkers(hosts)));
       await cloud.provision(cloud.desktopIds.slice(0, provisioned));

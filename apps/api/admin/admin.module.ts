@@ -4,6 +4,7 @@ import { ApiKeysController } from './api-keys.controller';
 import { AuditController } from './audit.controller';
 import { BrokersController } from './brokers.controller';
 import { CheckpointsController } from './checkpoints.controller';
+import { DesktopBrokersController } from './desktop-brokers.controller';
 import { DesktopsController } from './desktops.controller';
 import { EventsController } from './events.controller';
 import { HoldsController } from './holds.controller';
@@ -19,6 +20,7 @@ import { RotateKeysUsecase } from './rotate-keys.usecase';
   controllers: [
     DesktopsController,
     HoldsController,
+    DesktopBrokersController,
     CheckpointsController,
     OperationsController,
     PoolsController,

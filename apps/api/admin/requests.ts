@@ -13,7 +13,7 @@ import {
 } from '@dormouse/text';
 import { Injectable, type PipeTransform } from '@nestjs/common';
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { Type } from 'class-transformer';
+import { Transform, Type } from 'class-transformer';
 import {
   ArrayMaxSize,
   ArrayNotEmpty,
@@ -28,6 +28,7 @@ import {
   Max,
   Min,
   ValidateBy,
+  ValidateIf,
 } from 'class-validator';
 
 export const defaultPool = 'default';
@@ -106,6 +107,18 @@ export class HoldRequest extends ReasonRequest {
   @ApiProperty({ format: 'date-time', description: 'From now on, at most a year ahead' })
   @IsInstant()
   until!: string;
+}
+
+export class BrokerRequest extends ReasonRequest {
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    description: 'Its CloudEvents `source`. Null: of the broker that speaks of the desktop next',
+  })
+  @Transform(({ value }: { value: unknown }) => (typeof value === 'string' ? brokerName(value) : value))
+  @ValidateIf(({ source }: BrokerRequest) => source !== null)
+  @IsPlainText(256)
+  source!: string | null;
 }
 
 export class PrewarmRequest extends ReasonRequest {

@@ -152,6 +152,12 @@ export class DesktopBody {
   @ApiProperty(time) stateSince!: string;
   @ApiProperty() generation!: number;
   @ApiProperty() presence!: PresenceBody;
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    description: 'The broker it belongs to: the first that spoke of it, or the one that was named',
+  })
+  broker!: string | null;
   @ApiProperty({ type: AssignmentBody, nullable: true, description: 'What its broker said last of whose it is' })
   assignment!: AssignmentBody | null;
   @ApiProperty({ type: AbsenceBody, nullable: true, description: 'Since when and why nobody is there' })

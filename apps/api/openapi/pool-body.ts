@@ -79,11 +79,16 @@ class PolicyBody {
   caps?: object;
   @ApiProperty({
     required: false,
-    type: [String],
+    oneOf: [
+      { type: 'string', enum: ['first', 'any'] },
+      { type: 'array', items: { type: 'string' } },
+    ],
     example: ['/broker/eu'],
-    description: 'The sources that may speak of its desktops; left out: all may',
+    description:
+      'Who may speak of its desktops. `first`, which holds when it is left out: of each the broker that was the first to; `any`: ' +
+      'all, of all; a list: these, of all',
   })
-  brokers?: string[];
+  brokers?: string | string[];
 }
 
 class StormBody {

@@ -38,7 +38,7 @@ export class DesktopEntity {
   @Column('jsonb')
   presence!: Presence;
 
-  /** The broker that spoke last of its users. */
+  /** The broker that it belongs to. */
   @Column('text', { nullable: true })
   broker!: string | null;
 
