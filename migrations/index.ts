@@ -22,6 +22,7 @@ import { OperationsExpire1798600000000 } from './1798600000000-operations-expire
 import { HostsAreClaimed1798600100000 } from './1798600100000-hosts-are-claimed';
 import { GuestConditions1798800000000 } from './1798800000000-guest-conditions';
 import { DesktopsBelongToBrokers1798800200000 } from './1798800200000-desktops-belong-to-brokers';
+import { DesktopsByKey1798800300000 } from './1798800300000-desktops-by-key';
 
 export const migrations = [
   FirstLight1795300000000,
@@ -47,4 +48,5 @@ export const migrations = [
   HostsAreClaimed1798600100000,
   GuestConditions1798800000000,
   DesktopsBelongToBrokers1798800200000,
+  DesktopsByKey1798800300000,
 ];

@@ -1,5 +1,6 @@
 import { DormouseError } from '@dormouse/errors';
 import { isEnding } from '@dormouse/session';
+import { desktopKey } from '@dormouse/text';
 import type { Delivery, Receipt } from './commands';
 import { desktopUnknown } from './loaded-desktop';
 import {
@@ -75,7 +76,7 @@ class Lane {
   private begin(): void {
     if (this.transactions >= mostTransactions) return;
     if (this.transactions > 0 && this.waiting.length < enoughForAnother) return;
-    const together = this.waiting.filter(({ delivery }) => !this.underWay.has(delivery.event.desktopId));
+    const together = this.waiting.filter(({ delivery }) => !this.underWay.has(desktopKey(delivery.event.desktopId)));
     together.splice(mostTogether);
     if (together.length > 0) void this.work(together);
   }
@@ -84,8 +85,8 @@ class Lane {
   private async work(together: readonly Arrival[]): Promise<void> {
     const taken = new Set(together);
     this.waiting = this.waiting.filter((arrival) => !taken.has(arrival));
-    const desktopIds = new Set(together.map(({ delivery }) => delivery.event.desktopId));
-    for (const id of desktopIds) this.underWay.add(id);
+    const keys = new Set(together.map(({ delivery }) => desktopKey(delivery.event.desktopId)));
+    for (const key of keys) this.underWay.add(key);
     this.transactions += 1;
     try {
       await this.storeAndAnswer(together);
@@ -94,7 +95,7 @@ class Lane {
       for (const one of together) await this.storeAndAnswer([one]).catch(one.refuse);
     }
     this.transactions -= 1;
-    for (const id of desktopIds) this.underWay.delete(id);
+    for (const key of keys) this.underWay.delete(key);
     this.begin();
   }
 

@@ -54,6 +54,7 @@ import {
   type RepeatableRequest,
 } from './idempotency';
 import { listCheckpoints } from './kept-checkpoints';
+import { registeredId } from './loaded-desktop';
 import { consent } from './ladder';
 import { moveOn } from './move-on';
 import { pinCheckpoint, unpinCheckpoint } from './pins';
@@ -558,6 +559,11 @@ export class SessionLedger {
   /** Whose key this is, also when it is valid no more; null when it is nobody's. */
   useApiKey(key: string): Promise<ApiKeyView | null> {
     return useApiKey(this.transactions, key);
+  }
+
+  /** The id of a desktop as it was registered: capitals do not count. Null: there is none such. */
+  registeredId(desktopId: string): Promise<string | null> {
+    return registeredId(this.dataSource.manager, desktopId);
   }
 
   /** The pool that a desktop is in, or that an operation happened in; null when there is none such (any more). */

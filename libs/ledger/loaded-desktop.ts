@@ -2,6 +2,7 @@ import { DormouseError } from '@dormouse/errors';
 import { DesktopEntity, OperationEntity, PoolEntity } from '@dormouse/persistence';
 import type { GoingBack, OpenOperation, Pool, Session } from '@dormouse/session';
 import type { EntityManager } from 'typeorm';
+import { desktopKey, isDesktopId } from '@dormouse/text';
 import { selectRows } from './rows';
 
 /** A desktop whose row this transaction holds, with all that a decision needs. */
@@ -10,6 +11,9 @@ export interface LoadedDesktop {
   operation: OperationEntity | null;
   readonly pool: Pool & { readonly version: number };
 }
+
+/** In the words of the index `desktops_key`: capitals do not count. */
+const named = 'WHERE lower(id) = ANY ($1)';
 
 /** Waits for whoever holds the row. */
 export async function lockDesktop(manager: EntityManager, desktopId: string): Promise<LoadedDesktop | null> {
@@ -39,17 +43,24 @@ export async function lockDesktops(
   held: 'wait' | 'leave out',
 ): Promise<LoadedDesktop[]> {
   const waiting = held === 'wait' ? '' : 'SKIP LOCKED';
-  const rows = await selectRows(manager, DesktopEntity, `WHERE id = ANY ($1) ORDER BY id FOR UPDATE ${waiting}`, [
-    desktopIds,
+  const rows = await selectRows(manager, DesktopEntity, `${named} ORDER BY id FOR UPDATE ${waiting}`, [
+    desktopIds.map(desktopKey),
   ]);
   return withAllAbout(manager, rows);
 }
 
 /** As it is; nobody who only looks makes a worker wait. @throws DESKTOP_UNKNOWN */
 export async function readDesktop(manager: EntityManager, desktopId: string): Promise<LoadedDesktop> {
-  const rows = await selectRows(manager, DesktopEntity, 'WHERE id = $1', [desktopId]);
+  const rows = await selectRows(manager, DesktopEntity, named, [[desktopKey(desktopId)]]);
   const [loaded] = await withAllAbout(manager, rows);
   return loaded ?? unknownDesktop(desktopId);
+}
+
+/** Its id as it was registered, however its letters are written here; null when there is none. */
+export async function registeredId(manager: EntityManager, desktopId: string): Promise<string | null> {
+  if (!isDesktopId(desktopId)) return null; // nothing has such an id, and Postgres takes some of these for an error
+  const rows: { id: string }[] = await manager.query(`SELECT id FROM desktops ${named}`, [[desktopKey(desktopId)]]);
+  return rows[0]?.id ?? null;
 }
 
 /** In statements of their own: one that had to wait for a lock would see of the other tables what was before it waited. */

@@ -1,6 +1,7 @@
 import { DormouseError } from '@dormouse/errors';
 import { InboxEventEntity } from '@dormouse/persistence';
 import { isDesktopEvent, type Decision, type DesktopEvent } from '@dormouse/session';
+import { desktopKey } from '@dormouse/text';
 import { asDesktopView } from './as-view';
 import { heartbeat } from './brokers';
 import type { Delivery, Receipt } from './commands';
@@ -40,14 +41,14 @@ export function receiveForDesktops(
     // else stores a webhook of these desktops. An id that comes for two desktops at once breaks the insert of one of them, which
     // then comes again and is a duplicate.
     const [locked, inbox] = await Promise.all([lockDesktops(manager, ids, held), Inbox.of(manager, deliveries)]);
-    const desktops = new Map(locked.map((loaded) => [loaded.row.id, loaded]));
+    const desktops = new Map(locked.map((loaded) => [desktopKey(loaded.row.id), loaded]));
     if (desktops.size === 0) return deliveries.map(() => null);
     const decisions = new DecisionsTogether(transaction);
     const stored: InboxEventEntity[] = [];
     const receipts: (Receipt | DormouseError | null)[] = [];
     for (const delivery of deliveries) {
       const { event } = delivery;
-      const loaded = desktops.get(event.desktopId);
+      const loaded = desktops.get(desktopKey(event.desktopId));
       if (loaded === undefined) {
         receipts.push(null);
         continue;
@@ -63,7 +64,7 @@ export function receiveForDesktops(
         continue;
       }
       const outcome = outcomeOf(decision);
-      stored.push(inboxRow(transaction, delivery, outcome));
+      stored.push({ ...inboxRow(transaction, delivery, outcome), desktopId: loaded.row.id });
       if (outcome !== 'stale') await decisions.write(loaded, decision);
       receipts.push(receiptOf(loaded, outcome, decision.explanation));
     }

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { DormouseError } from '@dormouse/errors';
 import { DesktopEntity, PoolEntity } from '@dormouse/persistence';
 import { newSession } from '@dormouse/session';
-import { desktopIdInWords, isDesktopId } from '@dormouse/text';
+import { desktopIdInWords, desktopKey, isDesktopId } from '@dormouse/text';
 import { asDesktopView, asOperationView } from './as-view';
 import { recordAudit } from './audit';
 import type { Registered, Registration } from './commands';
@@ -29,7 +29,7 @@ export function registerDesktop(transactions: Transactions, registration: Regist
       });
     }
     // There is no row yet to be locked: two registrations of one new id wait for each other here.
-    await takeTurns(transaction, `register ${registration.id}`);
+    await takeTurns(transaction, `register ${desktopKey(registration.id)}`);
     const loaded = await lockDesktop(manager, registration.id);
     if (loaded !== null) return registerAgain(transaction, loaded, registration);
     return registerNew(transaction, registration, pool);

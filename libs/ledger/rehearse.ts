@@ -1,9 +1,9 @@
-import { DesktopEntity } from '@dormouse/persistence';
 import { decide, isDesktopEvent, isEnding, type Decision, type Pool, type Session } from '@dormouse/session';
+import { desktopKey } from '@dormouse/text';
 import type { EntityManager } from 'typeorm';
 import type { Delivery } from './commands';
 import { Inbox, seenBefore } from './inbox';
-import { readDesktop, sessionOf } from './loaded-desktop';
+import { readDesktop, registeredId, sessionOf } from './loaded-desktop';
 import type { Transactions } from './transactions';
 import type { RehearsedView } from './views';
 
@@ -24,8 +24,8 @@ export function rehearse(
     const inbox = await Inbox.of(manager, deliveries);
     const stages = new Map<string, Stage | null>();
     for (const { event } of deliveries) {
-      if (!isDesktopEvent(event) || stages.has(event.desktopId)) continue;
-      stages.set(event.desktopId, await stageOf(manager, event.desktopId));
+      if (!isDesktopEvent(event) || stages.has(desktopKey(event.desktopId))) continue;
+      stages.set(desktopKey(event.desktopId), await stageOf(manager, event.desktopId));
     }
     return deliveries.map((delivery) => {
       const verdict = inbox.take(delivery);
@@ -42,7 +42,7 @@ function rehearsed(delivery: Delivery, stages: ReadonlyMap<string, Stage | null>
   if (!isDesktopEvent(event)) {
     return { ...unmoved(delivery), outcome: 'ignored', explanation: 'noted; it concerns no single desktop' };
   }
-  const stage = stages.get(event.desktopId) ?? null;
+  const stage = stages.get(desktopKey(event.desktopId)) ?? null;
   if (stage === null) {
     const explanation = `no desktop ${event.desktopId} is registered`;
     return { ...unmoved(delivery), outcome: isEnding(event) ? 'ignored' : 'refused', explanation };
@@ -76,7 +76,8 @@ function unmoved({ webhookId, event }: Delivery) {
 }
 
 async function stageOf(manager: EntityManager, desktopId: string): Promise<Stage | null> {
-  if (!(await manager.existsBy(DesktopEntity, { id: desktopId }))) return null;
-  const loaded = await readDesktop(manager, desktopId);
+  const id = await registeredId(manager, desktopId);
+  if (id === null) return null;
+  const loaded = await readDesktop(manager, id);
   return { pool: loaded.pool, session: sessionOf(loaded) };
 }

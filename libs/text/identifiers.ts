@@ -5,11 +5,16 @@ export function isIdentifier(value: unknown): boolean {
   return typeof value === 'string' && identifierPattern.test(value);
 }
 
-/** Desktop ids: names of machines as brokers have them, a host name with its domain among them. */
+/** Desktop ids: names of machines as brokers have them, a host name with its domain among them. They are kept as registered. */
 export const desktopIdPattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
 
 export function isDesktopId(value: unknown): boolean {
   return typeof value === 'string' && desktopIdPattern.test(value);
+}
+
+/** One desktop, one name: capitals do not count where ids are compared, as they do not for the machines of brokers and of Windows. */
+export function desktopKey(desktopId: string): string {
+  return desktopId.toLowerCase();
 }
 
 export const desktopIdInWords =

@@ -4,6 +4,13 @@
  */
 export { areLookAlikes, brokerName } from './broker-names';
 export { decodeText } from './decode-text';
-export { desktopIdInWords, desktopIdPattern, identifierPattern, isDesktopId, isIdentifier } from './identifiers';
+export {
+  desktopIdInWords,
+  desktopIdPattern,
+  desktopKey,
+  identifierPattern,
+  isDesktopId,
+  isIdentifier,
+} from './identifiers';
 export { instantInWords, parseInstant } from './instants';
 export { desktopOfSafeName, safeName } from './safe-name';

@@ -3,6 +3,7 @@ import { SessionLedger } from '@dormouse/ledger';
 import { parseBrokerEvent, type JsonObject } from '@dormouse/session';
 import { PresenceBySource1798200000000 } from '../../migrations/1798200000000-presence-by-source';
 import { DesktopsBelongToBrokers1798800200000 } from '../../migrations/1798800200000-desktops-belong-to-brokers';
+import { DesktopsByKey1798800300000 } from '../../migrations/1798800300000-desktops-by-key';
 import { LedgerFixture } from './ledger-fixture';
 
 let fixture: LedgerFixture;
@@ -174,5 +175,28 @@ test('a desktop belongs to the only broker that has spoken of it; pools whose de
     `SELECT id, policy -> 'brokers' AS brokers FROM pools WHERE id <> 'default' ORDER BY id`,
   );
   expect(pools.map(({ brokers }) => brokers)).toEqual([null, ['/eu'], 'any']);
+  await source.destroy();
+});
+
+test('two desktops whose names differ in capitals alone are named, and nothing is changed, before a name is one desktop’s', async () => {
+  await fixture.dataSource.query('CREATE DATABASE capitals');
+  const source = createDataSource(fixture.postgres.urlOf('capitals'));
+  await source.initialize();
+  await runMigrations(source);
+  const migration = new DesktopsByKey1798800300000();
+  const runner = source.createQueryRunner();
+  await migration.down(runner);
+  const ledger = new SessionLedger(source);
+  await ledger.putPool('default', { graceMs: 1000, keepCheckpoints: 1 }, 'test');
+  await source.query(`INSERT INTO desktops (id, pool_id, launch_spec, machine_state, state_since, generation, presence,
+    created_at, updated_at) SELECT id, 'default', '{}', 'off', now(), 1, '{"sources": []}', now(), now()
+    FROM unnest(ARRAY['vdi_01', 'VDI_01', 'other']) AS id`);
+  await expect(migration.up(runner)).rejects.toThrow(
+    /there are: (vdi_01 and VDI_01|VDI_01 and vdi_01)\. Delete one of each/,
+  );
+  await source.query(`DELETE FROM desktops WHERE id = 'VDI_01'`);
+  await migration.up(runner);
+  expect(await ledger.viewDesktop('vdi_01')).toMatchObject({ id: 'vdi_01' });
+  await runner.release();
   await source.destroy();
 });

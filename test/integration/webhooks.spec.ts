@@ -129,6 +129,31 @@ test('a desktop belongs to the first broker that speaks of it, until an operator
   await fixture.client.putPool('default', policy as unknown as JsonObject);
 });
 
+test('a desktop has one name, whatever capitals it is written with: in events, in the api, in either shape', async () => {
+  const [id, other, third] = ['Win10_017.example', 'WIN10_017.EXAMPLE', 'win10_017.example'];
+  await fixture.running(id);
+  const answer = await send({ body: connected('c-caps', other) });
+  expect(await answer.json()).toMatchObject({ outcome: 'applied', desktop: { id } });
+  const agent = { EventType: 'AGENT_CONNECTED', MachineName: other, UserDisplayName: 'EXAMPLE\\ada', Node: 'n' };
+  const shaped = await send({ path: '/v1/webhooks/horizon', body: agent, contentType: 'application/json' });
+  expect(await shaped.json()).toMatchObject({ outcome: 'applied', desktop: { id } });
+  expect(await fixture.client.desktop(third)).toMatchObject({
+    id,
+    presence: { connections: ['EXAMPLE\\ada', 'c-caps'] },
+  });
+  const { launchSpec } = await fixture.client.desktop(id);
+  expect(await fixture.client.putDesktop(other, { poolId: 'default', launchSpec })).toMatchObject({ id });
+  const until = new Date(Date.now() + 60_000).toISOString();
+  expect(await fixture.client.hold(third, { until, reason: 'test' })).toMatchObject({ id });
+  expect((await fixture.audit()).at(-1)).toMatchObject({ action: 'desktop.hold', target: id });
+  expect((await fixture.client.operationsOf(other)).map(({ desktopId }) => desktopId)).toContain(id);
+  const rows = await fixture.dataSource.query<{ desktop_id: string }[]>(
+    `SELECT DISTINCT desktop_id FROM inbox_events WHERE lower(desktop_id) = $1`,
+    [third],
+  );
+  expect(rows).toEqual([{ desktop_id: id }]);
+});
+
 test.each([
   ['webhook', 'msg_twice'],
   ['event, under another webhook-id', 'msg_thrice'],

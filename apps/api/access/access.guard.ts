@@ -34,6 +34,7 @@ export class AccessGuard implements CanActivate {
       await this.gate.pass('key', caller.name);
       request.body = parseBody(request.body); // not before it is known who sends it, and that it is not too often
       assertScope(caller, need.scope);
+      await this.nameDesktop(need, request);
       await this.assertSubject(caller, need, request);
     } catch (error) {
       if (!isDormouseError(error)) throw error;
@@ -63,6 +64,13 @@ export class AccessGuard implements CanActivate {
       case 'revoked':
         throw unauthenticated(`the key ${key.name} was revoked on ${key.revokedAt}; an admin makes a new one`);
     }
+  }
+
+  /** Whoever reads the request further finds the desktop by the id that it was registered with. */
+  private async nameDesktop({ subject }: Need, { params }: FastifyRequest): Promise<void> {
+    const named = params as { id?: string };
+    if (!subject.startsWith('desktop') || named.id === undefined) return;
+    named.id = (await this.ledger.registeredId(named.id)) ?? named.id;
   }
 
   /** Unlimited keys are not looked up anything for: every subject is theirs. */

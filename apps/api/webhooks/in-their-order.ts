@@ -1,5 +1,6 @@
 import { isDesktopEvent } from '@dormouse/session';
 import type { Delivery } from '@dormouse/ledger';
+import { desktopKey } from '@dormouse/text';
 
 /**
  * Works on all of them at once, but on those of one desktop one after the other; what concerns no single desktop waits for all before it,
@@ -13,7 +14,7 @@ export async function inTheirOrder<T>(
   const lastOf = new Map<string, Promise<T>>();
   let everybody: Promise<unknown> = Promise.resolve();
   for (const delivery of deliveries) {
-    const desktopId = isDesktopEvent(delivery.event) ? delivery.event.desktopId : null;
+    const desktopId = isDesktopEvent(delivery.event) ? desktopKey(delivery.event.desktopId) : null;
     const before = desktopId === null ? Promise.all(started) : (lastOf.get(desktopId) ?? everybody);
     const done = before.then(() => work(delivery));
     started.push(done);

@@ -16,7 +16,7 @@ test('a connect of Horizon is one of ours, with the machine as desktop and the u
       id: 'msg_1.1',
       source: 'horizon/cs1.example.com',
       type: 'vdc.session.connected',
-      desktopId: 'win10-017',
+      desktopId: 'WIN10-017',
       connectionId: 'EXAMPLE\\ada',
       occurredAt: '2030-01-31T08:00:00.000Z',
       sequence: null,

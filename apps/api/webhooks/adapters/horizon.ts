@@ -7,7 +7,7 @@ import type { BrokerAdapter } from './broker-adapter';
  * `{"EventType": "AGENT_CONNECTED", "MachineName": "WIN10-017", "UserDisplayName": "EXAMPLE\\ada", "Time": …, "Node": …}`.
  * Source: "Horizon Agent Events" in the guide of Horizon's administration.
  *
- * A desktop is called by its machine's name in lower case, a connection by its user: an agent serves one session. Horizon counts
+ * A desktop is called by its machine's name, a connection by its user: an agent serves one session. Horizon counts
  * nothing, so the forwarder has to keep the order; and it has no snapshot.
  */
 export const horizon: BrokerAdapter = {
@@ -22,7 +22,7 @@ export const horizon: BrokerAdapter = {
       type,
       ...(Time !== undefined && { time: Time }),
       data: {
-        desktopId: typeof MachineName === 'string' ? MachineName.toLowerCase() : MachineName,
+        desktopId: MachineName,
         userRef: UserDisplayName,
         connectionId: UserDisplayName,
         ...(type === 'vdc.session.disconnected' && { reason: types.length > 1 ? 'user' : 'unknown' }),
