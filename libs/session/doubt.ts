@@ -31,18 +31,22 @@ export function doubtsInWords(doubts: readonly Doubt[]): string {
 function doubtInWords(doubt: Doubt): string {
   const broker = `the broker ${doubt.source}`;
   if (doubt.kind === 'silent') {
-    return `${broker} has fallen silent; its next vdc.broker.heartbeat ends that, or its vdc.broker.snapshot for this desktop; one that is gone for good can be retired`;
+    return `${broker} has fallen silent; its next vdc.broker.heartbeat ends that, or its vdc.broker.snapshot for this desktop, or ${retiring(doubt)}`;
   }
   const epoch = doubt.brokerEpoch === null ? '' : ` of epoch ${doubt.brokerEpoch}`;
   if (doubt.kind === 'missing') {
     const { gaps } = doubt;
     const numbers = gaps.map(([from, to]) => (from === to ? `${from}` : `${from}–${to}`)).join(', ');
     const isOne = gaps.length === 1 && gaps[0]![0] === gaps[0]![1];
-    return `${isOne ? `event ${numbers}${epoch} of ${broker} is` : `events ${numbers}${epoch} of ${broker} are`} missing; it sends what is missing again, or vdc.broker.snapshot`;
+    return `${isOne ? `event ${numbers}${epoch} of ${broker} is` : `events ${numbers}${epoch} of ${broker} are`} missing; that ends when it sends what is missing, or vdc.broker.snapshot for this desktop, or with ${retiring(doubt)}`;
   }
   const why =
     doubt.afterEpoch === null
       ? `too many events of ${broker} are missing`
       : `${broker} has begun anew after epoch ${doubt.afterEpoch}`;
-  return `${why}; its vdc.broker.snapshot for this desktop tells who is there`;
+  return `${why}; its vdc.broker.snapshot for this desktop ends that, or ${retiring(doubt)}`;
+}
+
+function retiring({ source }: Doubt): string {
+  return `\`dormouse broker retire ${source}\` if it is gone for good`;
 }

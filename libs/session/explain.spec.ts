@@ -54,7 +54,7 @@ test('a desktop in use says who is there, and that nothing is going to happen', 
   expect(explain(inUse, pool, usual)).toMatchObject({
     sentence:
       'The desktop runs since 2030-07-01T08:00:00Z. A user is there (c1). ' +
-      'Nothing else is going to happen until somebody comes or goes.',
+      'Nothing else is going to happen until its user leaves.',
     next: { what: 'nothing' },
     hindrances: [],
   });
@@ -96,9 +96,9 @@ test('missing events are named, and that no save begins for want of them', () =>
   expect(explain(gap, pool, usual)).toMatchObject({
     sentence:
       'The desktop runs since 2030-07-01T08:00:00Z. It is not known since 2030-07-01T08:00:00Z who is there, because ' +
-      'events 17–18 of epoch e1 of the broker /b are missing; it sends what is missing again, or vdc.broker.snapshot. ' +
-      'Nothing else is going to happen until somebody comes or goes. ' +
-      'No save begins before it is known that nobody is there.',
+      'events 17–18 of epoch e1 of the broker /b are missing; that ends when it sends what is missing, or vdc.broker.snapshot for this desktop, ' +
+      'or with `dormouse broker retire /b` if it is gone for good. It runs on for as long as that is not known. No save begins ' +
+      'before it is known that nobody is there; an admin who knows it has it saved by `dormouse desktop save ada --force`.',
     doubts: [{ kind: 'missing', source: '/b', brokerEpoch: 'e1', gaps: [[17, 18]] }],
     hindrances: [{ code: 'PRESENCE_UNKNOWN' }],
   });
@@ -163,7 +163,8 @@ test('an operation says who asked for it, and that its host is silent when it is
     sentence:
       'The desktop is being woken since 2030-07-01T08:00:00Z (restore, asked for by key:ops: morning). Nobody is there. ' +
       'It is woken as soon as its worker has done it. ' +
-      'Nothing has been heard of the worker of host-1 since 2030-07-01T07:59:00Z: the restore waits for it.',
+      'Nothing has been heard of the worker of host-1 since 2030-07-01T07:59:00Z: the restore waits for it. ' +
+      'Start it; if the host is off for good: `dormouse host fence host-1`.',
     hindrances: [{ code: 'HOST_UNAVAILABLE' }],
   });
 });

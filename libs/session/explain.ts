@@ -89,7 +89,7 @@ export function explain(session: Session, pool: Pool, circumstances: Circumstanc
     sentence: [
       stateInWords(session, circumstances),
       presenceInWords(session),
-      nextInWords(next, circumstances),
+      nextInWords(session, next, circumstances),
       ...(next.what === 'save' && next.when === 'time' && mayFallBack(session, pool) ? [fallsBack] : []),
       ...hindrances.map(({ sentence }) => sentence),
       ...choices.map(({ sentence }) => sentence),
@@ -203,7 +203,7 @@ const comings: Readonly<Record<Next['what'], string>> = {
   restore: 'It is woken',
   stop: 'It is stopped',
   thaw: 'Its save is being called off: it goes on',
-  nothing: 'Nothing else is going to happen until somebody comes or goes',
+  nothing: 'Nothing else is going to happen until somebody comes',
 };
 
 const fallsBack =
@@ -216,8 +216,22 @@ const whens: Readonly<Record<Next['when'], string>> = {
   operator: ' when an operator asks for it',
 };
 
-function nextInWords({ what, when, atMs }: Next, { draining }: Circumstances): string {
-  if (what === 'nothing' || what === 'register') return `${comings[what]}.`;
+/** What a desktop waits for that nothing is to be done with. */
+const untils: Readonly<Record<Occupancy, string>> = {
+  present: 'Nothing else is going to happen until its user leaves.',
+  unknown: 'It runs on for as long as that is not known.',
+  empty: `${comings.nothing}.`,
+};
+
+function nextInWords(
+  { desktopId, presence }: Session,
+  { what, when, atMs }: Next,
+  { draining }: Circumstances,
+): string {
+  if (what === 'nothing') return untils[occupancy(presence)];
+  if (what === 'register') return `${comings[what]}.`;
+  if (what === 'stop' && when === 'operator')
+    return `${comings[what]}${whens[when]}: \`dormouse desktop stop ${desktopId}\`.`;
   if (atMs === null) return `${comings[what]}${whens[when]}.`;
   if (what === 'save' && draining?.stays === null) return `${comings[what]} at ${time(atMs)}, whoever is there.`;
   const provided = what === 'restore' ? 'if its user is still there' : 'unless somebody comes';
@@ -238,31 +252,41 @@ function hindrancesOf(session: Session, pool: Pool, circumstances: Circumstances
   ];
 }
 
-function doubtHindrance({ presence, machine }: Session): readonly Hindrance[] {
+function doubtHindrance({ desktopId, presence, machine }: Session): readonly Hindrance[] {
   if (occupancy(presence) !== 'unknown' || machine !== 'running') return [];
-  return [{ code: 'PRESENCE_UNKNOWN', sentence: 'No save begins before it is known that nobody is there.' }];
+  const sentence = `No save begins before it is known that nobody is there; an admin who knows it has it saved by \`dormouse desktop save ${desktopId} --force\`.`;
+  return [{ code: 'PRESENCE_UNKNOWN', sentence }];
 }
 
-const waitHindrances: Readonly<Record<Exclude<Wait, 'grace'>, Hindrance>> = {
-  settling: { code: 'SETTLING', sentence: 'It is waited whether a logoff belongs to the disconnect.' },
-  residency: { code: 'RESIDENCY', sentence: 'It has been woken lately, and its pool wants it to stay up for a while.' },
-  storm: { code: 'STORM', sentence: 'Too many have left at once: those desktops are let go one after the other.' },
-  hold: { code: 'DESKTOP_HELD', sentence: 'It is held.' },
+const waitHindrances: Readonly<Record<Exclude<Wait, 'grace'>, (desktopId: string) => Hindrance>> = {
+  settling: () => ({ code: 'SETTLING', sentence: 'It is waited whether a logoff belongs to the disconnect.' }),
+  residency: () => ({
+    code: 'RESIDENCY',
+    sentence: 'It has been woken lately, and its pool wants it to stay up for a while.',
+  }),
+  storm: () => ({
+    code: 'STORM',
+    sentence: 'Too many have left at once: those desktops are let go one after the other.',
+  }),
+  hold: (desktopId) => ({
+    code: 'DESKTOP_HELD',
+    sentence: `It is held: \`dormouse desktop unhold ${desktopId}\` ends that.`,
+  }),
 };
 
 function policyHindrance(session: Session, pool: Pool): readonly Hindrance[] {
-  const { machine, absence, presence, operation } = session;
+  const { desktopId, machine, absence, presence, operation } = session;
   if (operation !== null || occupancy(presence) !== 'empty') return [];
   if (machine === 'running' && absence === null) {
-    return [
-      { code: 'FIRST_USER', sentence: 'It was started by hand and waits for its first user for as long as it takes.' },
-    ];
+    const sentence = `It was started by hand and waits for its first user for as long as it takes; \`dormouse desktop save ${desktopId}\` puts it to sleep.`;
+    return [{ code: 'FIRST_USER', sentence }];
   }
   if (machine === 'running' && pool.policy.neverSave === true) {
-    return [{ code: 'POLICY_FORBIDS', sentence: 'Its pool puts nothing to sleep.' }];
+    const sentence = `Its pool puts nothing to sleep (\`neverSave\`); an admin can: \`dormouse desktop save ${desktopId} --force\`.`;
+    return [{ code: 'POLICY_FORBIDS', sentence }];
   }
   const wait = machine === 'grace' ? planFor(session, pool)?.wait : undefined;
-  return wait === undefined || wait === 'grace' ? [] : [waitHindrances[wait]];
+  return wait === undefined || wait === 'grace' ? [] : [waitHindrances[wait](desktopId)];
 }
 
 /** A webhook throws nothing away: what is gone with a desktop is gone for good, so a person says so. */
@@ -298,15 +322,18 @@ function hostHindrance(
 ): readonly Hindrance[] {
   if (hostSilentSinceMs === null || (operation === null && machineStates[machine].machine !== 'live')) return [];
   const what = operation === null ? 'whatever is to be done with the desktop' : `the ${operation.kind}`;
-  const sentence = `Nothing has been heard of the worker of ${hostId} since ${time(hostSilentSinceMs)}: ${what} waits for it.`;
+  const sentence = `Nothing has been heard of the worker of ${hostId} since ${time(hostSilentSinceMs)}: ${what} waits for it. Start it; if the host is off for good: \`dormouse host fence ${hostId}\`.`;
   return [{ code: 'HOST_UNAVAILABLE', sentence }];
 }
 
-function drainHindrance({ saveFailures }: Session, { hostId, draining }: Circumstances): readonly Hindrance[] {
+function drainHindrance(
+  { desktopId, saveFailures }: Session,
+  { hostId, draining }: Circumstances,
+): readonly Hindrance[] {
   if (draining === null) return [];
   const drained = `Its host ${hostId} is being drained`;
   const sentences: Readonly<Record<NonNullable<Draining['stays']>, string>> = {
-    'its saves fail': `${drained}, and the drain no longer tries to save it: ${saveFailures} saves in a row have failed.`,
+    'its saves fail': `${drained}, and the drain no longer tries to save it: ${saveFailures} saves in a row have failed. \`dormouse desktop save ${desktopId}\` tries again.`,
     'no other host': `${drained}, and it stays there while its user may be there: no other host can take it.`,
   };
   const sentence = draining.stays === null ? `${drained}.` : sentences[draining.stays];

@@ -1,4 +1,5 @@
 import type { ErrorCode } from '@dormouse/errors';
+import { doubtsInWords, doubtsOf } from './doubt';
 import { occupancy } from './presence';
 import type { Pool } from './plan';
 import type { Decision, RecordedError, Session, SessionEvent } from './session';
@@ -54,7 +55,7 @@ export function objection(session: Session): { code: 'USER_PRESENT' | 'PRESENCE_
     case 'unknown':
       return {
         code: 'PRESENCE_UNKNOWN',
-        message: 'events of the broker are missing; have it send vdc.broker.snapshot for this desktop, then try again',
+        message: `it is not known who is there, because ${doubtsInWords(doubtsOf(session.presence))}; try again then, or force it if nobody is there`,
       };
     case 'empty':
       return null;
