@@ -1,9 +1,10 @@
 import { execFileSync } from 'node:child_process';
-import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { constants } from 'node:fs';
+import { mkdir, readdir, readFile, readlink, rm, stat, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { runInGuest } from '../guest';
-import type { RunningDormouse } from '../scenario';
+import { processesOf, type RunningDormouse } from '../scenario';
 import { memoryOf, TestBed, type RunningDesk } from '../scenario/test-bed';
 
 jest.setTimeout(300_000);
@@ -84,3 +85,44 @@ asRoot(
     expect(await memoryOf(running.guest)).toEqual(running.memory);
   },
 );
+
+test('what a guest writes to its console without end is bounded, and the guest runs on', async () => {
+  const log = running.desk.runDirectory.file('console.log');
+  await runInGuest(agentSocket(), `sh -c 'yes the console > /dev/ttyS0' >/dev/null 2>&1 </dev/null & true`);
+  await isCut(log, 2);
+  expect((await stat(`${log}.1`)).size).toBeLessThanOrEqual(2 ** 20);
+  expect(await readFile(`${log}.1`, 'latin1')).toContain('the console');
+  await running.guest.ping({ timeoutMs: 60_000 });
+  await runInGuest(agentSocket(), 'killall yes');
+});
+
+test('all who write a log of a machine append to it, so that it can be cut under them', async () => {
+  const writers = (await processesOf(join(dormouse.dataDir, 'run'))).flatMap(({ pid }) => pid);
+  const logs = (await Promise.all(writers.map(logsOf))).flat();
+  expect(logs.map(({ name }) => name)).toEqual(expect.arrayContaining(['console.log', 'qemu.log']));
+  expect(logs.filter(({ appends }) => !appends)).toEqual([]);
+});
+
+/** Waits until a file that grows has become smaller so many times. */
+async function isCut(path: string, times: number): Promise<void> {
+  const deadline = Date.now() + 200_000;
+  for (let before = 0, cuts = 0; cuts < times;) {
+    const { size } = await stat(path);
+    if (size < before) cuts += 1;
+    before = size;
+    if (Date.now() > deadline) throw new Error(`${path} was cut ${cuts} times, and has ${size} bytes`);
+    await sleep(200);
+  }
+}
+
+/** The logs that a process has open for writing. */
+async function logsOf(pid: number): Promise<{ name: string; appends: boolean }[]> {
+  const found = [];
+  for (const descriptor of await readdir(`/proc/${pid}/fd`)) {
+    const path = await readlink(`/proc/${pid}/fd/${descriptor}`).catch(() => ''); // closed meanwhile
+    if (!path.endsWith('.log')) continue;
+    const [, flags] = /^flags:\s+([0-7]+)/m.exec(await readFile(`/proc/${pid}/fdinfo/${descriptor}`, 'latin1'))!;
+    found.push({ name: basename(path), appends: (Number.parseInt(flags!, 8) & constants.O_APPEND) !== 0 });
+  }
+  return found;
+}
