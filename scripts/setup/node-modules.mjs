@@ -19,28 +19,14 @@ export function isNeeded(root) {
 }
 
 export function run(root) {
-  // `npm ci` refuses a lock file that leaves out an optional package, and npm writes such files where the packages made
-  // for other platforms cannot be had. `npm install --no-save` takes what is locked too, and changes no file of ours.
-  const command = lacksOptionalPackages(root) ? ['install', '--no-save'] : ['ci'];
-  say(`installing node_modules (npm ${command.join(' ')})`);
+  say('installing node_modules (npm ci)');
   const npm = process.env.npm_execpath ? [process.execPath, process.env.npm_execpath] : ['npm'];
-  // Building needs the development dependencies, whatever NODE_ENV says.
-  const options = ['--include=dev', '--no-audit', '--no-fund', '--loglevel=error'];
-  const [file, ...args] = [...npm, ...command, ...options];
-  const ended = spawnSync(file, args, {
-    cwd: root,
-    stdio: ['ignore', 2, 2],
-    env: { ...process.env, SCARF_ANALYTICS: 'false', DO_NOT_TRACK: '1' }, // a package among them reports installations
-  });
+  // Building needs the development dependencies, whatever NODE_ENV says. No package needs a script of its own, and one would report the
+  // installation to its maker.
+  const options = ['--include=dev', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
+  const [file, ...args] = [...npm, 'ci', ...options];
+  const ended = spawnSync(file, args, { cwd: root, stdio: ['ignore', 2, 2] });
   if (ended.status !== 0) fail(`npm failed${ended.error ? `: ${ended.error.message}` : ', its own words are above'}`);
-}
-
-function lacksOptionalPackages(root) {
-  const locked = packages(join(root, 'package-lock.json'));
-  const names = new Set(Object.keys(locked).map((path) => path.split('node_modules/').at(-1)));
-  return Object.values(locked).some(({ optionalDependencies = {} }) =>
-    Object.keys(optionalDependencies).some((name) => !names.has(name)),
-  );
 }
 
 function packages(lockFile) {
