@@ -30,7 +30,8 @@ CMD ["node", "--enable-source-maps", "dist/apps/api/main.js"]
 FROM base AS worker
 RUN apt-get update \
   && apt-get install --yes --no-install-recommends qemu-system-x86 qemu-utils util-linux iproute2 \
-  && rm -rf /var/lib/apt/lists/*
+  && rm -rf /var/lib/apt/lists/* \
+  && useradd --system --user-group --no-create-home dormouse-qemu
 COPY deploy/docker/keep-worker.sh /usr/local/bin/keep-worker
 ENTRYPOINT ["keep-worker"]
 CMD ["node", "--enable-source-maps", "dist/apps/worker/main.js"]

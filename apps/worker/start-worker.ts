@@ -65,7 +65,7 @@ export interface RunningWorker {
 
 /**
  * Looks at the host, connects, and takes jobs.
- * @throws HOST_ID_TAKEN, DATA_DIRECTORY_CLAIMED, QEMU_MISSING, QEMU_TOO_OLD, USERFAULTFD_DENIED, KEY_REJECTED, KEY_UNAVAILABLE for a key file: better no worker than one that fails at nine in the morning
+ * @throws HOST_ID_TAKEN, DATA_DIRECTORY_CLAIMED, QEMU_MISSING, QEMU_TOO_OLD, QEMU_USER_UNUSABLE, USERFAULTFD_DENIED, KEY_REJECTED, KEY_UNAVAILABLE for a key file: better no worker than one that fails at nine in the morning
  */
 export async function startWorker(
   config: ServiceConfig,
@@ -230,6 +230,7 @@ function qemuOf(config: ServiceConfig): QemuHypervisor {
     accelerator: config.accelerator,
     runRoot: runRootOf(config),
     diskRoot: config.disksDir,
+    qemuUser: config.qemuUser,
     imageDirs: config.imageDirs,
     storageUrl: config.storageUrl,
     machinesInWaiting: config.machinesInWaiting,

@@ -39,6 +39,8 @@ export interface DormouseConfig {
   readonly rateLimits: { readonly keys: RateLimit; readonly brokers: RateLimit };
   readonly accelerator: 'auto' | 'kvm' | 'tcg';
   readonly qemuBinary: string;
+  /** `uid:gid` or a name; null: as the worker. */
+  readonly qemuUser: string | null;
   /** Where the files that launch specs name may lie; absolute. Null: anywhere, for those who may everything. */
   readonly imageDirs: readonly string[] | null;
   /** Machines of sleeping desktops that each worker keeps started. */
@@ -101,6 +103,7 @@ export function loadConfig(environment: Environment = process.env): DormouseConf
     }),
     accelerator: values.ACCEL ?? 'auto',
     qemuBinary: values.QEMU_BINARY ?? 'qemu-system-x86_64',
+    qemuUser: values.QEMU_USER,
     imageDirs: values.IMAGE_DIRS && Object.freeze(values.IMAGE_DIRS),
     machinesInWaiting: values.MACHINES_IN_WAITING ?? 8,
     wakeManner: values.WAKE_MANNER ?? {},

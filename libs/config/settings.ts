@@ -239,6 +239,12 @@ export const settings = {
     meaning: 'The QEMU that runs the desktops',
     schema: z.string(),
   },
+  QEMU_USER: {
+    shape: 'the name of a user, or uid:gid',
+    fallback: 'QEMU runs as the user of the worker',
+    meaning: 'The user that QEMU runs as, who is neither root nor the worker: `docs/operating.md`',
+    schema: z.string().regex(/^(\d{1,9}:\d{1,9}|[a-z_][a-z0-9_.-]{0,31})$/i),
+  },
   IMAGE_DIRS: {
     shape: 'a comma-separated list of absolute paths of directories',
     fallback: 'unlimited admin keys may name any file of the host, keys that are limited to pools none',

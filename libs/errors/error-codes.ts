@@ -42,6 +42,7 @@ export const errorCodes = {
   // Hosts and machines
   QEMU_MISSING: { status: 503, title: 'QEMU is not installed on the host' },
   QEMU_TOO_OLD: { status: 503, title: 'The QEMU on the host is too old' },
+  QEMU_USER_UNUSABLE: { status: 503, title: 'QEMU cannot run as the user that it is to run as' },
   USERFAULTFD_DENIED: { status: 503, title: 'The host does not permit userfaultfd' },
   LAUNCH_SPEC_INVALID: { status: 422, title: 'The launch spec cannot be started' },
   LAUNCH_SPEC_FORBIDDEN: { status: 403, title: 'The launch spec names what it may not name' },

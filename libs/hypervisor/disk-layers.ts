@@ -1,11 +1,12 @@
-import { mkdir, rename, rm, stat } from 'node:fs/promises';
+import { chmod, chown, mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DormouseError, isDormouseError } from '@dormouse/errors';
-import { runProgram } from '@dormouse/process';
+import { runProgram, type ProcessUser } from '@dormouse/process';
 import { writableDisks, type LaunchSpec } from '@dormouse/qemu';
 import { safeName } from '@dormouse/text';
 import type { PlacedDisk } from './images/known-images';
-import { layerName, preparedOn, unfinishedSuffix } from './layers/layer-names';
+import { layerName, parseLayerName, preparedOn, unfinishedSuffix } from './layers/layer-names';
+import { unlessGone } from './layers/survey-layers';
 import { isWrittenLayer } from './layers/written-layer';
 
 /**
@@ -40,6 +41,29 @@ export class DiskLayers {
       const backing = !hasParent ? { name: image, format } : { name: layerName(parent, disk), format: 'qcow2' };
       await this.createOverlay(file, backing);
     }
+  }
+
+  /**
+   * Lets a QEMU of another user write to a generation, and read what it lies on. Layers stay ours: it cannot give itself more. Whoever passes
+   * through the folder has to know their names.
+   */
+  async share(
+    desktopId: string,
+    launchSpec: LaunchSpec,
+    generation: string | null,
+    { gid }: ProcessUser,
+  ): Promise<void> {
+    const directory = this.directory(desktopId);
+    const written = new Set(this.files(desktopId, launchSpec, generation));
+    for (const name of (await unlessGone(readdir(directory))) ?? []) {
+      if (parseLayerName(name) === null) continue;
+      const file = join(directory, name);
+      // A collector may be at the folder, too.
+      await unlessGone(chown(file, -1, gid));
+      await unlessGone(chmod(file, written.has(file) ? 0o660 : 0o640));
+    }
+    await unlessGone(chown(directory, -1, gid));
+    await unlessGone(chmod(directory, 0o710));
   }
 
   /** Makes the next layer while nobody waits. */

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { access, chown, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { access, chmod, chown, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -11,6 +11,7 @@ import {
   recordedProcess,
   recordProcess,
   stopProcess,
+  type ProcessUser,
   type ProgramStarter,
 } from '@dormouse/process';
 import { networkOf, passtSocket, type LaunchSpec, type NetworkSpec } from '@dormouse/qemu';
@@ -33,23 +34,31 @@ export class GuestNetworks {
 
   /**
    * Makes what the cards are to be connected to.
+   * @param user QEMU's, if it has one of its own
    * @returns the tap interfaces of those on a bridge, by the number of the card
    * @throws MACHINE_START_FAILED, DEPENDENCY_MISSING
    */
-  async open(directory: RunDirectory, { nics }: LaunchSpec): Promise<Record<number, string>> {
+  async open(directory: RunDirectory, { nics }: LaunchSpec, user: ProcessUser | null): Promise<Record<number, string>> {
     const taps: Record<number, string> = {};
     for (const [n, nic] of nics.entries()) {
       const network = networkOf(nic);
-      if (network.type === 'passt') await this.startPasst(directory, n, network);
-      if (network.type === 'bridge') taps[n] = await this.makeTap(directory, network.bridge);
+      if (network.type === 'passt') await this.startPasst(directory, n, network, user);
+      if (network.type === 'bridge') taps[n] = await this.makeTap(directory, network.bridge, user);
     }
     return taps;
   }
 
-  private async startPasst(directory: RunDirectory, n: number, { ports }: Passt): Promise<void> {
+  private async startPasst(
+    directory: RunDirectory,
+    n: number,
+    { ports }: Passt,
+    user: ProcessUser | null,
+  ): Promise<void> {
     const folder = directory.file(passtSocket.folder);
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    if (process.getuid?.() === 0) await chown(folder, nobody, nobody);
+    if (process.getuid?.() === 0) await chown(folder, nobody, user?.gid ?? nobody);
+    else if (user !== null) await chown(folder, -1, user.gid);
+    if (user !== null) await chmod(folder, 0o710); // passt opens its socket to all who come as far
     const forwards = ports.flatMap(({ address, host, guest }) => ['-t', `${address}/${host}:${guest}`]);
     const identity = await this.starter.start({
       program: 'passt',
@@ -68,12 +77,12 @@ export class GuestNetworks {
     }
   }
 
-  private async makeTap(directory: RunDirectory, bridge: string): Promise<string> {
+  private async makeTap(directory: RunDirectory, bridge: string, user: ProcessUser | null): Promise<string> {
     const tap = `dm${randomBytes(5).toString('hex')}`;
     // Written down before it is there: whoever clears away after us finds it.
     await writeFile(directory.file(tapsFile), `${tap}\n`, { flag: 'a', mode: 0o600 });
     try {
-      await ip('tuntap', 'add', 'dev', tap, 'mode', 'tap');
+      await ip('tuntap', 'add', 'dev', tap, 'mode', 'tap', ...(user === null ? [] : ['user', String(user.uid)]));
       await ip('link', 'set', 'dev', tap, 'master', bridge, 'up');
       return tap;
     } catch (cause) {

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { identifyProcess, stopProcess } from '@dormouse/process';
+import { identifyProcess, stopProcess, type ProcessUser } from '@dormouse/process';
 import { closeNetworks } from './guest-networks';
 import { unlessGone } from './layers/survey-layers';
 import { RunDirectory } from './run-directory';
@@ -39,13 +39,19 @@ export class MachinesInWaiting {
 
   /**
    * Has a machine wait, instead of one that waited for this desktop before.
+   * @param user QEMU's, if it has one of its own
    * @param start starts QEMU in the directory, and rejects when it cannot
    */
-  async add(desktopId: string, blueprint: string, start: (directory: RunDirectory) => Promise<unknown>): Promise<void> {
+  async add(
+    desktopId: string,
+    blueprint: string,
+    user: ProcessUser | null,
+    start: (directory: RunDirectory) => Promise<unknown>,
+  ): Promise<void> {
     if (this.most === 0) return;
     while (this.waiting.size >= this.most) await this.end(this.waiting.keys().next().value!);
     const directory = new RunDirectory(this.root, randomUUID());
-    await directory.create();
+    await directory.create(user);
     try {
       await directory.recordProcess('owner', identifyProcess(process.pid)!);
       await start(directory);

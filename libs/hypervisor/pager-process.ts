@@ -6,7 +6,6 @@ import { limits } from '@dormouse/limits';
 import { hugePageHeap, identifyProcess, plainEnvironment, stopProcess } from '@dormouse/process';
 import {
   PagerClient,
-  pagerSockets,
   type PagerAssignment,
   type PagerJob,
   type PagerSetUp,
@@ -128,7 +127,7 @@ export function connectPager<Status extends PagerStatus>(
   isStarting: () => boolean,
   silence: PagerSilence,
 ): Promise<PagerClient<Status>> {
-  return PagerClient.connect<Status>(directory.socket(pagerSockets.control), patienceMs, isStarting, silence);
+  return PagerClient.connect<Status>(directory.pagerSocket(), patienceMs, isStarting, silence);
 }
 
 /** One whose work is over may still listen where the next one will: whoever connected would speak to it. */

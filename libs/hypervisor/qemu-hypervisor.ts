@@ -6,7 +6,6 @@ import { DormouseError, isDormouseError } from '@dormouse/errors';
 import { boundLogs } from '@dormouse/files';
 import { limits, timedOut, within } from '@dormouse/limits';
 import {
-  pagerSockets,
   type CaptureStatus,
   type DiskFiles,
   type PagerClient,
@@ -16,6 +15,7 @@ import {
   type WakeManner,
 } from '@dormouse/pager-control';
 import {
+  asUser,
   holdsOpen,
   hugePageHeap,
   isProcessAlive,
@@ -23,6 +23,7 @@ import {
   processEnded,
   stopProcess,
   type ProcessIdentity,
+  type ProcessUser,
 } from '@dormouse/process';
 import {
   GuestAgent,
@@ -38,6 +39,7 @@ import {
   memoryKiB,
   probeHost,
   sleepObstacles,
+  socketFolder,
   socketNames,
   thawMachine,
   type AcceleratorChoice,
@@ -77,6 +79,7 @@ import { connectPager, PagerStarter } from './pager-process';
 import { QemuCapture, saveableStatus } from './qemu-capture';
 import { awakened, rouse } from './rouse-guest';
 import { connectQemu, gone, startQemu, withQemu, type StartedQemu } from './qemu-process';
+import { readyUser } from './qemu-user';
 import { QemuWake } from './qemu-wake';
 import { rescuePipeFiles, rescuePipes, RescueChannel } from './rescue-channel';
 import { ResidentQemu } from './resident-qemu';
@@ -93,6 +96,8 @@ export interface QemuHypervisorOptions {
   /** Where the files that launch specs name may lie; left out or null, anywhere. */
   readonly imageDirs?: readonly string[] | null;
   readonly storageUrl: string;
+  /** As whom QEMU runs: `uid:gid` or a name. Left out or null, as we do. */
+  readonly qemuUser?: string | null;
   /** How many machines of sleeping desktops are kept started. */
   readonly machinesInWaiting: number;
   /** How guests are woken, where it is to be otherwise than usual. */
@@ -129,6 +134,7 @@ export class QemuHypervisor implements Hypervisor {
   private readonly networks = new GuestNetworks(this.starter);
   private readonly saveLimits: SaveLimits;
   private capabilities: Promise<HostCapabilities> | null = null;
+  private qemuUser: Promise<ProcessUser | null> | null = null;
 
   constructor(private readonly options: QemuHypervisorOptions) {
     this.layers = new DiskLayers(options.diskRoot, options.qemuImg);
@@ -297,7 +303,7 @@ export class QemuHypervisor implements Hypervisor {
       await this.layers.prepare(desktopId, launchSpec, disks, sealedGeneration);
     }
     const next = nextOn(machine, sealedGeneration);
-    await this.waiting.add(desktopId, await this.blueprint(next), (directory) =>
+    await this.waiting.add(desktopId, await this.blueprint(next), await this.user(), (directory) =>
       this.listenForMemory(next, directory, 'lazy'),
     );
   }
@@ -437,11 +443,20 @@ export class QemuHypervisor implements Hypervisor {
     await this.waiting.endAll();
   }
 
+  /** Null: QEMU runs as we do. */
+  private user(): Promise<ProcessUser | null> {
+    const { qemuUser = null } = this.options;
+    this.qemuUser ??= qemuUser === null ? Promise.resolve(null) : readyUser(qemuUser, this.options);
+    return this.qemuUser;
+  }
+
   private async probeOnce(): Promise<HostCapabilities> {
     await mkdir(this.options.runRoot, { recursive: true, mode: 0o700 });
-    const found = await probeHost(this.options.qemu, this.options.accelerator, this.options.runRoot);
+    const { qemu, accelerator, runRoot } = this.options;
+    const user = await this.user();
+    const found = await probeHost(qemu, accelerator, runRoot, user === null ? [] : asUser(user));
     await this.waiting.clearAway();
-    this.resident.start(this.options.qemu);
+    this.resident.start(qemu);
     this.starter.prepare();
     this.pagers.prepare(); // once: each wake asks again what the host can do, and must not share its processors with another pager's start
     return found;
@@ -499,7 +514,7 @@ export class QemuHypervisor implements Hypervisor {
     const silent = await directory.liveProcess('pager');
     if (silent !== null) await stopProcess(silent, { signal: 'SIGKILL' });
     try {
-      await new RescueChannel(directory).listenAgain(`unix:${pagerSockets.incoming}`);
+      await new RescueChannel(directory).listenAgain(directory.incomingUri);
     } catch (error) {
       // A pager that died after its last page and before it could say so: QEMU waits for nobody.
       if (isDormouseError(error, 'QMP_FAILED') && (await askCondition(directory)) === 'running') return null;
@@ -528,7 +543,7 @@ export class QemuHypervisor implements Hypervisor {
   private async anew({ desktopId, seen }: Pick<Machine, 'desktopId' | 'seen'>): Promise<RunDirectory> {
     await this.release(desktopId, { seen });
     const directory = this.directory(desktopId);
-    await directory.create();
+    await directory.create(await this.user());
     return directory;
   }
 
@@ -543,9 +558,11 @@ export class QemuHypervisor implements Hypervisor {
   ): Promise<StartedQemu> {
     const pipes = how.rescue === undefined ? [] : rescuePipeFiles;
     await this.places.check(machine.launchSpec); // each time: a link may lead elsewhere by now
-    const taps = await this.networks.open(directory, machine.launchSpec);
+    const user = await this.user();
+    const taps = await this.networks.open(directory, machine.launchSpec, user);
+    if (user !== null) await this.layers.share(machine.desktopId, machine.launchSpec, machine.diskGeneration, user);
     const args = await this.arguments(machine, { ...how, taps });
-    return startQemu(this.starter, directory, { program: this.options.qemu, args, pipes });
+    return startQemu(this.starter, directory, { program: this.options.qemu, args, pipes, user: user ?? undefined });
   }
 
   private async arguments(
@@ -554,7 +571,8 @@ export class QemuHypervisor implements Hypervisor {
   ): Promise<string[]> {
     const { accelerator } = await this.probe();
     const overlays = this.layers.files(desktopId, launchSpec, diskGeneration);
-    return launchArguments(launchSpec, { name: desktopId, accelerator, overlays, ...how });
+    const folder = (await this.user()) === null ? undefined : socketFolder;
+    return launchArguments(launchSpec, { name: desktopId, accelerator, overlays, socketFolder: folder, ...how });
   }
 
   /** @throws WAKE_INTERRUPTED */
@@ -592,7 +610,7 @@ export class QemuHypervisor implements Hypervisor {
       if (paused) await standStill(qmp);
       if (how === 'lazy') await qmp.execute('migrate-set-capabilities', { capabilities: lazily });
       // Asked together: what it is made of is answered while its memory is on the way.
-      const listening = qmp.execute('migrate-incoming', { uri: `unix:${pagerSockets.incoming}` });
+      const listening = qmp.execute('migrate-incoming', { uri: directory.incomingUri });
       const [, parts] = await Promise.all([listening, machineParts(qmp)]);
       await directory.recordBuilt(parts);
       return identity;

@@ -23,7 +23,7 @@ export interface StartedQemu {
 export async function startQemu(
   starter: ProgramStarter,
   directory: RunDirectory,
-  command: Pick<DetachedCommand, 'program' | 'args' | 'pipes'>,
+  command: Pick<DetachedCommand, 'program' | 'args' | 'pipes' | 'user'>,
 ): Promise<StartedQemu> {
   const identity = await starter.start({
     ...command,

@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { lastLines } from '@dormouse/files';
-import { processRecord, type ProcessRole } from '@dormouse/pager-control';
+import { pagerSockets, processRecord, type ProcessRole } from '@dormouse/pager-control';
 import {
   commandLineOf,
   identifyProcess,
@@ -11,16 +11,19 @@ import {
   recordProcess,
   unixSocketPath,
   type ProcessIdentity,
+  type ProcessUser,
 } from '@dormouse/process';
-import type { MachineParts } from '@dormouse/qemu';
+import { socketFolder, socketIn, type MachineParts } from '@dormouse/qemu';
 import { safeName } from '@dormouse/text';
 
 const builtRecord = 'machine.json';
 const pausedRecord = 'paused';
+/** As QEMU's arguments name it. */
+const consoleLog = 'console.log';
 
 /**
- * Where a running machine keeps its sockets, logs and the identities of its processes. Mode 0700; it is QEMU's and the
- * pager's working directory, so that both name their sockets without a path.
+ * Where a running machine keeps its sockets, logs and the identities of its processes. It is for its owner alone; a QEMU with a user of its
+ * own passes through to what it may use. It is QEMU's and the pager's working directory, so that both name their sockets without a path.
  */
 export class RunDirectory {
   readonly path: string;
@@ -32,10 +35,16 @@ export class RunDirectory {
     this.path = join(root, safeName(desktopId));
   }
 
-  /** An empty directory for a machine about to start. */
-  async create(): Promise<void> {
+  /** An empty directory for a machine about to start. @param user QEMU's, if it has one of its own */
+  async create(user: ProcessUser | null = null): Promise<void> {
     await rm(this.path, { recursive: true, force: true });
     await mkdir(this.path, { recursive: true, mode: 0o700 });
+    if (user === null) return;
+    await mkdir(this.file(socketFolder));
+    await writeFile(this.file(consoleLog), '', { flag: 'wx' });
+    await share(this.file(socketFolder), user, 0o770);
+    await share(this.file(consoleLog), user, 0o660);
+    await share(this.path, user, 0o710); // it starts in here, and names what it may use
   }
 
   /** Where nothing is left of a machine before; the processes that run there are this machine's from now on. */
@@ -47,9 +56,19 @@ export class RunDirectory {
     await rm(this.path, { recursive: true, force: true });
   }
 
-  /** An address for this process to connect to. */
+  /** The address of a socket of QEMU's, for this process to connect to. */
   socket(name: string): string {
-    return unixSocketPath(this.path, name);
+    return unixSocketPath(this.path, socketIn(this.path, name));
+  }
+
+  /** The address of the pager's socket, likewise. */
+  pagerSocket(): string {
+    return unixSocketPath(this.path, pagerSockets.control);
+  }
+
+  /** Where QEMU is to listen for its memory, as it is told. */
+  get incomingUri(): string {
+    return `unix:${socketIn(this.path, pagerSockets.incoming)}`;
   }
 
   file(name: string): string {
@@ -119,6 +138,12 @@ export class RunDirectory {
     ]);
     return said.join('; ');
   }
+}
+
+/** Its owner stays. */
+async function share(path: string, { gid }: ProcessUser, mode: number): Promise<void> {
+  await chown(path, -1, gid);
+  await chmod(path, mode);
 }
 
 /** Of a process that works in a run directory: QEMU is told its guest's name, pagers are programs of Node. */

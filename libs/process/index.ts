@@ -10,6 +10,7 @@ export {
   stopProcess,
   type ProcessIdentity,
 } from './process-identity';
+export { connectToSocket } from './connect-to-socket';
 export { diesWithParent } from './dies-with-parent';
 export { hugePageHeap } from './huge-page-heap';
 export { hurry } from './hurry';
@@ -20,6 +21,7 @@ export { readProcessRecord, recordedProcess, recordProcess } from './process-rec
 export { commandLineOf, processesIn } from './processes-in';
 export { plainEnvironment } from './plain-environment';
 export { processScope } from './process-scope';
+export { asUser, findUser, type ProcessUser } from './process-user';
 export { processStat, type ProcessStat } from './process-stat';
 export { stopMessage, stopPatienceMs, untilStopped, type StopReason } from './lifetime';
 export { ProgramStarter, type DetachedCommand } from './program-starter';

@@ -146,3 +146,20 @@ test('when its shell is killed the next one is started by another', async () => 
 async function parentOf(pid: number): Promise<number> {
   return Number((await readFile(`/proc/${pid}/stat`, 'latin1')).split(') ')[1]!.split(' ')[1]);
 }
+
+const whenRoot = process.getuid?.() === 0 ? test : test.skip;
+
+whenRoot('it runs as another user without capabilities, in a directory that this user could not come to', async () => {
+  const user = { uid: 61_234, gid: 61_235, groups: [61_236] };
+  const said = 'id -u; id -g; id -G; grep -E "CapEff|NoNewPrivs" /proc/self/status; umask; ls . 2>&1';
+  const command = { ...shell(said), recordFile: join(directory, 'program.json'), pipes: ['to'], user };
+  const identity = await starter.start(command);
+  expect(await processEnded(identity, 5_000)).toBe(true);
+  expect((await readFile(logFile, 'utf8')).split('\n')).toEqual([
+    ...['61234', '61235', '61235 61236', 'CapEff:\t0000000000000000', 'NoNewPrivs:\t1', '0007'],
+    expect.stringContaining('Permission denied'),
+    '',
+  ]);
+  expect((await stat(join(directory, 'to'))).mode & 0o777).toBe(0o666);
+  expect(parseProcessIdentity(JSON.parse(await readFile(join(directory, 'program.json'), 'utf8')))).toEqual(identity);
+});

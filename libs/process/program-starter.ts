@@ -4,6 +4,7 @@ import { DormouseError } from '@dormouse/errors';
 import { Lines } from './lines';
 import { plainEnvironment } from './plain-environment';
 import { identifyProcess, type ProcessIdentity } from './process-identity';
+import { asUser, type ProcessUser } from './process-user';
 
 export interface DetachedCommand {
   readonly program: string;
@@ -16,8 +17,10 @@ export interface DetachedCommand {
    * down does not begin.
    */
   readonly recordFile?: string;
-  /** Named pipes that it is to find in `cwd`, for its owner alone. */
+  /** Named pipes that it is to find in `cwd`. */
   readonly pipes?: readonly string[];
+  /** Ours when left out. Of another one's files and sockets its group may use all; its pipes, everybody who comes into `cwd`. */
+  readonly user?: ProcessUser | undefined;
 }
 
 const longestAnswer = 1024;
@@ -109,14 +112,20 @@ export class ProgramStarter {
 }
 
 /** In the language of sh(1). Answers with a line: the number, and the process id or `missing`. */
-function script(number: number, { program, args, cwd, logFile, recordFile, pipes = [] }: DetachedCommand): string {
+function script(
+  number: number,
+  { program, args, cwd, logFile, recordFile, pipes = [], user }: DetachedCommand,
+): string {
+  const command = [...(user === undefined ? [] : asUser(user)), program, ...args];
+  const [pipeMode, umask] = user === undefined ? ['600', '077'] : ['666', '007'];
   const steps = [
     `exec >> ${quoted(logFile)} 2>&1`,
     `cd ${quoted(cwd)}`,
-    ...(pipes.length > 0 ? [`mkfifo ${pipes.map(quoted).join(' ')}`] : []),
+    ...(pipes.length > 0 ? [`mkfifo -m ${pipeMode} ${pipes.map(quoted).join(' ')}`] : []),
     ...(recordFile === undefined ? [] : record(recordFile)),
+    `umask ${umask}`,
     // Not the leader of a group, the shell's child becomes the program without another fork, and so keeps its id.
-    `exec setsid ${[program, ...args].map(quoted).join(' ')}`,
+    `exec setsid ${command.map(quoted).join(' ')}`,
   ];
   return [
     'jobs > /dev/null', // takes note of those that have ended, which would be zombies else

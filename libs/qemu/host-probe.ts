@@ -1,6 +1,5 @@
 import { spawn } from 'node:child_process';
-import { constants } from 'node:fs';
-import { access, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { DormouseError, isDormouseError } from '@dormouse/errors';
 import { limits } from '@dormouse/limits';
@@ -21,15 +20,20 @@ export interface HostCapabilities {
 
 /**
  * What this host can do, found by trying.
+ * @param as goes in front of the command: as whom QEMU is to run
  * @throws QEMU_MISSING, QEMU_TOO_OLD, USERFAULTFD_DENIED, each saying what to do
  */
 export async function probeHost(
   qemu: string,
   choice: AcceleratorChoice,
   scratchDirectory: string,
+  as: readonly string[] = [],
 ): Promise<HostCapabilities> {
   const qemuVersion = await readVersion(qemu);
-  const [accelerator] = await Promise.all([probeAccelerator(qemu, choice, scratchDirectory), checkPostcopy(qemu)]);
+  const [accelerator] = await Promise.all([
+    probeAccelerator(qemu, choice, scratchDirectory, as),
+    checkPostcopy(qemu, as),
+  ]);
   return { qemu, qemuVersion, accelerator, memoryMiB: await totalMemoryMiB() };
 }
 
@@ -62,24 +66,21 @@ async function readVersion(qemu: string): Promise<string> {
  * QEMU itself tries userfaultfd when postcopy is switched on: no guess of ours is as good. Only when it waits for a
  * stream, though: the capability costs a source nothing (migration/options.c, migrate_caps_check).
  */
-async function checkPostcopy(qemu: string): Promise<void> {
+async function checkPostcopy(qemu: string, as: readonly string[]): Promise<void> {
   try {
-    await tryPostcopy(qemu);
+    await tryPostcopy(qemu, as);
   } catch (cause) {
     if (!isDormouseError(cause, 'QMP_FAILED')) throw cause;
-    throw new DormouseError('USERFAULTFD_DENIED', await userfaultfdAdvice(cause.message), {}, { cause });
+    throw new DormouseError('USERFAULTFD_DENIED', await userfaultfdAdvice(cause.message, as), {}, { cause });
   }
 }
 
-async function tryPostcopy(qemu: string): Promise<void> {
-  const child = spawn(
-    qemu,
-    ['-machine', 'none', '-nodefaults', '-display', 'none', '-incoming', 'defer', '-qmp', 'stdio'],
-    {
-      stdio: ['pipe', 'pipe', 'ignore'],
-      env: plainEnvironment(),
-    },
-  );
+async function tryPostcopy(qemu: string, as: readonly string[]): Promise<void> {
+  const [program, ...args] = [
+    ...[...as, qemu, '-machine', 'none', '-nodefaults', '-display', 'none'],
+    ...['-incoming', 'defer', '-qmp', 'stdio'],
+  ] as [string, ...string[]];
+  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'ignore'], env: plainEnvironment() });
   child.stdin.on('error', () => undefined); // it has ended: so does its output, which is looked at
   const timer = setTimeout(() => child.kill('SIGKILL'), limits.qemuProbe.ms);
   try {
@@ -109,14 +110,23 @@ function notQemu(qemu: string): DormouseError {
 }
 
 /** userfaultfd(2): allowed to CAP_SYS_PTRACE, to everyone by the sysctl, or (QEMU 8.0 and newer) through its device. */
-async function userfaultfdAdvice(refusal: string): Promise<string> {
-  const missing: string[] = ['the worker lacks the capability CAP_SYS_PTRACE (root outside of containers has it)'];
+async function userfaultfdAdvice(refusal: string, as: readonly string[]): Promise<string> {
+  const missing: string[] = [
+    as.length > 0
+      ? 'QEMU_USER has no capability'
+      : 'the worker lacks the capability CAP_SYS_PTRACE (root outside of containers has it)',
+  ];
   const setting = await readFile('/proc/sys/vm/unprivileged_userfaultfd', 'utf8').then(
     (text) => text.trim(),
     () => 'missing',
   );
   if (setting !== '1') missing.push(`the sysctl vm.unprivileged_userfaultfd is ${setting}`);
-  const device = await access('/dev/userfaultfd', constants.R_OK | constants.W_OK).then(
+  const device = await runProgram('qemuProbe', 'env', [
+    ...as,
+    'sh',
+    '-c',
+    '[ -r /dev/userfaultfd ] && [ -w /dev/userfaultfd ]',
+  ]).then(
     () => true,
     () => false,
   );

@@ -4,14 +4,8 @@
  */
 export { QmpClient, type QmpEvent } from './qmp-client';
 export { GuestAgent } from './guest-agent';
-export {
-  launchArguments,
-  memoryKiB,
-  passtSocket,
-  sandboxArguments,
-  socketNames,
-  type LaunchPlacement,
-} from './launch-arguments';
+export { launchArguments, memoryKiB, passtSocket, sandboxArguments, type LaunchPlacement } from './launch-arguments';
+export { socketFolder, socketIn, socketNames } from './machine-sockets';
 export { hostPathsOf, isBelow } from './host-paths';
 export { machineParts } from './machine-parts';
 export { machineDifferences, jobsInTheWay } from './machine-differences';

@@ -1,23 +1,7 @@
 import type { Accelerator } from './accelerator-probe';
 import { networkOf, type LaunchSpec, type NetworkSpec } from './launch-spec';
 import { keptFromItKiB } from './lost-writes';
-
-/** Sockets in the run directory. QEMU is started inside it and names them without a path, however long that is. */
-export const socketNames = {
-  /** QMP for Dormouse alone: it serves one client at a time. */
-  control: 'qmp.sock',
-  /** A second QMP for people and tools. */
-  monitor: 'monitor.sock',
-  /** A third QMP, on which Dormouse hears what becomes of the guest. */
-  events: 'events.sock',
-  /** A third QMP: for the pager of a save, and for whoever finds that a worker that hangs holds the first. */
-  guard: 'guard.sock',
-  console: 'console.sock',
-  /** The guest's second serial port, for a probe inside the guest. */
-  probe: 'probe.sock',
-  agent: 'agent.sock',
-  vnc: 'vnc.sock',
-} as const;
+import { socketNames } from './machine-sockets';
 
 /** Where the passt process of a network card listens: in a folder that is its own user's. */
 export const passtSocket = { folder: 'passt', name: (nic: number): string => `nic${nic}.sock` } as const;
@@ -39,6 +23,8 @@ export interface LaunchPlacement {
   readonly overlays: readonly string[];
   /** For each network card on a bridge the tap interface that was made for it, by the card's number. */
   readonly taps?: Readonly<Record<number, string>>;
+  /** Where in its directory QEMU makes its sockets; left out: in the directory itself. */
+  readonly socketFolder?: string | undefined;
   /** Wait for a migration stream instead of booting. */
   readonly incoming?: string;
   /** A pair of pipes, `<rescue>.in` and `<rescue>.out`, that carry one more QMP. */
@@ -52,23 +38,25 @@ export interface LaunchPlacement {
  * the one that slept. No default devices, so that a newer QEMU adds none.
  */
 export function launchArguments(spec: LaunchSpec, placement: LaunchPlacement): string[] {
+  const socket = (name: keyof typeof socketNames): string =>
+    [placement.socketFolder ?? [], socketNames[name]].flat().join('/');
   return [
     ...['-name', `guest=${placement.name}`, '-nodefaults', '-no-user-config'],
     ...sandboxArguments,
     ...['-machine', `${spec.machine},accel=${placement.accelerator}`],
     ...['-cpu', spec.cpuModel, '-m', `${memoryKiB(spec, placement.accelerator)}K`, '-smp', String(spec.cpus)],
     ...['-rtc', 'base=utc,clock=host', '-device', 'vmgenid,guid=auto'],
-    ...qmp('control', socketNames.control),
-    ...qmp('monitor', socketNames.monitor),
-    ...qmp('guard', socketNames.guard),
-    ...qmp('events', socketNames.events),
+    ...qmp('control', socket('control')),
+    ...qmp('monitor', socket('monitor')),
+    ...qmp('guard', socket('guard')),
+    ...qmp('events', socket('events')),
     // A guest that shuts down leaves a QEMU that says so. One that ended with its guest would look like one that died.
     ...['-action', 'shutdown=pause'],
     ...(placement.rescue === undefined ? [] : monitor('rescue', `pipe,id=rescue,path=${placement.rescue}`)),
-    ...serial('console', socketNames.console, ',logfile=console.log,logappend=on'),
-    ...serial('probe', socketNames.probe),
+    ...serial('console', socket('console'), ',logfile=console.log,logappend=on'),
+    ...serial('probe', socket('probe')),
     ...['-device', 'virtio-serial-pci,id=channels'],
-    ...['-chardev', listen('agent', socketNames.agent)],
+    ...['-chardev', listen('agent', socket('agent'))],
     ...['-device', 'virtserialport,bus=channels.0,chardev=agent,name=org.qemu.guest_agent.0'],
     ...['-device', 'virtio-rng-pci'],
     ...disks(spec, placement.overlays),
@@ -76,7 +64,7 @@ export function launchArguments(spec: LaunchSpec, placement: LaunchPlacement): s
       ...['-netdev', netdev(networkOf(nic), n, placement.taps ?? {})],
       ...['-device', `${nic.model},netdev=net${n}${nic.mac === undefined ? '' : `,mac=${nic.mac}`}`],
     ]),
-    ...(spec.display === 'vnc' ? ['-vnc', `unix:${socketNames.vnc}`, '-device', 'VGA'] : ['-display', 'none']),
+    ...(spec.display === 'vnc' ? ['-vnc', `unix:${socket('vnc')}`, '-device', 'VGA'] : ['-display', 'none']),
     ...kernel(spec),
     ...(placement.paused === true ? ['-S'] : []),
     ...(placement.incoming === undefined ? [] : ['-incoming', placement.incoming]),

@@ -1,5 +1,5 @@
-import { connect, type Socket } from 'node:net';
-import { Lines } from '@dormouse/process';
+import type { Socket } from 'node:net';
+import { connectToSocket, Lines } from '@dormouse/process';
 
 /** QEMU's longest answers are some hundred KiB; a guest may send whatever it likes. */
 const longestLine = 4 * 1024 * 1024;
@@ -14,7 +14,7 @@ export class LineSocket {
 
   static open(path: string): Promise<LineSocket> {
     return new Promise((resolve, reject) => {
-      const socket = connect(path);
+      const socket = connectToSocket(path);
       socket.once('error', reject);
       socket.once('connect', () => {
         socket.off('error', reject);

@@ -177,6 +177,6 @@ export class Desk {
 
   /** A line to the probe inside the guest, as soon as the machine is there. */
   guest(patienceMs?: number): Promise<GuestClient> {
-    return GuestClient.connectWhenThere(this.runDirectory.file('probe.sock'), patienceMs);
+    return GuestClient.connectWhenThere(this.runDirectory.socket('probe.sock'), patienceMs);
   }
 }

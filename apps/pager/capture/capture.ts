@@ -1,5 +1,5 @@
 import { EventEmitter, once } from 'node:events';
-import { rmSync } from 'node:fs';
+import { chmodSync, existsSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import {
   CheckpointWriter,
@@ -21,6 +21,7 @@ import {
   type PagerCommand,
 } from '@dormouse/pager-control';
 import { unlessAborted } from '@dormouse/process';
+import { socketFolder } from '@dormouse/qemu';
 import type { BlobStore } from '@dormouse/storage';
 import { decodeKeys } from '../keys';
 import type { PageThreads } from '../page-threads';
@@ -254,6 +255,8 @@ async function listen(path: string): Promise<Server> {
   const server = createServer({ pauseOnConnect: true }); // as `readThrough` wants it
   server.listen(path);
   await once(server, 'listening');
+  // A QEMU with a user of its own; nobody else comes into the run directory.
+  if (existsSync(socketFolder)) chmodSync(path, 0o666);
   return server;
 }
 

@@ -2,7 +2,7 @@ import { EventEmitter, once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describeError, isDormouseError } from '@dormouse/errors';
 import { limits } from '@dormouse/limits';
-import { QmpClient, socketNames, thawMachine } from '@dormouse/qemu';
+import { QmpClient, socketIn, socketNames, thawMachine } from '@dormouse/qemu';
 
 const tryAgainMs = 1_000;
 
@@ -94,7 +94,7 @@ export class FreezeGuard {
 async function connect(sockets: readonly string[]): Promise<QmpClient | null> {
   for (const socket of sockets) {
     try {
-      return await QmpClient.connect(socket);
+      return await QmpClient.connect(socketIn('.', socket));
     } catch (error) {
       if (!isDormouseError(error)) throw error;
       process.stderr.write(`the freeze cannot be guarded by ${socket}: ${error.message}\n`);

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { BlockedTime } from '@dormouse/checkpoint';
 import { describeError } from '@dormouse/errors';
-import { QmpClient, socketNames } from '@dormouse/qemu';
+import { QmpClient, socketIn, socketNames } from '@dormouse/qemu';
 
 /** QEMU has taken in the last page, and has yet to say that it is done. */
 const patienceMs = 500;
@@ -27,7 +27,7 @@ export async function askBlockedTime(): Promise<BlockedTime | null> {
 }
 
 async function ask(): Promise<BlockedTime | null> {
-  const qmp = await QmpClient.connect(socketNames.monitor);
+  const qmp = await QmpClient.connect(socketIn('.', socketNames.monitor));
   try {
     for (;;) {
       const migration = await qmp.execute<Migration>('query-migrate');

@@ -1,6 +1,7 @@
-import { connect, Socket } from 'node:net';
+import { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DormouseError } from '@dormouse/errors';
+import { connectToSocket } from '@dormouse/process';
 
 /** QEMU and the pager start together; how long the one waits for the other. */
 const qemuPatienceMs = 20_000;
@@ -30,7 +31,7 @@ export async function connectToQemu(path: string): Promise<Socket> {
 /** @returns the code of the error when there is nobody to connect to, or nobody yet */
 function tryToConnect(path: string): Promise<Socket | string | undefined> {
   return new Promise((resolve) => {
-    const attempt = connect(path);
+    const attempt = connectToSocket(path);
     attempt.once('connect', () => {
       attempt.removeAllListeners('error');
       resolve(attempt);

@@ -9,6 +9,7 @@ import {
 } from '@dormouse/checkpoint';
 import { describeError } from '@dormouse/errors';
 import { ControlServer, pagerSockets, type ServeJob, type ServeStatus } from '@dormouse/pager-control';
+import { socketIn } from '@dormouse/qemu';
 import { hurry } from '@dormouse/process';
 import type { BlobStore } from '@dormouse/storage';
 import { DiskFileBlocks } from '../disk-files';
@@ -59,8 +60,9 @@ export async function serve(job: ServeJob, openStore: () => Promise<BlobStore>, 
   // A guest that waits for a page has no use for a processor, and others should not keep us from one.
   const untilRested = job.how === 'eager' ? [] : [hurry(), compileLater()];
   const onRested = (): void => untilRested.forEach((end) => end());
+  const incoming = socketIn('.', pagerSockets.incoming);
   try {
-    const connecting = job.how === 'resume' ? null : connectToQemu(pagerSockets.incoming); // at the same time as the checkpoint is read
+    const connecting = job.how === 'resume' ? null : connectToQemu(incoming); // at the same time as the checkpoint is read
     connecting?.catch(() => undefined); // looked at below, unless the checkpoint fails first
     const store = await openStore();
     const disks = new DiskFileBlocks(job.disks);
@@ -80,7 +82,7 @@ export async function serve(job: ServeJob, openStore: () => Promise<BlobStore>, 
     if (connecting === null || wakePack === null) {
       // QEMU 7.2 ends when a pager dies between connecting and having it go on (docs/qemu.md): that time is kept short.
       await memory;
-      await new Waking(parts, await connectToQemu(pagerSockets.incoming)).resume();
+      await new Waking(parts, await connectToQemu(incoming)).resume();
     } else if (job.how === 'eager') {
       await checked;
       await restoreEagerly(parts, await connecting, await wakePack.head());

@@ -41,7 +41,7 @@ export async function mergeLayers(
   try {
     const [name, format] = await backingOf(qemuImg, directory, layers[0]!.file);
     onStep('copy');
-    await politely('cp', '--reflink=auto', top, unfinished);
+    await politely('cp', '--reflink=auto', '--preserve=mode,ownership', top, unfinished);
     // What the copy lacks and the layers below it have is written into it. `convert -B` would not do: it takes all that is
     // not in the uppermost layer for content of the new backing file.
     onStep('gather');
