@@ -557,12 +557,17 @@ export class QemuHypervisor implements Hypervisor {
     how: Pick<LaunchPlacement, 'paused' | 'incoming' | 'rescue'>,
   ): Promise<StartedQemu> {
     const pipes = how.rescue === undefined ? [] : rescuePipeFiles;
-    await this.places.check(machine.launchSpec); // each time: a link may lead elsewhere by now
+    const placed = await this.placed(machine); // each time: a link may lead elsewhere by now
     const user = await this.user();
     const taps = await this.networks.open(directory, machine.launchSpec, user);
     if (user !== null) await this.layers.share(machine.desktopId, machine.launchSpec, machine.diskGeneration, user);
-    const args = await this.arguments(machine, { ...how, taps });
+    const args = await this.arguments(placed, { ...how, taps });
     return startQemu(this.starter, directory, { program: this.options.qemu, args, pipes, user: user ?? undefined });
+  }
+
+  /** With the files of its spec by their real names. @throws LAUNCH_SPEC_FORBIDDEN */
+  private async placed(machine: Machine): Promise<Machine> {
+    return { ...machine, launchSpec: await this.places.check(machine.launchSpec) };
   }
 
   private async arguments(
@@ -648,7 +653,7 @@ export class QemuHypervisor implements Hypervisor {
 
   /** What a machine in waiting must have been started with. */
   private async blueprint(machine: Machine): Promise<string> {
-    return JSON.stringify(await this.arguments(machine, toWake));
+    return JSON.stringify(await this.arguments(await this.placed(machine), toWake));
   }
 
   /** Ends QEMU in order, its disks flushed; by force when its main loop is deaf, which it is while it waits for a page. */

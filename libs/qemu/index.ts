@@ -5,6 +5,7 @@
 export { QmpClient, type QmpEvent } from './qmp-client';
 export { GuestAgent } from './guest-agent';
 export { launchArguments, memoryKiB, passtSocket, sandboxArguments, type LaunchPlacement } from './launch-arguments';
+export { pathsInArguments } from './argument-paths';
 export { socketFolder, socketIn, socketNames } from './machine-sockets';
 export { hostPathsOf, isBelow } from './host-paths';
 export { machineParts } from './machine-parts';
