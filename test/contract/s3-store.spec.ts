@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openBlobStore, putBlob, type BlobStore } from '@dormouse/storage';
@@ -51,6 +51,16 @@ test('parts travel while the object is still being written', async () => {
   await writer.commit();
   expect(gate.seen.filter((operation) => operation === part)).toHaveLength(5);
   expect((await store.read('pack', { offset: 32 * MiB, length: 2 })).toJSON().data).toEqual([32, 32]);
+});
+
+test('a whole object that is larger than one may be is told from the answer’s head, and its content is not read', async () => {
+  await putBlob(store, 'trace', Buffer.alloc(0));
+  const { bucketDirectory } = server;
+  await truncate(join(bucketDirectory, `test-${opened}`, 'trace._S3rver_object'), 3 * 1024 * MiB);
+  const before = process.memoryUsage().arrayBuffers;
+  await expect(store.read('trace')).rejects.toMatchObject({ code: 'STORAGE_FAILED' });
+  expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(64 * MiB);
+  expect((await store.read('trace', { offset: 2 ** 31, length: 3 })).toJSON().data).toEqual([0, 0, 0]);
 });
 
 test('an object of one part takes a single request', async () => {
