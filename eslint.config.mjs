@@ -16,6 +16,7 @@ const rooms = {
   'libs/limits': { libs: ['errors'], never: [frameworks, inputOutput] },
   'libs/process': { libs: ['errors', 'files', 'limits'], never: [frameworks] },
   'libs/session': { libs: ['errors', 'text'], never: [frameworks, inputOutput] },
+  'libs/views': { libs: ['errors', 'session'], never: [frameworks, inputOutput] },
   'libs/migration-stream': { libs: ['errors'], never: [frameworks] },
   'libs/qemu': { libs: ['errors', 'limits', 'process', 'migration-stream'], never: [frameworks] },
   'libs/working-set': { libs: ['errors'], never: [frameworks] },
@@ -49,7 +50,7 @@ const rooms = {
   'libs/observability': { libs: ['errors', 'config'], never: [] },
   'libs/embedded': { libs: ['errors', 'files', 'limits', 'process'], never: [/^(@nestjs\/|nestjs-|typeorm$|bullmq$)/] },
   'libs/persistence': { libs: ['errors', 'limits', 'session', 'config'], folders: ['migrations'], never: [] },
-  'libs/ledger': { libs: ['errors', 'text', 'session', 'persistence', 'keys'], never: [] },
+  'libs/ledger': { libs: ['errors', 'text', 'session', 'views', 'persistence', 'keys'], never: [] },
   'libs/garbage': {
     libs: ['errors', 'text', 'files', 'session', 'storage', 'checkpoint', 'hypervisor', 'ledger'],
     never: [frameworks],
@@ -58,7 +59,7 @@ const rooms = {
     libs: ['errors', 'text', 'limits', 'session', 'persistence', 'ledger', 'config', 'observability'],
     never: [],
   },
-  'libs/api-client': { libs: ['errors', 'text', 'limits', 'config', 'session', 'ledger'], never: [frameworks] },
+  'libs/api-client': { libs: ['errors', 'text', 'limits', 'config', 'session', 'views'], never: [frameworks] },
   // The data path of a VM: nothing that could make a page wait.
   'apps/pager': { libs: 'all', never: [/^(@nestjs\/|nestjs-|typeorm$|bullmq$|ioredis$|pg$)/] },
   'apps/*': { libs: 'all', never: [] },

@@ -1,6 +1,4 @@
 import 'reflect-metadata';
-import { DormouseError } from '@dormouse/errors';
-import { ValidationPipe, type ValidationError } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { FastifyReply, FastifyRequest } from 'fastify';
@@ -53,23 +51,7 @@ export async function createApi(dependencies: ApiDependencies): Promise<NestFast
   }
   useBodyParsers(app);
   app.useGlobalFilters(problems);
-  app.useGlobalPipes(
-    new ValidationPipe({
-      whitelist: true,
-      forbidNonWhitelisted: true,
-      transform: true,
-      exceptionFactory: (errors) => {
-        const problemList = errors.flatMap((error) => sentences(error));
-        return new DormouseError('REQUEST_INVALID', problemList.join('; '), { problems: problemList });
-      },
-    }),
-  );
   serveOpenApi(app);
   await app.init();
   return app;
-}
-
-function sentences({ constraints, children, property }: ValidationError): string[] {
-  const nested = (children ?? []).flatMap((child) => sentences(child).map((sentence) => `${property}.${sentence}`));
-  return [...Object.values(constraints ?? {}), ...nested];
 }

@@ -1,5 +1,5 @@
 import { DormouseError } from '@dormouse/errors';
-import type { ApiKeyView, ApiScope } from '@dormouse/ledger';
+import type { ApiKeyView, ApiScope } from '@dormouse/views';
 import { Option, type Command } from 'commander';
 import { usualReason, type CommandContext } from './command-context';
 import { ago } from './show';
@@ -8,7 +8,7 @@ import { table } from './table';
 const scopes: Readonly<Record<ApiScope, string>> = {
   viewer: 'looks',
   operator: 'also saves, wakes and stops',
-  admin: 'may everything',
+  admin: 'can do everything',
 };
 
 interface CreateOptions {

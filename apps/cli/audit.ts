@@ -1,5 +1,5 @@
 import { DormouseError } from '@dormouse/errors';
-import type { AuditView } from '@dormouse/ledger';
+import type { AuditView } from '@dormouse/views';
 import { Option, type Command } from 'commander';
 import type { CommandContext } from './command-context';
 import { table } from './table';

@@ -1,4 +1,4 @@
-import type { BrokerView } from '@dormouse/ledger';
+import type { BrokerView } from '@dormouse/views';
 import type { Command } from 'commander';
 import type { CommandContext } from './command-context';
 import { ago, counted } from './show';

@@ -1,5 +1,5 @@
 import type { ApiClient } from '@dormouse/api-client';
-import type { KeptCheckpointView } from '@dormouse/ledger';
+import type { KeptCheckpointView } from '@dormouse/views';
 import type { Command } from 'commander';
 import { usualReason, type CommandContext } from './command-context';
 import { showCheckpoints, showKept } from './show-kept';

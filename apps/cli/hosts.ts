@@ -1,5 +1,5 @@
 import type { HostChange } from '@dormouse/api-client';
-import type { HostView } from '@dormouse/ledger';
+import type { HostView } from '@dormouse/views';
 import type { Command } from 'commander';
 import { usualReason, type CommandContext } from './command-context';
 import { ago } from './show';

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { sendEvent, type WebhookAnswer } from '@dormouse/api-client';
 import { DormouseError } from '@dormouse/errors';
-import type { RehearsedView } from '@dormouse/ledger';
+import type { RehearsedView } from '@dormouse/views';
 import { parseBrokerEvent, type JsonObject } from '@dormouse/session';
 import { decodeText } from '@dormouse/text';
 import type { Command } from 'commander';

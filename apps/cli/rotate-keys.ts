@@ -1,5 +1,5 @@
 import type { ApiClient } from '@dormouse/api-client';
-import type { KeyRotationView } from '@dormouse/ledger';
+import type { KeyRotationView } from '@dormouse/views';
 import { counted } from './show';
 
 /**

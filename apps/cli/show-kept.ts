@@ -1,4 +1,4 @@
-import type { KeptCheckpointView } from '@dormouse/ledger';
+import type { KeptCheckpointView } from '@dormouse/views';
 import { ago } from './show';
 import { size } from './show-checkpoint';
 import { facts, table } from './table';

@@ -1,4 +1,4 @@
-import type { EtaView, OperationView } from '@dormouse/ledger';
+import type { EtaView, OperationView } from '@dormouse/views';
 import { showOperation } from './show';
 
 const now = new Date('2030-07-01T08:00:00Z');

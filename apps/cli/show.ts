@@ -7,7 +7,7 @@ import type {
   OperationView,
   PoolView,
   StormView,
-} from '@dormouse/ledger';
+} from '@dormouse/views';
 import { facts, table } from './table';
 
 /** What the views look like to a person. */

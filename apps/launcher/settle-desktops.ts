@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ApiClient } from '@dormouse/api-client';
 import { isDormouseError } from '@dormouse/errors';
-import type { DesktopView } from '@dormouse/ledger';
+import type { DesktopView } from '@dormouse/views';
 import type { Logger } from '@dormouse/observability';
 import { machineStates } from '@dormouse/session';
 

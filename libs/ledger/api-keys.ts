@@ -9,7 +9,7 @@ import { isUuid } from './reading';
 import { insertRow } from './rows';
 import { takeTurns } from './take-turns';
 import type { LedgerTransaction, Transactions } from './transactions';
-import type { ApiKeyView } from './views';
+import type { ApiKeyView } from '@dormouse/views';
 
 /** The name of the key that the configuration holds: it is in no table, so that it works when nothing else does. */
 export const bootstrapKey = 'admin';

@@ -23,7 +23,7 @@ import type {
   PoolView,
   SourceView,
   StormView,
-} from './views';
+} from '@dormouse/views';
 
 /** A host that has not been heard from for longer than this gets no desktops. */
 export const hostSilenceMs = 30_000;

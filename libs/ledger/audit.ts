@@ -4,7 +4,7 @@ import { LessThan, type DataSource, type EntityManager } from 'typeorm';
 import type { AuditEntry } from './commands';
 import { insertRow } from './rows';
 import type { LedgerTransaction } from './transactions';
-import type { AuditView, Page } from './views';
+import type { AuditView, Page } from '@dormouse/views';
 
 /** What the audit log is asked for; what is left out is not narrowed by. */
 export interface AuditQuery {

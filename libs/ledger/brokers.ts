@@ -4,7 +4,7 @@ import { decideOn } from './decide-and-write';
 import { lockDesktops } from './loaded-desktop';
 import { withMachine } from './placing';
 import type { LedgerTransaction, Transactions } from './transactions';
-import type { BrokerView } from './views';
+import type { BrokerView } from '@dormouse/views';
 import { DecisionsTogether } from './write-decision';
 
 /** What a broker that does not say how soon its next heartbeat comes is taken to mean. */

@@ -7,7 +7,7 @@ import { decideAndWrite } from './decide-and-write';
 import { lockDesktop } from './loaded-desktop';
 import { findOperation } from './reading';
 import type { Transactions } from './transactions';
-import type { OperationView } from './views';
+import type { OperationView } from '@dormouse/views';
 
 /** Ends an operation that no worker has taken, or asks its worker to give it up. A refusal is thrown after the commit. */
 export async function cancelOperation(

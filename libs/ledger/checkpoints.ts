@@ -9,7 +9,7 @@ import type { LoadedDesktop } from './loaded-desktop';
 import { applyRetention, findCheckpointInUse } from './retention';
 import { insertRow, updateRow } from './rows';
 import type { LedgerTransaction, Transactions } from './transactions';
-import type { CheckpointView } from './views';
+import type { CheckpointView } from '@dormouse/views';
 
 export function beginCheckpoint(
   transactions: Transactions,

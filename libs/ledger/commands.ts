@@ -7,7 +7,7 @@ import type {
   OperationKind,
   RecordedError,
 } from '@dormouse/session';
-import type { ApiScope, CheckpointView, DesktopView, OperationView } from './views';
+import type { ApiScope, CheckpointView, DesktopView, OperationView } from '@dormouse/views';
 
 /** One event of a verified webhook, whose `webhook-id` is `webhookId`. The same webhook, or event, twice has no second effect. */
 export interface Delivery {

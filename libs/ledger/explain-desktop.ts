@@ -5,7 +5,7 @@ import { leavingOf } from './drain-host';
 import { rungsFor } from './ladder';
 import { readDesktop, sessionOf, type LoadedDesktop } from './loaded-desktop';
 import type { LedgerTransaction, Transactions } from './transactions';
-import type { ExplanationView } from './views';
+import type { ExplanationView } from '@dormouse/views';
 
 /** Looks, and changes nothing. @throws DESKTOP_UNKNOWN */
 export function explainDesktop(transactions: Transactions, desktopId: string): Promise<ExplanationView> {

@@ -7,7 +7,7 @@ import { decideAndWrite } from './decide-and-write';
 import { lockKnownDesktop } from './loaded-desktop';
 import { updateRow } from './rows';
 import type { LedgerTransaction, Transactions } from './transactions';
-import type { DesktopView } from './views';
+import type { DesktopView } from '@dormouse/views';
 
 /** Longer is a policy: `neverSave`. */
 const longestHoldMs = 366 * 24 * 60 * 60_000;

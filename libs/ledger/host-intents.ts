@@ -6,7 +6,7 @@ import { hostFenced } from './fence-host';
 import { holdsHost, type HostProof } from './host-claims';
 import { viewHost } from './hosts';
 import type { LedgerTransaction, Transactions } from './transactions';
-import type { HostIntent, HostView } from './views';
+import type { HostIntent, HostView } from '@dormouse/views';
 
 /** What an operator asks, and what the host is wanted to be then. */
 const intentOf = { cordon: 'cordoned', uncordon: 'open', drain: 'draining', fence: 'fenced' } as const satisfies Record<

@@ -9,7 +9,7 @@ import { refuseHost, standingOf, type HostProof } from './host-claims';
 import { withMachine } from './placing';
 import { updateRow } from './rows';
 import type { LedgerTransaction, Transactions } from './transactions';
-import type { HostIntent, HostView } from './views';
+import type { HostIntent, HostView } from '@dormouse/views';
 
 /**
  * `started_at` says since when the host has been heard from without a break.

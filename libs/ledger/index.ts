@@ -33,27 +33,3 @@ export type { StormBegun } from './storms';
 export type { OperationStep } from './transactions';
 export { OnlyOne } from './only-one';
 export { backgroundQueue, hostQueue, jobIdOf, sessionQueue, type JobName } from './work';
-export { apiScopes, type ApiScope } from './views';
-export type {
-  ApiKeyView,
-  AuditView,
-  CheckpointState,
-  CheckpointView,
-  DesktopView,
-  EtaView,
-  ExpectedOperationView,
-  ExplanationView,
-  HostIntent,
-  HostLoad,
-  BrokerView,
-  RetiredBrokerView,
-  HostView,
-  KeptCheckpointView,
-  KeyRotationView,
-  KeyView,
-  OperationView,
-  Page,
-  PoolView,
-  RehearsedView,
-  StormView,
-} from './views';

@@ -7,7 +7,7 @@ import { readDesktop, type LoadedDesktop } from './loaded-desktop';
 import { isUuid } from './reading';
 import { standingsOf } from './retention';
 import type { LedgerTransaction, Transactions } from './transactions';
-import type { KeptCheckpointView, Page } from './views';
+import type { KeptCheckpointView, Page } from '@dormouse/views';
 
 /** Newest first, and why each stays. Those whose objects are gone are left out. @throws DESKTOP_UNKNOWN */
 export function listCheckpoints(

@@ -92,7 +92,7 @@ import type {
   PoolView,
   RehearsedView,
   RetiredBrokerView,
-} from './views';
+} from '@dormouse/views';
 import {
   advance,
   authorizeSwitchover,

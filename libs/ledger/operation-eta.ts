@@ -1,7 +1,7 @@
 import type { OperationEntity } from '@dormouse/persistence';
 import { etaOf, openStatuses, spreadOf, type JsonObject, type OperationKind, type Taken } from '@dormouse/session';
 import type { EntityManager } from 'typeorm';
-import type { EtaView } from './views';
+import type { EtaView } from '@dormouse/views';
 
 /** How many earlier operations are learned from: few enough to follow a change, enough for one of them to be odd. */
 const mostOf = { desktop: 5, pool: 20 } as const;

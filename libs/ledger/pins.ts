@@ -6,7 +6,7 @@ import { lockKnownDesktop } from './loaded-desktop';
 import { applyRetention } from './retention';
 import { updateRow } from './rows';
 import type { Transactions } from './transactions';
-import type { KeptCheckpointView } from './views';
+import type { KeptCheckpointView } from '@dormouse/views';
 
 /** Pinned again, it has the newer reason. */
 export function pinCheckpoint(transactions: Transactions, command: PinCommand): Promise<KeptCheckpointView> {

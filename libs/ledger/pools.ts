@@ -8,7 +8,7 @@ import { admitWaiting } from './pool-caps';
 import { applyPoolChanges } from './pool-changes';
 import { sweepRetention } from './retention';
 import type { LedgerTransaction, Transactions } from './transactions';
-import type { PoolView } from './views';
+import type { PoolView } from '@dormouse/views';
 
 export async function putPool(
   transactions: Transactions,

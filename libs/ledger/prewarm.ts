@@ -7,7 +7,7 @@ import { decideAndWrite } from './decide-and-write';
 import { holdIn } from './holds';
 import { lockKnownDesktop } from './loaded-desktop';
 import type { Transactions } from './transactions';
-import type { DesktopView } from './views';
+import type { DesktopView } from '@dormouse/views';
 
 /** Brings a desktop up before its user comes, and keeps it up until then if a time is given. */
 export function prewarm(

@@ -5,7 +5,7 @@ import type { Delivery } from './commands';
 import { Inbox, seenBefore } from './inbox';
 import { readDesktop, registeredId, sessionOf } from './loaded-desktop';
 import type { Transactions } from './transactions';
-import type { RehearsedView } from './views';
+import type { RehearsedView } from '@dormouse/views';
 
 interface Stage {
   readonly pool: Pool;

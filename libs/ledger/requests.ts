@@ -11,7 +11,7 @@ import { diskWentOn } from './ladder';
 import { lockDesktop, lockKnownDesktop, sessionOf, type LoadedDesktop } from './loaded-desktop';
 import { updateRow } from './rows';
 import type { LedgerTransaction, Transactions } from './transactions';
-import type { OperationView } from './views';
+import type { OperationView } from '@dormouse/views';
 
 /** What people ask for. A refusal is thrown after the commit, so that it stays in the audit log. */
 export async function request(

@@ -3,7 +3,7 @@ import { recordAudit } from './audit';
 import { decideOn } from './decide-and-write';
 import { lockDesktops } from './loaded-desktop';
 import type { LedgerTransaction, Transactions } from './transactions';
-import type { RetiredBrokerView } from './views';
+import type { RetiredBrokerView } from '@dormouse/views';
 import { DecisionsTogether } from './write-decision';
 
 /** Desktops that forget it in one transaction. */

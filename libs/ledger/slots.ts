@@ -3,7 +3,7 @@ import type { OperationEntity } from '@dormouse/persistence';
 import { slotOf, type SlotKind } from '@dormouse/session';
 import type { EntityManager } from 'typeorm';
 import type { LedgerTransaction, Transactions } from './transactions';
-import type { HostLoad } from './views';
+import type { HostLoad } from '@dormouse/views';
 
 /** How many of each kind may be under way at once, as a host announces it; what it does not say is not limited. */
 interface Announced {

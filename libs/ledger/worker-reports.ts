@@ -15,7 +15,7 @@ import { lockKnownDesktop, type LoadedDesktop } from './loaded-desktop';
 import { applyRetention, findCheckpointInUse } from './retention';
 import { updateRow } from './rows';
 import type { LedgerTransaction, Transactions } from './transactions';
-import type { DesktopView } from './views';
+import type { DesktopView } from '@dormouse/views';
 
 /** What a fence names as long as its operation is in force and not to be given up. */
 const inForce = `id = $1 AND desktop_id = $2 AND generation = $3 AND attempt = $4

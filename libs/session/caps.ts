@@ -1,14 +1,8 @@
 import { slotOf, type SlotKind } from './admission';
 import { machineStates } from './machine-states';
 import type { OperationKind, OperationPhase } from './operations';
+import type { CapName } from './pool-policy';
 import type { Session } from './session';
-
-/** What a pool may limit: desktops that have a machine, that are being woken (or booted, or examined), that are being saved. */
-export const capNames = ['running', 'waking', 'saving'] as const;
-export type CapName = (typeof capNames)[number];
-
-/** How many desktops of a pool at most at once; what is left out is not limited. */
-export type Caps = Partial<Readonly<Record<CapName, number>>>;
 
 const capOfSlot: Readonly<Record<SlotKind, CapName>> = { wake: 'waking', save: 'saving' };
 

@@ -11,6 +11,7 @@ export {
   openStatuses,
   operationKindNames,
   operationKinds,
+  operationPhases,
   type EndedStatus,
   type FinishStatus,
   type OpenStatus,
@@ -18,9 +19,21 @@ export {
   type OperationPhase,
   type OperationStatus,
 } from './operations';
-export { defaultPoolPolicy, parsePoolPolicy, type PoolPolicy } from './pool-policy';
+export {
+  capNames,
+  consents,
+  dayNames,
+  defaultPoolPolicy,
+  parsePoolPolicy,
+  poolPolicy,
+  type CapName,
+  type Caps,
+  type Consent,
+  type PoolPolicy,
+  type StormPolicy,
+} from './pool-policy';
 export { planFor, type Plan, type Pool, type Wait } from './plan';
-export { isOver, stormIn, stormOfRestart, type Storm, type StormPolicy, type Tally } from './storm';
+export { isOver, stormCauses, stormIn, stormOfRestart, type Storm, type Tally } from './storm';
 export {
   brokerEventTypes,
   disconnectReasons,
@@ -43,6 +56,7 @@ export {
   mayBePresent,
   nobody,
   observe,
+  occupancies,
   occupancy,
   partOf,
   visibleConnections,
@@ -52,7 +66,6 @@ export {
 export { isInDoubt, type Assignment, type SourcePresence } from './source-presence';
 export { openOf } from './connections';
 export { assignmentIn, idleSinceOf } from './attendance';
-export { dayNames } from './schedule';
 export {
   absenceCauses,
   brokerActor,
@@ -80,20 +93,11 @@ export {
   type RetentionPolicy,
 } from './retention';
 export { mayFallBack } from './fall-back';
-export {
-  consentedRung,
-  consents,
-  passingRestores,
-  requestOf,
-  rungsOf,
-  type Consent,
-  type Resort,
-  type Rung,
-} from './ladder';
+export { consentedRung, passingRestores, requestOf, rungsOf, type Resort, type Rung } from './ladder';
 export { wayUp } from './way-up';
 export { layerToWrite, type DiskNow, type LayerToWrite } from './layer-to-write';
 export { admission, admissionOf, slotOf, type SlotKind } from './admission';
-export { capNames, capsHeld, capsNeeded, type CapName, type Caps } from './caps';
+export { capsHeld, capsNeeded } from './caps';
 export { etaOf, spreadOf, type Spread, type Eta, type Standing, type Taken } from './eta';
 export { place, type HostStanding, type Placement, type PlacementWish } from './placement';
 export { decide } from './decide';

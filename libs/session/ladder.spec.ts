@@ -1,4 +1,5 @@
-import { consentedRung, consents, requestOf, rungsOf, type Resort } from './ladder';
+import { consentedRung, requestOf, rungsOf, type Resort } from './ladder';
+import { consents } from './pool-policy';
 import { defaultPoolPolicy } from './pool-policy';
 import type { RecordedError } from './session';
 

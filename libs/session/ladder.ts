@@ -1,10 +1,6 @@
 import type { ErrorCode } from '@dormouse/errors';
-import type { PoolPolicy } from './pool-policy';
+import type { Consent, PoolPolicy } from './pool-policy';
 import type { Session, SessionEvent } from './session';
-
-/** What is left to try with a desktop that cannot be woken, from the step that loses least. Each loses something: each needs consent. */
-export const consents = ['own-checkpoint', 'older-checkpoint', 'cold-boot'] as const;
-export type Consent = (typeof consents)[number];
 
 /** A step that can be taken. */
 export interface Rung {

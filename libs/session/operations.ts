@@ -15,6 +15,7 @@ export const operationKinds = {
 
 export type OperationKind = keyof typeof operationKinds;
 export type OperationPhase = (typeof operationKinds)[OperationKind]['phases'][number];
+export const operationPhases: readonly OperationPhase[] = Object.values(operationKinds).flatMap(({ phases }) => phases);
 
 export const openStatuses = ['pending', 'active'] as const;
 export const endedStatuses = ['succeeded', 'failed', 'cancelled', 'superseded'] as const;

@@ -1,5 +1,5 @@
-import { periodsFrom, type Phase } from './schedule';
-import type { PoolPolicy } from './pool-policy';
+import { periodsFrom } from './schedule';
+import type { GraceTerms, Phase, PoolPolicy } from './pool-policy';
 import { occupancy } from './presence';
 import type { Absence, AbsenceCause, Session } from './session';
 import { releasedAt, type Storm } from './storm';
@@ -76,9 +76,13 @@ export function graceEnd(policy: PoolPolicy, { sinceMs, cause }: Absence): numbe
 }
 
 function graceIn(policy: PoolPolicy, phase: Phase | null, cause: AbsenceCause): number {
+  const ofPhase = graceFor(phase, cause);
+  const ofPool = graceFor(policy, cause);
   // Without a user nobody can come back who would have to be waited for.
-  if (cause === 'unassigned' || cause === 'deleted') {
-    return phase?.graceMsByReason?.[cause] ?? policy.graceMsByReason?.[cause] ?? 0;
-  }
-  return phase?.graceMsByReason?.[cause] ?? phase?.graceMs ?? policy.graceMsByReason?.[cause] ?? policy.graceMs;
+  if (cause === 'unassigned' || cause === 'deleted') return ofPhase ?? ofPool ?? 0;
+  return ofPhase ?? phase?.graceMs ?? ofPool ?? policy.graceMs;
+}
+
+function graceFor(terms: GraceTerms | null, cause: AbsenceCause): number | undefined {
+  return cause === 'logoff' ? undefined : terms?.graceMsByReason?.[cause];
 }

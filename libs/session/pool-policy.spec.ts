@@ -65,7 +65,28 @@ test.each<[string, object]>([
   ['schedule.phases.0.days.0', scheduled({ phases: [{ ...phase, days: ['monday'] }] })],
 ])('a policy with a bad or unknown %s is refused by name', (field, policy) => {
   expect(() => parsePoolPolicy(policy)).toThrow(
-    expect.objectContaining({ code: 'REQUEST_INVALID', details: { field }, message: expect.stringContaining(field) }),
+    expect.objectContaining({
+      code: 'REQUEST_INVALID',
+      details: { problems: expect.arrayContaining([expect.stringMatching(`^${field} `)]) as unknown },
+      message: expect.stringContaining(field),
+    }),
+  );
+});
+
+test('all that is wrong is told at once, in words', () => {
+  const policy = { keepCheckpoints: 0, storm: { percent: 'half' }, consents: ['reboot'], speed: 1 };
+  expect(() => parsePoolPolicy(policy)).toThrow(
+    expect.objectContaining({
+      details: {
+        problems: [
+          'graceMs is required',
+          'keepCheckpoints must be a whole number from 1 to 100',
+          'consents.0 must be one of own-checkpoint, older-checkpoint, cold-boot',
+          'storm.percent must be a whole number from 1 to 100',
+          'speed is not a field here',
+        ],
+      },
+    }),
   );
 });
 

@@ -19,7 +19,8 @@ export interface Presence {
   readonly sources: readonly SourcePresence[];
 }
 
-export type Occupancy = 'present' | 'empty' | 'unknown';
+export const occupancies = ['present', 'empty', 'unknown'] as const;
+export type Occupancy = (typeof occupancies)[number];
 
 /** Of nobody's. */
 export const nobody: Presence = { sources: [] };

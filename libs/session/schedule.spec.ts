@@ -2,7 +2,8 @@ import * as fc from 'fast-check';
 import { absenceCauses } from './session';
 import { graceEnd } from './plan';
 import type { PoolPolicy } from './pool-policy';
-import { dayNames, periodsFrom, type Period, type Phase, type Schedule } from './schedule';
+import { dayNames, type Phase, type Schedule } from './pool-policy';
+import { periodsFrom, type Period } from './schedule';
 
 const phase = (name: string, from: string, to: string, days: Phase['days']): Phase => ({ name, from, to, days });
 const workdays = ['mon', 'tue', 'wed', 'thu', 'fri'] as const;

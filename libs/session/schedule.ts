@@ -1,28 +1,5 @@
-import type { GraceTerms } from './pool-policy';
+import { dayNames, type Phase, type Schedule } from './pool-policy';
 import { steadyClock } from './time-zone';
-
-/** `holiday` stands for every date of the list of holidays, whatever weekday it is; such a date is no weekday then. */
-export const dayNames = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'holiday'] as const;
-export type DayName = (typeof dayNames)[number];
-
-/** A part of the week with a grace of its own, by the clock on the wall. */
-export interface Phase extends GraceTerms {
-  readonly name: string;
-  readonly days: readonly DayName[];
-  /** `HH:MM`. A phase that ends before it begins goes on past midnight and belongs to the day it began on. */
-  readonly from: string;
-  /** `HH:MM`, up to `24:00`; not part of the phase any more. */
-  readonly to: string;
-}
-
-export interface Schedule {
-  /** IANA name, `Europe/Berlin`. */
-  readonly timeZone: string;
-  /** `YYYY-MM-DD` in that time zone. */
-  readonly holidays?: readonly string[];
-  /** The first that holds counts. */
-  readonly phases: readonly Phase[];
-}
 
 /** From one instant (epoch ms) to another one phase holds, or none. */
 export interface Period {

@@ -1,26 +1,15 @@
 import { createHash } from 'node:crypto';
 import { whoToldLast } from './attendance';
+import type { StormPolicy } from './pool-policy';
 import type { Session } from './session';
 
-/** When it is more likely that something broke than that so many went home at once. */
-export interface StormPolicy {
-  /** A storm begins when more than this share of those in use … */
-  readonly percent: number;
-  /** … have left within this time, … */
-  readonly withinMs: number;
-  /** … and they are at least this many. */
-  readonly atLeast: number;
-  /** Nobody who left in a storm is put to sleep for this long … */
-  readonly graceMs: number;
-  /** … and after that not more than about this many a minute. */
-  readonly perMinute: number;
-}
+export const stormCauses = ['many_left', 'broker_started'] as const;
 
 /** Many have left a pool at once, or may have. Times are epoch ms. */
 export interface Storm {
   /** Only users of this broker; null: all of the pool. */
   readonly broker: string | null;
-  readonly cause: 'many_left' | 'broker_started';
+  readonly cause: (typeof stormCauses)[number];
   readonly left: number;
   /** Those who had a user before, the ones that left among them. */
   readonly inUse: number;

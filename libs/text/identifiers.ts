@@ -19,3 +19,6 @@ export function desktopKey(desktopId: string): string {
 
 export const desktopIdInWords =
   'a desktop id is 1 to 100 letters, digits, dots, underscores and hyphens, beginning with a letter or digit';
+
+/** As Postgres and `crypto.randomUUID` write them, whatever their version. */
+export const uuidPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;

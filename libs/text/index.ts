@@ -11,6 +11,9 @@ export {
   identifierPattern,
   isDesktopId,
   isIdentifier,
+  uuidPattern,
 } from './identifiers';
 export { instantInWords, parseInstant } from './instants';
+export { issuesInWords } from './issues-in-words';
+export { isPlainText } from './plain-text';
 export { desktopOfSafeName, safeName } from './safe-name';

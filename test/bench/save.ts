@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { bucket, s3Url, startS3Server } from '../contract/s3-server';
-import type { CheckpointView } from '@dormouse/ledger';
+import type { CheckpointView } from '@dormouse/views';
 import type { GuestImage } from '../guest';
 import { leaveAndStop, migrateTo, migrateToFile, RunningDormouse, type Desk } from '../scenario';
 import { figure, type Figure } from './figure';

@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { OperationView } from '@dormouse/ledger';
+import type { OperationView } from '@dormouse/views';
 import type { RunningDormouse } from '../scenario';
 import { memoryOf, TestBed, type Memory, type RunningDesk } from '../scenario/test-bed';
 

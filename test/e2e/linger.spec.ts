@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { DesktopView } from '@dormouse/ledger';
+import type { DesktopView } from '@dormouse/views';
 import type { RunningDormouse } from '../scenario';
 import { memoryOf, TestBed, type RunningDesk } from '../scenario/test-bed';
 

@@ -1,4 +1,4 @@
-import type { DesktopView } from '@dormouse/ledger';
+import type { DesktopView } from '@dormouse/views';
 import type { RunningDormouse } from '../scenario';
 import { memoryOf, TestBed, type RunningDesk } from '../scenario/test-bed';
 

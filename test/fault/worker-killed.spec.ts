@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { DesktopView } from '@dormouse/ledger';
 import { processEnded } from '@dormouse/process';
+import type { DesktopView } from '@dormouse/views';
 import { sendSignal, watchGuest, type GuestWatch, type RunningDormouse } from '../scenario';
 import { slowDown, type SlowedProcess } from '../scenario/slow-process';
 import { memoryOf, TestBed, type RunningDesk } from '../scenario/test-bed';

@@ -1,4 +1,4 @@
-import type { ApiScope, AuditView, Page } from '@dormouse/ledger';
+import type { ApiScope, AuditView, Page } from '@dormouse/views';
 import { ApiClient } from '@dormouse/api-client';
 import { ApiFixture, launchSpec, problemOf } from './api-fixture';
 

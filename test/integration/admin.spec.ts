@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { dataPaths, readApiAddress } from '@dormouse/config';
-import type { DesktopView, OperationView, Page } from '@dormouse/ledger';
+import type { DesktopView, OperationView, Page } from '@dormouse/views';
 import { ApiFixture, launchSpec, problemOf } from './api-fixture';
 
 jest.setTimeout(60_000);

@@ -4,12 +4,14 @@ import { join } from 'node:path';
 import { ApiClient, sendWebhook, type WebhookMessage } from '@dormouse/api-client';
 import { loadConfig, requireServices, type Environment } from '@dormouse/config';
 import { startPostgres, startRedis, type EmbeddedPostgres, type EmbeddedRedis } from '@dormouse/embedded';
-import { SessionLedger, type OperationView } from '@dormouse/ledger';
+import { SessionLedger } from '@dormouse/ledger';
+import type { OperationView } from '@dormouse/views';
 import { createLogger, createMetrics } from '@dormouse/observability';
 import { createDataSource } from '@dormouse/persistence';
 import type { JsonObject } from '@dormouse/session';
 import type { DataSource } from 'typeorm';
 import { LiveKeys, startApi, type RunningApi } from '../../apps/api';
+import { DescribedProblems } from './described-problems';
 
 export const launchSpec: JsonObject = { machine: 'pc-q35-7.2', cpuModel: 'qemu64', memoryMiB: 256, disks: [] };
 
@@ -36,6 +38,8 @@ export interface AuditLine {
 
 /** A running api on a Postgres and a Redis of its own. */
 export class ApiFixture {
+  private readonly problems: DescribedProblems;
+
   private constructor(
     readonly directory: string,
     readonly postgres: EmbeddedPostgres,
@@ -44,7 +48,9 @@ export class ApiFixture {
     readonly keys: LiveKeys,
     readonly dataSource: DataSource,
     readonly ledger: SessionLedger,
-  ) {}
+  ) {
+    this.problems = new DescribedProblems(api.url);
+  }
 
   static async start(environment: Environment = {}): Promise<ApiFixture> {
     const directory = await mkdtemp(join(tmpdir(), 'dormouse-api-'));
@@ -84,13 +90,13 @@ export class ApiFixture {
     return new ApiClient({ url: this.api.url, adminKey: this.keys.adminKey });
   }
 
-  /** A request with the admin key; `headers` may take it away or replace it. */
-  fetch(
+  /** A request with the admin key; `headers` may take it away or replace it. @throws when it is refused in a way that is not described */
+  async fetch(
     path: string,
     init: { method?: string; body?: unknown; headers?: Record<string, string> } = {},
   ): Promise<Response> {
     const { method = 'GET', body, headers } = init;
-    return fetch(this.api.url + path, {
+    const response = await fetch(this.api.url + path, {
       method,
       headers: {
         authorization: `Bearer ${this.keys.adminKey}`,
@@ -99,6 +105,8 @@ export class ApiFixture {
       },
       ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
     });
+    if (!response.ok) await this.problems.check(method, path, response.clone());
+    return response;
   }
 
   sendEvent(

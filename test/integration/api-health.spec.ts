@@ -103,7 +103,7 @@ test('the description names every route, and every problem code', async () => {
     'put /v1/desktops/{id}/hold',
     'put /v1/pools/{id}',
   ]);
-  expect(document.components.schemas['ProblemBody']!.properties['code']!.enum).toEqual(Object.keys(errorCodes));
+  expect(document.components.schemas['Problem']!.properties['code']!.enum).toEqual(Object.keys(errorCodes));
   const page = await fetch(`${fixture.api.url}/docs`);
   expect(page.headers.get('content-type')).toContain('text/html');
 });

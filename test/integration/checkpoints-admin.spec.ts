@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import type { KeptCheckpointView, OperationView, Page } from '@dormouse/ledger';
+import type { KeptCheckpointView, OperationView, Page } from '@dormouse/views';
 import { ApiFixture, problemOf } from './api-fixture';
 import { checkpoint } from './ledger-fixture';
 

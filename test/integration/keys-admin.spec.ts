@@ -4,7 +4,8 @@ import { chmod, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { dataPaths } from '@dormouse/config';
 import { KeyRing, openKeyProvider } from '@dormouse/keys';
-import { LedgerKeys, type KeyRotationView, type KeyView, type Page } from '@dormouse/ledger';
+import { LedgerKeys } from '@dormouse/ledger';
+import type { KeyRotationView, KeyView, Page } from '@dormouse/views';
 import { VaultServer } from '../contract/vault-server';
 import { ApiFixture, problemOf } from './api-fixture';
 

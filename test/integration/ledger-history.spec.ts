@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { AuditView } from '@dormouse/ledger';
+import type { AuditView } from '@dormouse/views';
 import { LedgerFixture } from './ledger-fixture';
 
 jest.setTimeout(120_000);

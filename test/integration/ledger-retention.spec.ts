@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { RetentionSweep } from '@dormouse/jobs';
-import type { ClaimedOperation, KeptCheckpointView } from '@dormouse/ledger';
+import type { ClaimedOperation } from '@dormouse/ledger';
+import type { KeptCheckpointView } from '@dormouse/views';
 import { eventually, silent } from './jobs-fixture';
 import { checkpoint, graceMs, LedgerFixture } from './ledger-fixture';
 

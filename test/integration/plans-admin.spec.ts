@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { DesktopView, ExplanationView, OperationView, PoolView } from '@dormouse/ledger';
+import type { DesktopView, ExplanationView, OperationView, PoolView } from '@dormouse/views';
 import { buildProgram } from '../../apps/cli/program';
 import { ApiFixture, problemOf } from './api-fixture';
 
@@ -135,7 +135,7 @@ test('a pool is given all that a policy can say, and shows it with what it left 
     'REQUEST_INVALID',
     400,
   );
-  expect(refused).toMatchObject({ field: 'schedule.timeZone' });
+  expect(refused).toMatchObject({ problems: [expect.stringContaining('schedule.timeZone')] });
 });
 
 describe('a request with an Idempotency-Key', () => {

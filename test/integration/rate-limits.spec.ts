@@ -111,10 +111,15 @@ describe('counting', () => {
     const begunMs = performance.now();
     const waits = [];
     for (let tried = 0; tried < 5; tried += 1) waits.push(await rates.take('hung', limit));
-    expect(performance.now() - begunMs).toBeLessThan(900);
+    expect(performance.now() - begunMs).toBeLessThan(2_500); // five requests that each waited for Redis would take longer
     expect(waits.map((waitMs) => waitMs === 0)).toEqual([true, true, true, false, false]);
   });
 });
+
+/** How many a limit lets through between then and now, on a machine of any speed; one more for each of the two apis, which round. */
+function mostIn(begunMs: number, { perSecond, burst }: { perSecond: number; burst: number }): number {
+  return burst + Math.ceil(((performance.now() - begunMs) / 1000) * perSecond) + 2;
+}
 
 describe('two apis behind one address', () => {
   let fixture: ApiFixture;
@@ -149,6 +154,7 @@ describe('two apis behind one address', () => {
 
   test('let a key in as often together as one would alone; the rest is told when to come again', async () => {
     const { key } = await fixture.client.createApiKey('eager', { scope: 'viewer', reason: 'a test' });
+    const begunMs = performance.now();
     const answers = await Promise.all(
       Array.from({ length: 40 }, (_, index) =>
         fetch(`${urls()[index % 2]}/v1/hosts`, { headers: { authorization: `Bearer ${key}` } }),
@@ -156,7 +162,7 @@ describe('two apis behind one address', () => {
     );
     const refused = answers.filter(({ status }) => status === 429);
     expect(answers.filter(({ status }) => status === 200).length).toBeGreaterThanOrEqual(20);
-    expect(refused.length).toBeGreaterThanOrEqual(17);
+    expect(refused.length).toBeGreaterThanOrEqual(40 - mostIn(begunMs, { perSecond: 1, burst: 20 }));
     for (const answer of refused) {
       expect(Number(answer.headers.get('retry-after'))).toBeGreaterThanOrEqual(1);
       const problem = await problemOf(answer, 'RATE_LIMITED', 429);
@@ -189,12 +195,13 @@ describe('two apis behind one address', () => {
     const guess = (index: number) =>
       fetch(`${urls()[index % 2]}/v1/hosts`, { headers: { authorization: `Bearer dm_guess-${index}` } });
     const statuses: number[] = [];
+    const begunMs = performance.now();
     for (let round = 0; round < 6; round += 1) {
       const answers = await Promise.all(Array.from({ length: 50 }, (_, index) => guess(round * 50 + index)));
       statuses.push(...answers.map(({ status }) => status));
     }
     const told = statuses.filter((status) => status === 401).length;
-    expect(told).toBeLessThan(250);
+    expect(told).toBeLessThanOrEqual(mostIn(begunMs, { perSecond: 5, burst: 200 }));
     expect(statuses.filter((status) => status === 429)).toHaveLength(300 - told);
     // Ten refusals of a kind have a line each in a minute, and the guesses may fall into two.
     const lines = (await fixture.rows('audit_log')) - before;

@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { randomBytes } from 'node:crypto';
-import type { RehearsedView } from '@dormouse/ledger';
+import type { RehearsedView } from '@dormouse/views';
 import type { JsonObject } from '@dormouse/session';
 import { openAccess } from '../../apps/cli/access';
 import { buildProgram } from '../../apps/cli/program';

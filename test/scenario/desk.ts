@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { sendWebhook, type CommandBody, type DesktopCommand } from '@dormouse/api-client';
 import { DormouseError } from '@dormouse/errors';
 import { RunDirectory } from '@dormouse/hypervisor';
-import type { DesktopView, OperationView } from '@dormouse/ledger';
+import type { DesktopView, OperationView } from '@dormouse/views';
 import type { JsonObject } from '@dormouse/session';
 import { GuestClient, type GuestImage } from '../guest';
 import { filesBelow } from './files';

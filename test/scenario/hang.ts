@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
-import type { OperationView } from '@dormouse/ledger';
+import type { OperationView } from '@dormouse/views';
 import type { S3Gate } from '../contract/s3-server';
 import type { GuestClient } from '../guest';
 import type { Desk } from './desk';

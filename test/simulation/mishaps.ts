@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isDormouseError } from '@dormouse/errors';
-import type { HostIntent, HostView } from '@dormouse/ledger';
+import type { HostIntent, HostView } from '@dormouse/views';
 import type { Running, SimulatedCloud } from './cloud';
 
 /** What may happen on a working day; each is over when all is as it was. */

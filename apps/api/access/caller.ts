@@ -1,5 +1,5 @@
 import { DormouseError } from '@dormouse/errors';
-import { apiScopes, type ApiScope } from '@dormouse/ledger';
+import { apiScopes, type ApiScope } from '@dormouse/views';
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
 import type { FastifyRequest } from 'fastify';
 import { setActor } from './actor';

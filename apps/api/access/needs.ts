@@ -1,4 +1,4 @@
-import type { ApiScope } from '@dormouse/ledger';
+import type { ApiScope } from '@dormouse/views';
 import { SetMetadata } from '@nestjs/common';
 
 /**

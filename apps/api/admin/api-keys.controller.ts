@@ -1,26 +1,15 @@
-import type { ApiKeyView, SessionLedger } from '@dormouse/ledger';
-import {
-  Body,
-  Controller,
-  Delete,
-  Get,
-  HttpCode,
-  Inject,
-  Param,
-  Put,
-  Query,
-  UseGuards,
-  UseInterceptors,
-} from '@nestjs/common';
-import { ApiBearerAuth, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
+import type { SessionLedger } from '@dormouse/ledger';
+import { apiKeyList, apiKeyView, newApiKeyView, type ApiKeyView, type NewApiKeyView } from '@dormouse/views';
+import { Controller, Delete, Get, HttpCode, Inject, Param, Put, UseGuards, UseInterceptors } from '@nestjs/common';
+import { ApiBearerAuth, ApiTags } from '@nestjs/swagger';
 import { AccessGuard, Actor, ChangeInterceptor, Changes, Needs } from '../access';
 import { tokens } from '../dependencies';
-import { ApiKeyBody, ApiKeyListBody, NewApiKeyBody, ProblemBody } from '../openapi';
-import { CreateApiKeyRequest, IdentifierPipe, ReasonRequest } from './requests';
+import { Describe, ReadBody, ReadQuery } from '../openapi';
+import { IdentifierPipe } from './id-pipes';
+import { createApiKeyRequest, reasonQuery, type CreateApiKeyRequest, type ReasonRequest } from './requests';
 
 @ApiTags('api-keys')
 @ApiBearerAuth()
-@ApiResponse({ status: 'default', description: 'A problem', type: ProblemBody })
 @Controller('/v1/api-keys')
 @UseGuards(AccessGuard)
 @UseInterceptors(ChangeInterceptor)
@@ -29,10 +18,10 @@ export class ApiKeysController {
 
   @Get()
   @Needs('admin', 'everything')
-  @ApiOperation({
-    summary: 'Who may ask, and until when; never a key itself. The key of the configuration is not among them',
+  @Describe('listApiKeys', 'Lists the keys of the api and how long each is valid; never a key itself', {
+    description: 'The admin key of the configuration is not among them.',
+    answers: { 200: { description: 'Every key, expired and revoked ones too', schema: apiKeyList } },
   })
-  @ApiResponse({ status: 200, type: ApiKeyListBody })
   async list(): Promise<{ items: readonly ApiKeyView[] }> {
     return { items: await this.ledger.listApiKeys() };
   }
@@ -42,17 +31,16 @@ export class ApiKeysController {
   @HttpCode(201)
   @Needs('admin', 'everything')
   @Changes('api-key.create')
-  @ApiOperation({
-    summary: 'Makes a key; the answer is the only place where it can be read',
-    description:
-      'A name is taken for ever: in the audit log it means one key. Made again it is a problem, API_KEY_EXISTS.',
+  @Describe('createApiKey', 'Makes a key; the answer is the only place where it can be read', {
+    description: 'A name is taken for ever: in the audit log it means one key.',
+    answers: { 201: { description: 'The new key', schema: newApiKeyView } },
+    problems: ['API_KEY_EXISTS', 'POOL_UNKNOWN'],
   })
-  @ApiResponse({ status: 201, type: NewApiKeyBody })
   async create(
     @Param('id', IdentifierPipe) name: string,
-    @Body() { scope, pools, expiresInDays, reason }: CreateApiKeyRequest,
+    @ReadBody(createApiKeyRequest) { scope, pools, expiresInDays, reason }: CreateApiKeyRequest,
     @Actor() actor: string,
-  ): Promise<ApiKeyView & { key: string }> {
+  ): Promise<NewApiKeyView> {
     const wanted = { name, scope, pools: pools ?? null, expiresInDays, reason, actor };
     const { view, key } = await this.ledger.createApiKey(wanted);
     return { ...view, key };
@@ -61,11 +49,13 @@ export class ApiKeysController {
   @Delete(':id')
   @Needs('admin', 'everything')
   @Changes('api-key.revoke')
-  @ApiOperation({ summary: 'Nobody is let in with it any more, from this moment on' })
-  @ApiResponse({ status: 200, type: ApiKeyBody })
+  @Describe('revokeApiKey', 'Revokes a key: from now on it lets nobody in', {
+    answers: { 200: { description: 'The revoked key', schema: apiKeyView } },
+    problems: ['API_KEY_UNKNOWN'],
+  })
   revoke(
     @Param('id', IdentifierPipe) name: string,
-    @Query() { reason }: ReasonRequest,
+    @ReadQuery(reasonQuery) { reason }: ReasonRequest,
     @Actor() actor: string,
   ): Promise<ApiKeyView> {
     return this.ledger.revokeApiKey({ name, reason, actor });

@@ -1,26 +1,22 @@
 import { Readable } from 'node:stream';
-import type { AuditView, Page, SessionLedger } from '@dormouse/ledger';
-import {
-  Body,
-  Controller,
-  Get,
-  HttpCode,
-  Inject,
-  Post,
-  Query,
-  StreamableFile,
-  UseGuards,
-  UseInterceptors,
-} from '@nestjs/common';
-import { ApiBearerAuth, ApiOperation, ApiProduces, ApiResponse, ApiTags } from '@nestjs/swagger';
+import type { SessionLedger } from '@dormouse/ledger';
+import { auditPage, prunedAudit, type AuditView, type Page, type PrunedAudit } from '@dormouse/views';
+import { Controller, Get, HttpCode, Inject, Post, StreamableFile, UseGuards, UseInterceptors } from '@nestjs/common';
+import { ApiBearerAuth, ApiProduces, ApiResponse, ApiTags } from '@nestjs/swagger';
 import { AccessGuard, Actor, ChangeInterceptor, Changes, Needs } from '../access';
 import { tokens } from '../dependencies';
-import { AuditPageBody, ProblemBody, PrunedAuditBody } from '../openapi';
-import { AuditExportQuery, AuditPageQuery, momentOf, PruneAuditRequest } from './requests';
+import { Describe, ReadBody, ReadQuery } from '../openapi';
+import {
+  auditExportQuery,
+  auditPageQuery,
+  pruneAuditRequest,
+  type AuditExportQuery,
+  type AuditPageQuery,
+  type PruneAuditRequest,
+} from './requests';
 
 @ApiTags('audit')
 @ApiBearerAuth()
-@ApiResponse({ status: 'default', description: 'A problem', type: ProblemBody })
 @Controller('/v1/audit')
 @UseGuards(AccessGuard)
 @UseInterceptors(ChangeInterceptor)
@@ -29,19 +25,22 @@ export class AuditController {
 
   @Get()
   @Needs('admin', 'everything')
-  @ApiOperation({ summary: 'Who changed or tried to change what, why, and what came of it; newest first' })
-  @ApiResponse({ status: 200, type: AuditPageBody })
-  list(@Query() query: AuditPageQuery): Promise<Page<AuditView>> {
+  @Describe('listAudit', 'Lists who changed or tried to change what, why, and what came of it; newest first', {
+    answers: { 200: { description: 'A page of the audit log', schema: auditPage } },
+  })
+  list(@ReadQuery(auditPageQuery) query: AuditPageQuery): Promise<Page<AuditView>> {
     return this.ledger.listAudit(query);
   }
 
   @Get('export')
   @Needs('admin', 'everything')
-  @ApiOperation({ summary: 'All lines older than a moment, oldest first, each as a line of JSON' })
+  @Describe('exportAudit', 'Exports all lines older than a moment, oldest first, each as a line of JSON', {
+    answers: {},
+  })
   @ApiProduces('application/x-ndjson')
   @ApiResponse({ status: 200, description: 'Lines of JSON', schema: { type: 'string' } })
-  export(@Query() { before }: AuditExportQuery): StreamableFile {
-    return new StreamableFile(Readable.from(linesOf(this.ledger.exportAudit(momentOf(before)))), {
+  export(@ReadQuery(auditExportQuery) { before }: AuditExportQuery): StreamableFile {
+    return new StreamableFile(Readable.from(linesOf(this.ledger.exportAudit(before))), {
       type: 'application/x-ndjson',
     });
   }
@@ -50,10 +49,14 @@ export class AuditController {
   @HttpCode(200)
   @Needs('admin', 'everything')
   @Changes('audit.prune')
-  @ApiOperation({ summary: 'Removes the lines that are older than a moment, and says so in a line of its own' })
-  @ApiResponse({ status: 200, type: PrunedAuditBody })
-  async prune(@Body() { before, reason }: PruneAuditRequest, @Actor() actor: string): Promise<PrunedAuditBody> {
-    return { removed: await this.ledger.pruneAudit({ before: momentOf(before), reason, actor }) };
+  @Describe('pruneAudit', 'Removes the lines that are older than a moment, and says so in a line of its own', {
+    answers: { 200: { description: 'How many lines are gone', schema: prunedAudit } },
+  })
+  async prune(
+    @ReadBody(pruneAuditRequest) { before, reason }: PruneAuditRequest,
+    @Actor() actor: string,
+  ): Promise<PrunedAudit> {
+    return { removed: await this.ledger.pruneAudit({ before, reason, actor }) };
   }
 }
 

@@ -1,15 +1,16 @@
-import type { BrokerView, RetiredBrokerView, SessionLedger } from '@dormouse/ledger';
-import { Body, Controller, Get, HttpCode, Inject, Param, Post, UseGuards, UseInterceptors } from '@nestjs/common';
-import { ApiBearerAuth, ApiOperation, ApiParam, ApiResponse, ApiTags } from '@nestjs/swagger';
+import type { SessionLedger } from '@dormouse/ledger';
+import { brokerList, retiredBrokerView, type BrokerView, type RetiredBrokerView } from '@dormouse/views';
+import { Controller, Get, HttpCode, Inject, Param, Post, UseGuards, UseInterceptors } from '@nestjs/common';
+import { ApiBearerAuth, ApiParam, ApiTags } from '@nestjs/swagger';
 import { AccessGuard, Actor, ChangeInterceptor, Changes, Needs } from '../access';
 import { tokens } from '../dependencies';
 import { IdempotencyInterceptor, Repeatable } from '../idempotency';
-import { BrokerListBody, ProblemBody, RetiredBrokerBody } from '../openapi';
-import { BrokerNamePipe, ReasonRequest } from './requests';
+import { Describe, ReadBody } from '../openapi';
+import { BrokerNamePipe } from './id-pipes';
+import { reasonRequest, type ReasonRequest } from './requests';
 
 @ApiTags('brokers')
 @ApiBearerAuth()
-@ApiResponse({ status: 'default', description: 'A problem', type: ProblemBody })
 @Controller('/v1/brokers')
 @UseGuards(AccessGuard)
 @UseInterceptors(ChangeInterceptor, IdempotencyInterceptor)
@@ -18,8 +19,9 @@ export class BrokersController {
 
   @Get()
   @Needs('viewer', 'nothing of a pool')
-  @ApiOperation({ summary: 'Brokers that send heartbeats, and whether they are heard' })
-  @ApiResponse({ status: 200, type: BrokerListBody })
+  @Describe('listBrokers', 'Lists the brokers that send heartbeats, and whether they are heard', {
+    answers: { 200: { description: 'Every broker', schema: brokerList } },
+  })
   async list(): Promise<{ items: readonly BrokerView[] }> {
     return { items: await this.ledger.listBrokers() };
   }
@@ -29,17 +31,17 @@ export class BrokersController {
   @Needs('admin', 'everything')
   @Repeatable()
   @Changes('broker.retire')
-  @ApiOperation({
-    summary: 'Vouches that a broker is gone for good',
+  @Describe('retireBroker', 'Vouches that a broker is gone for good', {
     description:
-      'It is not waited for any more, and nothing that it has said of who is at a desktop counts: what is in doubt for its sake is ' +
-      'certain again, and who was there by its account alone has left. Should it speak again, it is a broker as any other.',
+      'Nobody waits for it any more, and nothing that it has said about who is connected counts: what is in doubt because of it is ' +
+      'certain again, and who was there by its account alone has left. Should it speak again, it is a broker like any other.',
+    answers: { 200: { description: 'The retired broker', schema: retiredBrokerView } },
+    problems: ['BROKER_UNKNOWN'],
   })
   @ApiParam({ name: 'source', description: 'Its CloudEvents `source`, percent-encoded' })
-  @ApiResponse({ status: 200, type: RetiredBrokerBody })
   retire(
     @Param('source', BrokerNamePipe) source: string,
-    @Body() { reason }: ReasonRequest,
+    @ReadBody(reasonRequest) { reason }: ReasonRequest,
     @Actor() actor: string,
   ): Promise<RetiredBrokerView> {
     return this.ledger.retireBroker({ source, reason, actor });

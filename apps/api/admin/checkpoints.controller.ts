@@ -1,14 +1,15 @@
-import type { KeptCheckpointView, Page, SessionLedger } from '@dormouse/ledger';
-import { Body, Controller, Delete, Get, Inject, Param, Put, Query, UseGuards, UseInterceptors } from '@nestjs/common';
-import { ApiBearerAuth, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
+import type { SessionLedger } from '@dormouse/ledger';
+import { checkpointPage, keptCheckpointView, type KeptCheckpointView, type Page } from '@dormouse/views';
+import { Controller, Delete, Get, Inject, Param, Put, UseGuards, UseInterceptors } from '@nestjs/common';
+import { ApiBearerAuth, ApiTags } from '@nestjs/swagger';
 import { AccessGuard, Actor, ChangeInterceptor, Changes, Needs } from '../access';
 import { tokens } from '../dependencies';
-import { CheckpointBody, CheckpointPageBody, ProblemBody } from '../openapi';
-import { CheckpointIdPipe, CheckpointPageQuery, DesktopIdPipe, ReasonRequest } from './requests';
+import { Describe, ReadBody, ReadQuery } from '../openapi';
+import { CheckpointIdPipe, DesktopIdPipe } from './id-pipes';
+import { checkpointPageQuery, reasonQuery, reasonRequest, type PageQuery, type ReasonRequest } from './requests';
 
 @ApiTags('checkpoints')
 @ApiBearerAuth()
-@ApiResponse({ status: 'default', description: 'A problem', type: ProblemBody })
 @Controller('/v1/desktops/:id/checkpoints')
 @UseGuards(AccessGuard)
 @UseInterceptors(ChangeInterceptor)
@@ -17,11 +18,14 @@ export class CheckpointsController {
 
   @Get()
   @Needs('viewer', 'desktop')
-  @ApiOperation({ summary: 'Newest first, and why each is kept; those whose objects are gone are left out' })
-  @ApiResponse({ status: 200, type: CheckpointPageBody })
+  @Describe('listCheckpoints', 'Lists a desktop’s checkpoints, newest first, and why each is kept', {
+    description: 'Checkpoints whose objects are gone are left out.',
+    answers: { 200: { description: 'A page of checkpoints', schema: checkpointPage } },
+    problems: ['DESKTOP_UNKNOWN'],
+  })
   list(
     @Param('id', DesktopIdPipe) id: string,
-    @Query() { cursor, limit }: CheckpointPageQuery,
+    @ReadQuery(checkpointPageQuery) { cursor, limit }: PageQuery,
   ): Promise<Page<KeptCheckpointView>> {
     return this.ledger.listCheckpoints(id, { cursor: cursor ?? null, limit });
   }
@@ -29,12 +33,14 @@ export class CheckpointsController {
   @Put(':checkpointId/pin')
   @Needs('operator', 'desktop')
   @Changes('checkpoint.pin')
-  @ApiOperation({ summary: 'Keeps a checkpoint, whatever the pool’s policy says, until the pin is taken away' })
-  @ApiResponse({ status: 200, type: CheckpointBody })
+  @Describe('pinCheckpoint', 'Keeps a checkpoint, whatever the pool’s policy says, until the pin is removed', {
+    answers: { 200: { description: 'The pinned checkpoint', schema: keptCheckpointView } },
+    problems: ['DESKTOP_UNKNOWN', 'CHECKPOINT_UNKNOWN'],
+  })
   pin(
     @Param('id', DesktopIdPipe) desktopId: string,
     @Param('checkpointId', CheckpointIdPipe) checkpointId: string,
-    @Body() { reason }: ReasonRequest,
+    @ReadBody(reasonRequest) { reason }: ReasonRequest,
     @Actor() actor: string,
   ): Promise<KeptCheckpointView> {
     return this.ledger.pinCheckpoint({ desktopId, checkpointId, reason, actor });
@@ -43,15 +49,15 @@ export class CheckpointsController {
   @Delete(':checkpointId/pin')
   @Needs('operator', 'desktop')
   @Changes('checkpoint.unpin')
-  @ApiOperation({
-    summary: 'Takes the pin away: the pool’s policy decides about the checkpoint, at once',
+  @Describe('unpinCheckpoint', 'Removes the pin: the pool’s policy decides about the checkpoint at once', {
     description: 'When nothing else keeps it, it is condemned, as `state` of the answer says.',
+    answers: { 200: { description: 'The checkpoint', schema: keptCheckpointView } },
+    problems: ['DESKTOP_UNKNOWN', 'CHECKPOINT_UNKNOWN'],
   })
-  @ApiResponse({ status: 200, type: CheckpointBody })
   unpin(
     @Param('id', DesktopIdPipe) desktopId: string,
     @Param('checkpointId', CheckpointIdPipe) checkpointId: string,
-    @Query() { reason }: ReasonRequest,
+    @ReadQuery(reasonQuery) { reason }: ReasonRequest,
     @Actor() actor: string,
   ): Promise<KeptCheckpointView> {
     return this.ledger.unpinCheckpoint({ desktopId, checkpointId, reason, actor });

@@ -1,13 +1,16 @@
-import type {
-  DesktopView,
-  ExplanationView,
-  OperationView,
-  Page,
-  RequestCommand,
-  SessionLedger,
-} from '@dormouse/ledger';
+import type { RequestCommand, SessionLedger } from '@dormouse/ledger';
 import {
-  Body,
+  desktopPage,
+  desktopView,
+  explanationView,
+  operationList,
+  operationView,
+  type DesktopView,
+  type ExplanationView,
+  type OperationView,
+  type Page,
+} from '@dormouse/views';
+import {
   Controller,
   Delete,
   Get,
@@ -16,37 +19,37 @@ import {
   Param,
   Post,
   Put,
-  Query,
   Res,
   UseGuards,
   UseInterceptors,
 } from '@nestjs/common';
-import { ApiBearerAuth, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
+import { ApiBearerAuth, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
 import { AccessGuard, Actor, Asking, assertPool, ChangeInterceptor, Changes, Needs, type Caller } from '../access';
 import { tokens } from '../dependencies';
 import { IdempotencyInterceptor, Repeatable } from '../idempotency';
-import {
-  DesktopBody,
-  DesktopPageBody,
-  ExplanationBody,
-  OperationBody,
-  OperationListBody,
-  ProblemBody,
-} from '../openapi';
+import { Describe, ReadBody, ReadQuery } from '../openapi';
 import { RegisterDesktopUsecase } from './register-desktop.usecase';
+import { DesktopIdPipe } from './id-pipes';
 import {
-  ConsentRequest,
-  DesktopIdPipe,
-  momentOf,
-  OptionalReasonRequest,
-  PageQuery,
-  PrewarmRequest,
-  PutDesktopRequest,
-  ReasonRequest,
-  PutAwayRequest,
-  RestoreRequest,
-  SaveRequest,
+  consentRequest,
+  desktopPageQuery,
+  optionalReasonQuery,
+  prewarmRequest,
+  putAwayRequest,
+  putDesktopRequest,
+  reasonRequest,
+  restoreRequest,
+  saveRequest,
+  type ConsentRequest,
+  type OptionalReasonQuery,
+  type PageQuery,
+  type PrewarmRequest,
+  type PutAwayRequest,
+  type PutDesktopRequest,
+  type ReasonRequest,
+  type RestoreRequest,
+  type SaveRequest,
 } from './requests';
 
 /** What a command may be refused with by the decision about it. */
@@ -60,9 +63,14 @@ const decided = [
   'CONSENT_NEEDED',
 ] as const;
 
+/** Commands that begin an operation, or join one. */
+const begins = {
+  answers: { 202: { description: 'The operation, see Location', schema: operationView } },
+  problems: ['DESKTOP_UNKNOWN', ...decided],
+} as const;
+
 @ApiTags('desktops')
 @ApiBearerAuth()
-@ApiResponse({ status: 'default', description: 'A problem', type: ProblemBody })
 @Controller('/v1/desktops')
 @UseGuards(AccessGuard)
 @UseInterceptors(ChangeInterceptor, IdempotencyInterceptor)
@@ -74,33 +82,43 @@ export class DesktopsController {
 
   @Get()
   @Needs('viewer', 'what the caller has')
-  @ApiResponse({ status: 200, type: DesktopPageBody })
-  list(@Query() { cursor, limit }: PageQuery, @Asking() { pools }: Caller): Promise<Page<DesktopView>> {
+  @Describe('listDesktops', 'Lists the desktops that the caller may see, by id', {
+    answers: { 200: { description: 'A page of desktops', schema: desktopPage } },
+  })
+  list(
+    @ReadQuery(desktopPageQuery) { cursor, limit }: PageQuery,
+    @Asking() { pools }: Caller,
+  ): Promise<Page<DesktopView>> {
     return this.ledger.listDesktops({ cursor: cursor ?? null, limit, pools });
   }
 
   @Get(':id')
   @Needs('viewer', 'desktop')
-  @ApiResponse({ status: 200, type: DesktopBody })
+  @Describe('getDesktop', 'Shows a desktop', {
+    answers: { 200: { description: 'The desktop', schema: desktopView } },
+    problems: ['DESKTOP_UNKNOWN'],
+  })
   show(@Param('id', DesktopIdPipe) id: string): Promise<DesktopView> {
     return this.ledger.viewDesktop(id);
   }
 
   @Get(':id/explain')
   @Needs('viewer', 'desktop')
-  @ApiOperation({ summary: 'Why it is in its state, what comes next and when, and why something did not happen' })
-  @ApiResponse({ status: 200, type: ExplanationBody })
+  @Describe('explainDesktop', 'Explains a desktop: why it is in its state, what comes next, and what did not happen', {
+    answers: { 200: { description: 'The explanation', schema: explanationView } },
+    problems: ['DESKTOP_UNKNOWN'],
+  })
   explain(@Param('id', DesktopIdPipe) id: string): Promise<ExplanationView> {
     return this.ledger.explainDesktop(id);
   }
 
   @Get(':id/operations')
   @Needs('viewer', 'desktop')
-  @ApiOperation({
-    summary: 'Newest first, also of a desktop that is gone',
+  @Describe('listOperations', 'Lists a desktop’s operations, newest first, also when the desktop is gone', {
     description: 'A key that is limited to pools sees what happened in these, not what happened before in another one.',
+    answers: { 200: { description: 'The operations', schema: operationList } },
+    problems: ['DESKTOP_UNKNOWN'],
   })
-  @ApiResponse({ status: 200, type: OperationListBody })
   async operations(
     @Param('id', DesktopIdPipe) id: string,
     @Asking() { pools }: Caller,
@@ -111,17 +129,24 @@ export class DesktopsController {
   @Put(':id')
   @Needs('admin', 'desktop or new')
   @Changes('desktop.register')
-  @ApiOperation({ summary: 'Registers a desktop, or changes the launch spec of one that is off' })
-  @ApiResponse({
-    status: 201,
-    description: 'Registered: its launch spec was examined and can be saved',
-    type: DesktopBody,
+  @Describe('putDesktop', 'Registers a desktop, or changes the launch spec of one that is off', {
+    answers: {
+      200: { description: 'It existed', schema: desktopView },
+      201: { description: 'Registered: its launch spec was examined and can be saved', schema: desktopView },
+      202: { description: 'The examination takes its time, see Location', schema: operationView },
+    },
+    problems: [
+      'LAUNCH_SPEC_INVALID',
+      'LAUNCH_SPEC_FORBIDDEN',
+      'DESKTOP_NOT_MIGRATABLE',
+      'POOL_UNKNOWN',
+      'HOST_UNAVAILABLE',
+      'DESKTOP_BUSY',
+    ],
   })
-  @ApiResponse({ status: 200, description: 'It existed', type: DesktopBody })
-  @ApiResponse({ status: 202, description: 'The examination takes its time, see Location', type: OperationBody })
   async put(
     @Param('id', DesktopIdPipe) id: string,
-    @Body() request: PutDesktopRequest,
+    @ReadBody(putDesktopRequest) request: PutDesktopRequest,
     @Actor() actor: string,
     @Asking() caller: Caller,
     @Res({ passthrough: true }) reply: FastifyReply,
@@ -142,11 +167,13 @@ export class DesktopsController {
   @Needs('admin', 'desktop')
   @HttpCode(204)
   @Changes('desktop.delete')
-  @ApiOperation({ summary: 'Forgets a desktop that is off, saved or blocked, with its disks and checkpoints' })
-  @ApiResponse({ status: 204 })
+  @Describe('deleteDesktop', 'Deletes a desktop that is off, saved or blocked, with its disks and checkpoints', {
+    answers: { 204: { description: 'It is gone', schema: null } },
+    problems: ['DESKTOP_UNKNOWN', 'DESKTOP_BUSY'],
+  })
   async delete(
     @Param('id', DesktopIdPipe) id: string,
-    @Query() { reason }: OptionalReasonRequest,
+    @ReadQuery(optionalReasonQuery) { reason }: OptionalReasonQuery,
     @Actor() actor: string,
   ): Promise<void> {
     await this.ledger.deleteDesktop(id, actor, reason);
@@ -157,10 +184,10 @@ export class DesktopsController {
   @HttpCode(202)
   @Repeatable()
   @Changes('desktop.boot', decided)
-  @ApiResponse({ status: 202, type: OperationBody })
+  @Describe('startDesktop', 'Boots a desktop that is off', begins)
   start(
     @Param('id', DesktopIdPipe) id: string,
-    @Body() { reason }: ReasonRequest,
+    @ReadBody(reasonRequest) { reason }: ReasonRequest,
     @Actor() requestedBy: string,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<OperationView> {
@@ -172,10 +199,10 @@ export class DesktopsController {
   @HttpCode(202)
   @Repeatable()
   @Changes('desktop.save', decided)
-  @ApiResponse({ status: 202, type: OperationBody })
+  @Describe('saveDesktop', 'Saves a running desktop and puts it to sleep', begins)
   save(
     @Param('id', DesktopIdPipe) id: string,
-    @Body() { reason, force, fresh, validForSeconds }: SaveRequest,
+    @ReadBody(saveRequest) { reason, force, fresh, validForSeconds }: SaveRequest,
     @Actor() requestedBy: string,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<OperationView> {
@@ -188,17 +215,16 @@ export class DesktopsController {
   @HttpCode(202)
   @Repeatable()
   @Changes('desktop.restore', decided)
-  @ApiOperation({
-    summary: 'Wakes a desktop that is saved or restore-blocked',
+  @Describe('restoreDesktop', 'Wakes a desktop that is saved or restore-blocked', {
+    ...begins,
     description:
-      'From its current checkpoint, or from an older one that is kept, on the disk of that moment. One that is named and is ' +
-      'not the current one is consent to lose what came after it. Until all of its memory is back nothing is changed: a ' +
+      'From its current checkpoint, or from an older one that is kept, on the disk of that moment. To name one that is not the ' +
+      'current one is to consent to the loss of what came after it. Until all of its memory is back nothing is changed: a ' +
       'restore that fails leaves the desktop, its checkpoints and its disk as they were.',
   })
-  @ApiResponse({ status: 202, type: OperationBody })
   restore(
     @Param('id', DesktopIdPipe) id: string,
-    @Body() { reason, checkpointId }: RestoreRequest,
+    @ReadBody(restoreRequest) { reason, checkpointId }: RestoreRequest,
     @Actor() requestedBy: string,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<OperationView> {
@@ -211,16 +237,15 @@ export class DesktopsController {
   @HttpCode(202)
   @Repeatable()
   @Changes('desktop.consent', decided)
-  @ApiOperation({
-    summary: 'Has a step taken with a desktop that cannot be woken, though it loses work',
+  @Describe('consentToLoss', 'Consents to a step that loses work, for a desktop that cannot be woken', {
+    ...begins,
     description:
       'What can be consented to, and what each step loses, is in the explanation of a desktop that is restore-blocked. A step that ' +
       'fails leaves its checkpoints and its disk as they were.',
   })
-  @ApiResponse({ status: 202, type: OperationBody })
   async consent(
     @Param('id', DesktopIdPipe) id: string,
-    @Body() { reason, to }: ConsentRequest,
+    @ReadBody(consentRequest) { reason, to }: ConsentRequest,
     @Actor() requestedBy: string,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<OperationView> {
@@ -234,18 +259,18 @@ export class DesktopsController {
   @HttpCode(202)
   @Repeatable()
   @Changes('desktop.prewarm')
-  @ApiOperation({
-    summary: 'Boots or wakes a desktop ahead of its user',
+  @Describe('prewarmDesktop', 'Boots or wakes a desktop ahead of its user', {
     description:
-      'One that is up, or coming up, stays as it is. With `until` it is held up to then; without, its pool decides.',
+      'A desktop that is up, or coming up, stays as it is. With `until` it is held up to then; without, its pool decides.',
+    answers: { 202: { description: 'The desktop, up or coming up', schema: desktopView } },
+    problems: ['DESKTOP_UNKNOWN', ...decided],
   })
-  @ApiResponse({ status: 202, type: DesktopBody })
   prewarm(
     @Param('id', DesktopIdPipe) id: string,
-    @Body() { reason, until }: PrewarmRequest,
+    @ReadBody(prewarmRequest) { reason, until }: PrewarmRequest,
     @Actor() requestedBy: string,
   ): Promise<DesktopView> {
-    return this.ledger.prewarm(id, { reason, requestedBy, ...(until !== undefined && { until: momentOf(until) }) });
+    return this.ledger.prewarm(id, { reason, requestedBy, ...(until !== undefined && { until }) });
   }
 
   @Post(':id/stop')
@@ -253,11 +278,10 @@ export class DesktopsController {
   @HttpCode(202)
   @Repeatable()
   @Changes('desktop.stop', decided)
-  @ApiOperation({ summary: 'Powers a running desktop off: what is only in its memory is lost' })
-  @ApiResponse({ status: 202, type: OperationBody })
+  @Describe('stopDesktop', 'Powers a running desktop off: what is only in its memory is lost', begins)
   stop(
     @Param('id', DesktopIdPipe) id: string,
-    @Body() { reason, force, validForSeconds }: PutAwayRequest,
+    @ReadBody(putAwayRequest) { reason, force, validForSeconds }: PutAwayRequest,
     @Actor() requestedBy: string,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<OperationView> {

@@ -1,16 +1,16 @@
 import { DormouseError, isDormouseError } from '@dormouse/errors';
-import type { Delivery, RehearsedView, SessionLedger } from '@dormouse/ledger';
+import type { Delivery, SessionLedger } from '@dormouse/ledger';
+import { rehearsal, type RehearsedView } from '@dormouse/views';
 import { parseBrokerEvent } from '@dormouse/session';
-import { Body, Controller, HttpCode, Inject, Post, UseGuards } from '@nestjs/common';
-import { ApiBearerAuth, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
+import { Controller, HttpCode, Inject, Post, UseGuards } from '@nestjs/common';
+import { ApiBearerAuth, ApiTags } from '@nestjs/swagger';
 import { AccessGuard, Needs } from '../access';
 import { tokens } from '../dependencies';
-import { ProblemBody, RehearsalBody } from '../openapi';
-import { RehearseRequest } from './requests';
+import { Describe, ReadBody } from '../openapi';
+import { rehearseRequest, type RehearseRequest } from './requests';
 
 @ApiTags('webhooks')
 @ApiBearerAuth()
-@ApiResponse({ status: 'default', description: 'A problem', type: ProblemBody })
 @Controller('/v1/events')
 @UseGuards(AccessGuard)
 export class EventsController {
@@ -19,12 +19,16 @@ export class EventsController {
   @Post('rehearse')
   @Needs('operator', 'everything')
   @HttpCode(200)
-  @ApiOperation({
-    summary: 'What events would lead to if they came now, one after the other; nothing is changed',
-    description: 'Each under its own `id` as `webhook-id`, as `dormouse events replay` sends them.',
-  })
-  @ApiResponse({ status: 200, type: RehearsalBody })
-  async rehearse(@Body() { events }: RehearseRequest): Promise<{ items: readonly RehearsedView[] }> {
+  @Describe(
+    'rehearseEvents',
+    'Tells what events would lead to if they came now, one after the other; changes nothing',
+    {
+      description: 'Each under its own `id` as `webhook-id`, as `dormouse events replay` sends them.',
+      answers: { 200: { description: 'What each event would do', schema: rehearsal } },
+      problems: ['EVENT_MALFORMED'],
+    },
+  )
+  async rehearse(@ReadBody(rehearseRequest) { events }: RehearseRequest): Promise<{ items: readonly RehearsedView[] }> {
     return { items: await this.ledger.rehearse(events.map(deliveryOf)) };
   }
 }

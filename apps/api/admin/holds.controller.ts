@@ -1,14 +1,15 @@
-import type { DesktopView, SessionLedger } from '@dormouse/ledger';
-import { Body, Controller, Delete, Inject, Param, Put, Query, UseGuards, UseInterceptors } from '@nestjs/common';
-import { ApiBearerAuth, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
+import type { SessionLedger } from '@dormouse/ledger';
+import { desktopView, type DesktopView } from '@dormouse/views';
+import { Controller, Delete, Inject, Param, Put, UseGuards, UseInterceptors } from '@nestjs/common';
+import { ApiBearerAuth, ApiTags } from '@nestjs/swagger';
 import { AccessGuard, Actor, ChangeInterceptor, Changes, Needs } from '../access';
 import { tokens } from '../dependencies';
-import { DesktopBody, ProblemBody } from '../openapi';
-import { DesktopIdPipe, HoldRequest, momentOf, ReasonRequest } from './requests';
+import { Describe, ReadBody, ReadQuery } from '../openapi';
+import { DesktopIdPipe } from './id-pipes';
+import { holdRequest, reasonQuery, type HoldRequest, type ReasonRequest } from './requests';
 
 @ApiTags('desktops')
 @ApiBearerAuth()
-@ApiResponse({ status: 'default', description: 'A problem', type: ProblemBody })
 @Controller('/v1/desktops/:id/hold')
 @UseGuards(AccessGuard)
 @UseInterceptors(ChangeInterceptor)
@@ -18,27 +19,29 @@ export class HoldsController {
   @Put()
   @Needs('operator', 'desktop')
   @Changes('desktop.hold')
-  @ApiOperation({
-    summary: 'Keeps a desktop from being put to sleep until a time',
-    description: 'A save that waits is taken back, one that has begun goes on: cancel it if it is not to.',
+  @Describe('holdDesktop', 'Keeps a desktop from being put to sleep until a time', {
+    description: 'A save that waits is cancelled. A save that has begun goes on: cancel it if it should not.',
+    answers: { 200: { description: 'The held desktop', schema: desktopView } },
+    problems: ['DESKTOP_UNKNOWN'],
   })
-  @ApiResponse({ status: 200, type: DesktopBody })
   hold(
     @Param('id', DesktopIdPipe) id: string,
-    @Body() { until, reason }: HoldRequest,
+    @ReadBody(holdRequest) { until, reason }: HoldRequest,
     @Actor() actor: string,
   ): Promise<DesktopView> {
-    return this.ledger.holdDesktop(id, { until: momentOf(until), reason, actor });
+    return this.ledger.holdDesktop(id, { until, reason, actor });
   }
 
   @Delete()
   @Needs('operator', 'desktop')
   @Changes('desktop.unhold')
-  @ApiOperation({ summary: 'Ends the hold: the pool’s policy decides, at once' })
-  @ApiResponse({ status: 200, type: DesktopBody })
+  @Describe('unholdDesktop', 'Ends the hold: the pool’s policy decides at once', {
+    answers: { 200: { description: 'The desktop', schema: desktopView } },
+    problems: ['DESKTOP_UNKNOWN'],
+  })
   unhold(
     @Param('id', DesktopIdPipe) id: string,
-    @Query() { reason }: ReasonRequest,
+    @ReadQuery(reasonQuery) { reason }: ReasonRequest,
     @Actor() actor: string,
   ): Promise<DesktopView> {
     return this.ledger.holdDesktop(id, { until: null, reason, actor });

@@ -1,17 +1,16 @@
 import type { KeptKey, WrappedKeyStore } from '@dormouse/keys';
-import type { KeyRotationView, KeyView, Page } from '@dormouse/ledger';
-import { Body, Controller, Get, HttpCode, Inject, Post, Query, UseGuards, UseInterceptors } from '@nestjs/common';
-import { ApiBearerAuth, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
+import { keyPage, keyRotationView, type KeyRotationView, type KeyView, type Page } from '@dormouse/views';
+import { Controller, Get, HttpCode, Inject, Post, UseGuards, UseInterceptors } from '@nestjs/common';
+import { ApiBearerAuth, ApiTags } from '@nestjs/swagger';
 import { AccessGuard, Actor, ChangeInterceptor, Changes, Needs } from '../access';
 import { tokens } from '../dependencies';
 import { IdempotencyInterceptor, Repeatable } from '../idempotency';
-import { KeyPageBody, KeyRotationBody, ProblemBody } from '../openapi';
-import { KeyPageQuery, RotateKeysRequest } from './requests';
+import { Describe, ReadBody, ReadQuery } from '../openapi';
+import { keyPageQuery, rotateKeysRequest, type PageQuery, type RotateKeysRequest } from './requests';
 import { RotateKeysUsecase } from './rotate-keys.usecase';
 
 @ApiTags('keys')
 @ApiBearerAuth()
-@ApiResponse({ status: 'default', description: 'A problem', type: ProblemBody })
 @Controller('/v1/keys')
 @UseGuards(AccessGuard)
 @UseInterceptors(ChangeInterceptor, IdempotencyInterceptor)
@@ -23,9 +22,10 @@ export class KeysController {
 
   @Get()
   @Needs('admin', 'everything')
-  @ApiOperation({ summary: 'Which data keys there are and what wraps them; never a key itself' })
-  @ApiResponse({ status: 200, type: KeyPageBody })
-  async list(@Query() { cursor, limit }: KeyPageQuery): Promise<Page<KeyView>> {
+  @Describe('listKeys', 'Lists the data keys and what wraps each; never a key itself', {
+    answers: { 200: { description: 'A page of data keys', schema: keyPage } },
+  })
+  async list(@ReadQuery(keyPageQuery) { cursor, limit }: PageQuery): Promise<Page<KeyView>> {
     const keys = await this.wrappedKeys.list({ after: cursor ?? null, limit: limit + 1 });
     const shown = keys.slice(0, limit);
     return { items: shown.map(asKeyView), nextCursor: keys.length > limit ? (shown.at(-1)?.purpose ?? null) : null };
@@ -36,14 +36,14 @@ export class KeysController {
   @HttpCode(200)
   @Repeatable()
   @Changes('keys.rotate')
-  @ApiOperation({
-    summary: 'Wraps all data keys with a new key-encryption key; checkpoints stay as they are',
+  @Describe('rotateKeys', 'Wraps all data keys with a new key-encryption key; checkpoints stay as they are', {
     description:
       'Answers after a few seconds at the latest: while `remaining` is above 0, ask again with `rewrapOnly`. ' +
       'A Vault makes its key-encryption keys itself: rotate there first.',
+    answers: { 200: { description: 'What was wrapped, and what remains', schema: keyRotationView } },
+    problems: ['KEY_UNAVAILABLE'],
   })
-  @ApiResponse({ status: 200, type: KeyRotationBody })
-  rotate(@Body() request: RotateKeysRequest, @Actor() actor: string): Promise<KeyRotationView> {
+  rotate(@ReadBody(rotateKeysRequest) request: RotateKeysRequest, @Actor() actor: string): Promise<KeyRotationView> {
     return this.rotateKeys.execute({ ...request, actor });
   }
 }

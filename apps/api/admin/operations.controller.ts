@@ -1,15 +1,16 @@
-import type { ExpectedOperationView, OperationView, SessionLedger } from '@dormouse/ledger';
-import { Body, Controller, Get, HttpCode, Inject, Param, Post, UseGuards, UseInterceptors } from '@nestjs/common';
-import { ApiBearerAuth, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
+import type { SessionLedger } from '@dormouse/ledger';
+import { expectedOperationView, operationView, type ExpectedOperationView, type OperationView } from '@dormouse/views';
+import { Controller, Get, HttpCode, Inject, Param, Post, UseGuards, UseInterceptors } from '@nestjs/common';
+import { ApiBearerAuth, ApiTags } from '@nestjs/swagger';
 import { AccessGuard, Actor, ChangeInterceptor, Changes, Needs } from '../access';
 import { tokens } from '../dependencies';
 import { IdempotencyInterceptor, Repeatable } from '../idempotency';
-import { ExpectedOperationBody, OperationBody, ProblemBody } from '../openapi';
-import { OperationIdPipe, ReasonRequest } from './requests';
+import { Describe, ReadBody } from '../openapi';
+import { OperationIdPipe } from './id-pipes';
+import { reasonRequest, type ReasonRequest } from './requests';
 
 @ApiTags('operations')
 @ApiBearerAuth()
-@ApiResponse({ status: 'default', description: 'A problem', type: ProblemBody })
 @Controller('/v1/operations')
 @UseGuards(AccessGuard)
 @UseInterceptors(ChangeInterceptor, IdempotencyInterceptor)
@@ -18,8 +19,10 @@ export class OperationsController {
 
   @Get(':id')
   @Needs('viewer', 'operation')
-  @ApiOperation({ summary: 'How far it is, what is to be expected of it, and what came of it' })
-  @ApiResponse({ status: 200, type: ExpectedOperationBody })
+  @Describe('getOperation', 'Shows how far an operation is, what to expect of it, and what came of it', {
+    answers: { 200: { description: 'The operation', schema: expectedOperationView } },
+    problems: ['OPERATION_UNKNOWN'],
+  })
   show(@Param('id', OperationIdPipe) id: string): Promise<ExpectedOperationView> {
     return this.ledger.viewOperation(id);
   }
@@ -29,17 +32,17 @@ export class OperationsController {
   @HttpCode(202)
   @Repeatable()
   @Changes('operation.cancel', ['DESKTOP_BUSY', 'USER_PRESENT', 'OPERATION_ENDED'])
-  @ApiOperation({
-    summary: 'Calls an operation off',
+  @Describe('cancelOperation', 'Cancels an operation', {
     description:
-      'One that no worker has taken ends at once. A save under way is given up by its worker, and the desktop runs on; when ' +
-      'its machine is being let go it is too late. Nothing else can be called off once it has begun, and no boot or wake ' +
+      'An operation that no worker has taken ends at once. A save under way is given up by its worker, and the desktop runs on; ' +
+      'once its machine is being released it is too late. Nothing else can be cancelled once it has begun, and no boot or wake ' +
       'that a user waits for.',
+    answers: { 202: { description: 'The operation, cancelled or about to be', schema: operationView } },
+    problems: ['OPERATION_UNKNOWN', 'OPERATION_ENDED', 'DESKTOP_BUSY', 'USER_PRESENT'],
   })
-  @ApiResponse({ status: 202, type: OperationBody })
   cancel(
     @Param('id', OperationIdPipe) id: string,
-    @Body() { reason }: ReasonRequest,
+    @ReadBody(reasonRequest) { reason }: ReasonRequest,
     @Actor() requestedBy: string,
   ): Promise<OperationView> {
     return this.ledger.cancelOperation(id, { reason, requestedBy });

@@ -1,14 +1,15 @@
-import type { PoolView, SessionLedger } from '@dormouse/ledger';
-import { Body, Controller, Get, Inject, Param, Put, UseGuards, UseInterceptors } from '@nestjs/common';
-import { ApiBearerAuth, ApiResponse, ApiTags } from '@nestjs/swagger';
+import type { SessionLedger } from '@dormouse/ledger';
+import { poolView, type PoolView } from '@dormouse/views';
+import { Controller, Get, Inject, Param, Put, UseGuards, UseInterceptors } from '@nestjs/common';
+import { ApiBearerAuth, ApiTags } from '@nestjs/swagger';
 import { AccessGuard, Actor, ChangeInterceptor, Changes, Needs } from '../access';
 import { tokens } from '../dependencies';
-import { PoolBody, ProblemBody } from '../openapi';
-import { IdentifierPipe, PutPoolRequest } from './requests';
+import { Describe, ReadBody } from '../openapi';
+import { IdentifierPipe } from './id-pipes';
+import { putPoolRequest, type PutPoolRequest } from './requests';
 
 @ApiTags('pools')
 @ApiBearerAuth()
-@ApiResponse({ status: 'default', description: 'A problem', type: ProblemBody })
 @Controller('/v1/pools')
 @UseGuards(AccessGuard)
 @UseInterceptors(ChangeInterceptor)
@@ -17,7 +18,10 @@ export class PoolsController {
 
   @Get(':id')
   @Needs('viewer', 'pool')
-  @ApiResponse({ status: 200, type: PoolBody })
+  @Describe('getPool', 'Shows a pool: its policy, and the storms that still keep desktops up', {
+    answers: { 200: { description: 'The pool', schema: poolView } },
+    problems: ['POOL_UNKNOWN'],
+  })
   show(@Param('id', IdentifierPipe) id: string): Promise<PoolView> {
     return this.ledger.viewPool(id);
   }
@@ -25,10 +29,12 @@ export class PoolsController {
   @Put(':id')
   @Needs('admin', 'pool')
   @Changes('pool.put')
-  @ApiResponse({ status: 200, type: PoolBody })
+  @Describe('putPool', 'Makes a pool, or gives one another policy', {
+    answers: { 200: { description: 'The pool', schema: poolView } },
+  })
   put(
     @Param('id', IdentifierPipe) id: string,
-    @Body() { policy, reason }: PutPoolRequest,
+    @ReadBody(putPoolRequest) { policy, reason }: PutPoolRequest,
     @Actor() actor: string,
   ): Promise<PoolView> {
     return this.ledger.putPool(id, policy, actor, reason);

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DormouseError } from '@dormouse/errors';
-import type { DesktopView, OperationView, SessionLedger } from '@dormouse/ledger';
+import type { SessionLedger } from '@dormouse/ledger';
+import type { DesktopView, OperationView } from '@dormouse/views';
 import type { DormouseConfig } from '@dormouse/config';
 import { parseNewLaunchSpec } from '@dormouse/qemu';
 import type { JsonObject } from '@dormouse/session';

@@ -1,347 +1,223 @@
-import { DormouseError } from '@dormouse/errors';
-import { apiScopes, type ApiScope } from '@dormouse/ledger';
-import { consents, type Consent } from '@dormouse/session';
+import { consents } from '@dormouse/session';
 import {
   brokerName,
-  desktopIdInWords,
   desktopIdPattern,
   identifierPattern,
   instantInWords,
-  isDesktopId,
-  isIdentifier,
+  isPlainText,
   parseInstant,
+  uuidPattern,
 } from '@dormouse/text';
-import { Injectable, type PipeTransform } from '@nestjs/common';
-import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { Transform, Type } from 'class-transformer';
-import {
-  ArrayMaxSize,
-  ArrayNotEmpty,
-  IsArray,
-  IsBoolean,
-  IsIn,
-  IsInt,
-  IsObject,
-  IsOptional,
-  Length,
-  Matches,
-  Max,
-  Min,
-  ValidateBy,
-  ValidateIf,
-} from 'class-validator';
+import { apiScopes } from '@dormouse/views';
+import { z } from 'zod';
+import { requests } from '../openapi';
 
 export const defaultPool = 'default';
-const longestReason = 500;
 
-function isPlainText(value: unknown, longest: number): boolean {
-  return typeof value === 'string' && value !== '' && value.length <= longest && !/[\p{Cc}\p{Cs}]/u.test(value);
-}
+const plainText = (longest: number) => {
+  const message = `must be a text of 1 to ${longest} characters without control characters`;
+  return z
+    .string(message)
+    .refine((text) => isPlainText(text, longest), message)
+    .meta({ minLength: 1, maxLength: longest });
+};
 
-/** What goes into the database, into log lines and onto terminals: no control characters, no halves of characters. */
-const IsPlainText = (longest: number) =>
-  ValidateBy({
-    name: 'isPlainText',
-    validator: {
-      validate: (value): boolean => isPlainText(value, longest),
-      defaultMessage: (about) =>
-        `${about?.property} must be a text of 1 to ${longest} characters without control characters`,
-    },
-  });
+const instant = z
+  .string(`must be ${instantInWords}`)
+  .transform((text, context) => {
+    const moment = parseInstant(text);
+    if (moment !== null) return moment;
+    context.addIssue({ code: 'custom', message: `must be ${instantInWords}` });
+    return z.NEVER;
+  })
+  .meta({ type: 'string', format: 'date-time' });
 
-const IsInstant = () =>
-  ValidateBy({
-    name: 'isInstant',
-    validator: {
-      validate: (value): boolean => typeof value === 'string' && parseInstant(value) !== null,
-      defaultMessage: (about) => `${about?.property} must be ${instantInWords}`,
-    },
-  });
+const identifier = z.string().regex(identifierPattern, 'must be an id: lower-case letters, digits and hyphens');
 
-/** The moment of a field that `IsInstant` has let through. */
-export function momentOf(text: string): Date {
-  return parseInstant(text)!;
-}
-
+const reason = plainText(500).meta({ example: 'maintenance of the host', description: 'Goes into the audit log' });
+const because = { reason };
 /** Who says why says it for the audit log; what needs no reason may have one. */
-export class OptionalReasonRequest {
-  @ApiPropertyOptional({ example: 'a new colleague', description: 'Goes into the audit log' })
-  @IsOptional()
-  @IsPlainText(longestReason)
-  reason?: string;
-}
+const maybeBecause = { reason: reason.exactOptional() };
 
-export class PutDesktopRequest extends OptionalReasonRequest {
-  @ApiPropertyOptional({ default: defaultPool })
-  @IsOptional()
-  @Matches(identifierPattern)
-  poolId: string = defaultPool;
+export const reasonRequest = z.strictObject(because).register(requests, { id: 'ReasonRequest' });
+export type ReasonRequest = z.output<typeof reasonRequest>;
 
-  @ApiProperty({
-    type: 'object',
-    additionalProperties: true,
-    description: 'Versioned machine type, named CPU model, memory, CPUs, disks, NICs, display, extra arguments',
-    example: {
-      machine: 'pc-q35-7.2',
-      cpuModel: 'qemu64',
-      memoryMiB: 1024,
-      cpus: 1,
-      disks: [{ image: '/srv/images/desktop.qcow2' }],
-      nics: [{ model: 'virtio-net-pci' }],
-      display: 'vnc',
-      readiness: 'agent',
-      extraArguments: [],
-    },
+export const reasonQuery = z.strictObject(because);
+export const optionalReasonQuery = z.strictObject(maybeBecause);
+export type OptionalReasonQuery = z.output<typeof optionalReasonQuery>;
+
+export const putDesktopRequest = z
+  .strictObject({
+    ...maybeBecause,
+    poolId: identifier.default(defaultPool),
+    launchSpec: z.record(z.string(), z.unknown()).meta({
+      description: 'Versioned machine type, named CPU model, memory, CPUs, disks, NICs, display, extra arguments',
+      example: {
+        machine: 'pc-q35-7.2',
+        cpuModel: 'qemu64',
+        memoryMiB: 1024,
+        cpus: 1,
+        disks: [{ image: '/srv/images/desktop.qcow2' }],
+        nics: [{ model: 'virtio-net-pci' }],
+        display: 'vnc',
+        readiness: 'agent',
+        extraArguments: [],
+      },
+    }),
   })
-  @IsObject()
-  launchSpec!: Record<string, unknown>;
-}
+  .register(requests, { id: 'PutDesktopRequest' });
+export type PutDesktopRequest = z.output<typeof putDesktopRequest>;
 
-export class ReasonRequest {
-  @ApiProperty({ example: 'maintenance of the host', description: 'Goes into the audit log' })
-  @IsPlainText(longestReason)
-  reason!: string;
-}
+export const holdRequest = z
+  .strictObject({ ...because, until: instant.describe('From now on, at most a year ahead') })
+  .register(requests, { id: 'HoldRequest' });
+export type HoldRequest = z.output<typeof holdRequest>;
 
-export class HoldRequest extends ReasonRequest {
-  @ApiProperty({ format: 'date-time', description: 'From now on, at most a year ahead' })
-  @IsInstant()
-  until!: string;
-}
-
-export class BrokerRequest extends ReasonRequest {
-  @ApiProperty({
-    type: String,
-    nullable: true,
-    description: 'Its CloudEvents `source`. Null: of the broker that speaks of the desktop next',
+export const brokerRequest = z
+  .strictObject({
+    ...because,
+    source: z
+      .string('must be the name of a broker, or null')
+      .transform(brokerName)
+      .pipe(plainText(256))
+      .nullable()
+      .describe('Its CloudEvents `source`. Null: the desktop belongs to the broker that speaks of it next'),
   })
-  @Transform(({ value }: { value: unknown }) => (typeof value === 'string' ? brokerName(value) : value))
-  @ValidateIf(({ source }: BrokerRequest) => source !== null)
-  @IsPlainText(256)
-  source!: string | null;
-}
+  .register(requests, { id: 'BrokerRequest' });
+export type BrokerRequest = z.output<typeof brokerRequest>;
 
-export class PrewarmRequest extends ReasonRequest {
-  @ApiPropertyOptional({ format: 'date-time', description: 'Also holds the desktop until then' })
-  @IsOptional()
-  @IsInstant()
-  until?: string;
-}
+export const prewarmRequest = z
+  .strictObject({ ...because, until: instant.exactOptional().describe('Also holds the desktop until then') })
+  .register(requests, { id: 'PrewarmRequest' });
+export type PrewarmRequest = z.output<typeof prewarmRequest>;
 
-export class ConsentRequest extends ReasonRequest {
-  @ApiProperty({ enum: consents, description: 'One of `consents` of the explanation' })
-  @IsIn(consents)
-  to!: Consent;
-}
+export const consentRequest = z
+  .strictObject({ ...because, to: z.enum(consents).describe('One of `consents` of the explanation') })
+  .register(requests, { id: 'ConsentRequest' });
+export type ConsentRequest = z.output<typeof consentRequest>;
 
-/** Save and stop put a desktop away; nobody is to be there, unless it is forced. */
-export class PutAwayRequest extends ReasonRequest {
-  @ApiPropertyOptional({ description: 'Also when a user is connected', default: false })
-  @IsOptional()
-  @IsBoolean()
-  force?: boolean;
+/** Save and stop put a desktop away; nobody may be connected, unless it is forced. */
+const puttingAway = {
+  ...because,
+  force: z.boolean().exactOptional().describe('Even if a user is connected'),
+  validForSeconds: z
+    .int()
+    .min(1)
+    .max(86_400)
+    .exactOptional()
+    .describe('A forced operation is cancelled unless it begins within so many seconds; 600 when left out'),
+};
 
-  @ApiPropertyOptional({
-    description: 'When it is forced: called off unless it begins within so many seconds',
-    minimum: 1,
-    maximum: 86_400,
-    default: 600,
+export const putAwayRequest = z.strictObject(puttingAway).register(requests, { id: 'PutAwayRequest' });
+export type PutAwayRequest = z.output<typeof putAwayRequest>;
+
+export const saveRequest = z
+  .strictObject({
+    ...puttingAway,
+    fresh: z
+      .boolean()
+      .exactOptional()
+      .describe('Joins a save under way, and saves once more if that one does not put the desktop to sleep'),
   })
-  @IsOptional()
-  @IsInt()
-  @Min(1)
-  @Max(86_400)
-  validForSeconds?: number;
-}
+  .register(requests, { id: 'SaveRequest' });
+export type SaveRequest = z.output<typeof saveRequest>;
 
-export class SaveRequest extends PutAwayRequest {
-  @ApiPropertyOptional({
-    description: 'A save under way is joined, and followed by one more if it does not put the desktop to sleep',
-    default: false,
+export const restoreRequest = z
+  .strictObject({
+    ...because,
+    checkpointId: z
+      .string()
+      .min(1)
+      .max(64)
+      .exactOptional()
+      .meta({
+        format: 'uuid',
+        description:
+          'A checkpoint that the desktop keeps, to wake it from instead of its current one. To name it is to consent: memory and disk ' +
+          'go on from that moment, and what came after it is gone from the desktop. Newer checkpoints can be woken for as long as ' +
+          'they are kept.',
+      }),
   })
-  @IsOptional()
-  @IsBoolean()
-  fresh?: boolean;
-}
+  .register(requests, { id: 'RestoreRequest' });
+export type RestoreRequest = z.output<typeof restoreRequest>;
 
-export class RestoreRequest extends ReasonRequest {
-  @ApiPropertyOptional({
-    format: 'uuid',
-    description:
-      'A checkpoint that the desktop keeps, when it is not its current one that is to be woken. To name it is to consent: ' +
-      'memory and disk go on from that moment, and what came after it is gone from the desktop. Newer checkpoints can ' +
-      'be woken for as long as they are kept.',
+export const rehearseRequest = z
+  .strictObject({ events: z.array(z.unknown()).max(1_000).describe('CloudEvents 1.0 events') })
+  .register(requests, { id: 'RehearseRequest' });
+export type RehearseRequest = z.output<typeof rehearseRequest>;
+
+export const rotateKeysRequest = z
+  .strictObject({
+    ...because,
+    rewrapOnly: z
+      .boolean()
+      .exactOptional()
+      .describe('Makes no new key-encryption key: only wraps with the newest one what another one still wraps'),
   })
-  @IsOptional()
-  @Length(1, 64)
-  checkpointId?: string;
-}
+  .register(requests, { id: 'RotateKeysRequest' });
+export type RotateKeysRequest = z.output<typeof rotateKeysRequest>;
 
-export class RehearseRequest {
-  @ApiProperty({ type: 'array', items: { type: 'object', description: 'A CloudEvents 1.0 event' }, maxItems: 1_000 })
-  @IsArray()
-  @ArrayMaxSize(1_000)
-  events!: unknown[];
-}
-
-export class RotateKeysRequest extends ReasonRequest {
-  @ApiPropertyOptional({
-    description: 'No new key-encryption key: only wrap with the newest one what is not yet',
-    default: false,
+export const putPoolRequest = z
+  .strictObject({
+    ...maybeBecause,
+    policy: z.record(z.string(), z.unknown()).meta({
+      description: 'As `policy` of the answer; all fields but `graceMs` and `keepCheckpoints` may be left out',
+      example: {
+        graceMs: 600_000,
+        graceMsByReason: { idle: 60_000, network: 1_800_000 },
+        keepCheckpoints: 2,
+        keepCheckpointsForMs: 604_800_000,
+        storm: {},
+      },
+    }),
   })
-  @IsOptional()
-  @IsBoolean()
-  rewrapOnly?: boolean;
-}
+  .register(requests, { id: 'PutPoolRequest' });
+export type PutPoolRequest = z.output<typeof putPoolRequest>;
 
-export class PutPoolRequest extends OptionalReasonRequest {
-  @ApiProperty({
-    type: 'object',
-    additionalProperties: true,
-    description: 'As `policy` of the answer; all but `graceMs` and `keepCheckpoints` may be left out',
-    example: {
-      graceMs: 600_000,
-      graceMsByReason: { idle: 60_000, network: 1_800_000 },
-      keepCheckpoints: 2,
-      keepCheckpointsForMs: 604_800_000,
-      storm: {},
-    },
+export const createApiKeyRequest = z
+  .strictObject({
+    ...because,
+    scope: z.enum(apiScopes).describe('Each allows what the ones before it allow, and more'),
+    pools: z
+      .array(identifier)
+      .min(1)
+      .exactOptional()
+      .describe('Limits the key to these pools; left out, it is for everything'),
+    expiresInDays: z.int().min(1).max(366).default(90),
   })
-  @IsObject()
-  policy!: Record<string, unknown>;
-}
+  .register(requests, { id: 'CreateApiKeyRequest' });
+export type CreateApiKeyRequest = z.output<typeof createApiKeyRequest>;
 
-class PageLimit {
-  @ApiPropertyOptional({ default: 100, minimum: 1, maximum: 500 })
-  @IsOptional()
-  @Type(() => Number)
-  @IsInt()
-  @Min(1)
-  @Max(500)
-  limit: number = 100;
-}
+export const pruneAuditRequest = z
+  .strictObject({
+    ...because,
+    before: instant.describe('Removes the lines that are older than this; at least 30 days ago'),
+  })
+  .register(requests, { id: 'PruneAuditRequest' });
+export type PruneAuditRequest = z.output<typeof pruneAuditRequest>;
 
-export class PageQuery extends PageLimit {
-  @ApiPropertyOptional({ description: '`nextCursor` of the page before' })
-  @IsOptional()
-  @Matches(desktopIdPattern)
-  cursor?: string;
-}
+/** A page of a list whose cursors look like this. */
+const pageQuery = (cursor: RegExp) =>
+  z.strictObject({
+    limit: z.coerce.number().int().min(1).max(500).default(100).meta({ type: 'integer', minimum: 1, maximum: 500 }),
+    cursor: z
+      .string()
+      .regex(cursor, 'must be `nextCursor` of the page before')
+      .exactOptional()
+      .describe('`nextCursor` of the page before'),
+  });
 
-const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+export const desktopPageQuery = pageQuery(desktopIdPattern);
+export const checkpointPageQuery = pageQuery(uuidPattern);
+export const keyPageQuery = pageQuery(new RegExp(`^(content|desktop/${desktopIdPattern.source.slice(1, -1)})$`));
+export type PageQuery = z.output<ReturnType<typeof pageQuery>>;
 
-export class CheckpointPageQuery extends PageLimit {
-  @ApiPropertyOptional({ description: '`nextCursor` of the page before' })
-  @IsOptional()
-  @Matches(uuid)
-  cursor?: string;
-}
+export const auditPageQuery = pageQuery(/^\d{1,18}$/).extend({
+  actor: plainText(300).exactOptional().meta({ example: 'key:admin', description: 'Only what this one did' }),
+  action: plainText(100).exactOptional().meta({ example: 'desktop.save' }),
+  target: plainText(300).exactOptional().meta({ example: 'ada', description: 'Only what was done to this one' }),
+});
+export type AuditPageQuery = z.output<typeof auditPageQuery>;
 
-export class KeyPageQuery extends PageLimit {
-  @ApiPropertyOptional({ description: '`nextCursor` of the page before' })
-  @IsOptional()
-  @Matches(new RegExp(`^(content|desktop/${desktopIdPattern.source.slice(1, -1)})$`))
-  cursor?: string;
-}
-
-export class CreateApiKeyRequest extends ReasonRequest {
-  @ApiProperty({ enum: apiScopes, description: 'Each allows what the ones before it allow, and more' })
-  @IsIn(apiScopes)
-  scope!: ApiScope;
-
-  @ApiPropertyOptional({ type: [String], description: 'Limits the key to these pools; left out, it is for everything' })
-  @IsOptional()
-  @IsArray()
-  @ArrayNotEmpty()
-  @Matches(identifierPattern, { each: true })
-  pools?: string[];
-
-  @ApiPropertyOptional({ default: 90, minimum: 1, maximum: 366 })
-  @IsOptional()
-  @IsInt()
-  @Min(1)
-  @Max(366)
-  expiresInDays: number = 90;
-}
-
-export class AuditPageQuery extends PageLimit {
-  @ApiPropertyOptional({ description: '`nextCursor` of the page before' })
-  @IsOptional()
-  @Matches(/^\d{1,18}$/)
-  cursor?: string;
-
-  @ApiPropertyOptional({ example: 'key:admin', description: 'Only what this one did' })
-  @IsOptional()
-  @IsPlainText(300)
-  actor?: string;
-
-  @ApiPropertyOptional({ example: 'desktop.save' })
-  @IsOptional()
-  @IsPlainText(100)
-  action?: string;
-
-  @ApiPropertyOptional({ example: 'ada', description: 'Only what was done to this one' })
-  @IsOptional()
-  @IsPlainText(300)
-  target?: string;
-}
-
-export class AuditExportQuery {
-  @ApiProperty({ format: 'date-time', description: 'Only lines older than this' })
-  @IsInstant()
-  before!: string;
-}
-
-export class PruneAuditRequest extends ReasonRequest {
-  @ApiProperty({ format: 'date-time', description: 'Lines older than this are removed; at least 30 days ago' })
-  @IsInstant()
-  before!: string;
-}
-
-/** Ids in addresses become names of files and queues: nothing else gets through. */
-@Injectable()
-export class DesktopIdPipe implements PipeTransform<string, string> {
-  transform(id: string): string {
-    if (isDesktopId(id)) return id;
-    throw new DormouseError('REQUEST_INVALID', desktopIdInWords, { pattern: desktopIdPattern.source });
-  }
-}
-
-/** Of pools, hosts and keys. */
-@Injectable()
-export class IdentifierPipe implements PipeTransform<string, string> {
-  transform(id: string): string {
-    if (isIdentifier(id)) return id;
-    throw new DormouseError(
-      'REQUEST_INVALID',
-      'an id is 1 to 63 lower-case letters, digits and hyphens, beginning with a letter or digit',
-      { pattern: identifierPattern.source },
-    );
-  }
-}
-
-/** In the one form in which brokers' names are kept. */
-@Injectable()
-export class BrokerNamePipe implements PipeTransform<string, string> {
-  transform(source: string): string {
-    const name = brokerName(source);
-    if (isPlainText(name, 256)) return name;
-    throw new DormouseError('REQUEST_INVALID', 'the source of a broker is a text of 1 to 256 characters');
-  }
-}
-
-@Injectable()
-export class OperationIdPipe implements PipeTransform<string, string> {
-  transform(id: string): string {
-    if (uuid.test(id)) return id;
-    throw new DormouseError('OPERATION_UNKNOWN', 'no operation has this id; operation ids are UUIDs');
-  }
-}
-
-@Injectable()
-export class CheckpointIdPipe implements PipeTransform<string, string> {
-  transform(id: string): string {
-    if (uuid.test(id)) return id;
-    throw new DormouseError('CHECKPOINT_UNKNOWN', 'no checkpoint has this id; checkpoint ids are UUIDs');
-  }
-}
+export const auditExportQuery = z.strictObject({ before: instant.describe('Only lines older than this') });
+export type AuditExportQuery = z.output<typeof auditExportQuery>;

@@ -1,5 +1,6 @@
 import type { KeyRing } from '@dormouse/keys';
-import type { KeyRotationView, SessionLedger } from '@dormouse/ledger';
+import type { SessionLedger } from '@dormouse/ledger';
+import type { KeyRotationView } from '@dormouse/views';
 import { Inject, Injectable } from '@nestjs/common';
 import { tokens } from '../dependencies';
 

@@ -34,13 +34,13 @@ export class HealthController {
   });
 
   @Get('healthz')
-  @ApiOperation({ summary: 'The process is alive' })
+  @ApiOperation({ operationId: 'isAlive', summary: 'The process is alive' })
   alive(): { status: 'alive' } {
     return { status: 'alive' };
   }
 
   @Get('readyz')
-  @ApiOperation({ summary: 'The process can do its work: every service it needs, by name' })
+  @ApiOperation({ operationId: 'isReady', summary: 'The process can do its work: every service it needs, by name' })
   @ApiResponse({ status: 200, description: 'Every service answers' })
   @ApiResponse({ status: 503, description: 'A service does not answer' })
   async ready(@Res({ passthrough: true }) reply: FastifyReply): Promise<Readiness> {
@@ -51,7 +51,7 @@ export class HealthController {
 
   @Get('metrics')
   @Header('content-type', 'text/plain; version=0.0.4; charset=utf-8')
-  @ApiOperation({ summary: 'Prometheus metrics' })
+  @ApiOperation({ operationId: 'getMetrics', summary: 'Prometheus metrics' })
   async metricsText(): Promise<string> {
     return this.text();
   }

@@ -2,9 +2,10 @@ import { createHash } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Keys } from '@dormouse/config';
 import { DormouseError, isDormouseError } from '@dormouse/errors';
-import type { Delivery, DesktopView, Receipt, SessionLedger } from '@dormouse/ledger';
+import type { Delivery, SessionLedger } from '@dormouse/ledger';
+import type { Acknowledgement, BatchAcknowledgement, BatchItem, DesktopView } from '@dormouse/views';
 import type { Metrics } from '@dormouse/observability';
-import { machineStates, readBrokerEvent, type MachineState } from '@dormouse/session';
+import { machineStates, readBrokerEvent } from '@dormouse/session';
 import { Inject, Injectable } from '@nestjs/common';
 import { RateGate } from '../access';
 import { parseBody } from '../body-parser';
@@ -13,33 +14,6 @@ import { tokens } from '../dependencies';
 import type { BrokerAdapter } from './adapters';
 import { inTheirOrder } from './in-their-order';
 import { requireSecretOf, verifySignature, type SignedDelivery, type Verified } from './verify-signature';
-
-export interface Acknowledgement {
-  readonly accepted: true;
-  /** Seen before, as this webhook or as this event: nothing was done. */
-  readonly duplicate: boolean;
-  readonly outcome: Receipt['outcome'];
-  /** Null for events that speak of the broker and of no desktop. */
-  readonly desktop: {
-    readonly id: string;
-    readonly machineState: MachineState;
-    /** Until the desktop answers, in ms: 0 when it does, null when that cannot be told. */
-    readonly etaMs: number | null;
-  } | null;
-  /** What was wrong with side fields; missing when nothing was. */
-  readonly notes?: readonly string[];
-}
-
-/** One event of a batch: accepted, or refused without any effect on the others. */
-export type BatchItem = { readonly id: string; readonly source: string } & (
-  Acknowledgement | { readonly accepted: false; readonly error: ReturnType<DormouseError['toJSON']> }
-);
-
-export interface BatchAcknowledgement {
-  /** Whether each of them was. */
-  readonly accepted: boolean;
-  readonly items: readonly BatchItem[];
-}
 
 export interface ReceivedWebhook extends SignedDelivery {
   readonly headers: IncomingHttpHeaders;

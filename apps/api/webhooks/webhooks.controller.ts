@@ -1,15 +1,29 @@
-import { DormouseError } from '@dormouse/errors';
+import { DormouseError, type ErrorCode } from '@dormouse/errors';
+import { webhookAnswer, type Acknowledgement, type BatchAcknowledgement } from '@dormouse/views';
 import { Controller, HttpCode, Inject, Param, Post, Req } from '@nestjs/common';
-import { ApiBody, ApiHeader, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
+import { ApiBody, ApiHeader, ApiSecurity, ApiTags } from '@nestjs/swagger';
 import type { FastifyRequest } from 'fastify';
 import { RefusalLog, setActor } from '../access';
 import { webhookPath } from '../body-parser';
-import { AcknowledgementBody, ProblemBody } from '../openapi';
+import { Describe, webhookSignature } from '../openapi';
 import { asDormouseError } from '../problems';
 import { brokerAdapters, cloudEvents, type BrokerAdapter } from './adapters';
-import { ReceiveWebhook, type Acknowledgement, type BatchAcknowledgement } from './receive-webhook.usecase';
+import { ReceiveWebhook } from './receive-webhook.usecase';
+
+const webhookProblems: readonly ErrorCode[] = [
+  'EVENT_MALFORMED',
+  'SIGNATURE_INVALID',
+  'SIGNATURE_STALE',
+  'BROKER_NOT_ALLOWED',
+  'DESKTOP_UNKNOWN',
+  'WEBHOOK_ID_REUSED',
+  'EVENT_ID_REUSED',
+  'RATE_LIMITED',
+  'SERVICE_UNAVAILABLE',
+];
 
 @ApiTags('webhooks')
+@ApiSecurity(webhookSignature)
 @Controller(webhookPath)
 export class WebhooksController {
   constructor(
@@ -19,11 +33,12 @@ export class WebhooksController {
 
   @Post()
   @HttpCode(202)
-  @ApiOperation({
-    summary: 'An event of a broker: CloudEvents 1.0 JSON, signed as in Standard Webhooks',
+  @Describe('receiveWebhook', 'Takes an event of a broker: CloudEvents 1.0 JSON, signed as in Standard Webhooks', {
     description:
       'In structured, binary or batch mode. A batch is checked as a whole before anything is stored; then each event of it is ' +
       'accepted or refused by itself, and the answer has `accepted`, whether all were, and an item for each in `items`.',
+    answers: { 202: { description: 'Stored; what follows from it happens after', schema: webhookAnswer } },
+    problems: webhookProblems,
   })
   @ApiHeader({
     name: 'webhook-id',
@@ -35,31 +50,19 @@ export class WebhooksController {
     required: true,
     description: 'Seconds since 1970, at most 5 minutes from now',
   })
-  @ApiHeader({
-    name: 'webhook-signature',
-    required: true,
-    description: '`v1,` and the HMAC; several, separated by spaces',
-  })
   @ApiBody({ schema: { type: 'object', description: 'A CloudEvents 1.0 event' } })
-  @ApiResponse({ status: 202, description: 'Stored; what follows from it happens after', type: AcknowledgementBody })
-  @ApiResponse({ status: 400, description: 'EVENT_MALFORMED', type: ProblemBody })
-  @ApiResponse({ status: 401, description: 'SIGNATURE_INVALID, SIGNATURE_STALE', type: ProblemBody })
-  @ApiResponse({ status: 404, description: 'DESKTOP_UNKNOWN', type: ProblemBody })
-  @ApiResponse({ status: 409, description: 'WEBHOOK_ID_REUSED, EVENT_ID_REUSED', type: ProblemBody })
-  @ApiResponse({ status: 415, description: 'MEDIA_TYPE_UNSUPPORTED', type: ProblemBody })
-  @ApiResponse({ status: 429, description: 'RATE_LIMITED: send it again after Retry-After seconds', type: ProblemBody })
   receive(@Req() request: FastifyRequest): Promise<Acknowledgement | BatchAcknowledgement> {
     return this.receiveIn(cloudEvents, request);
   }
 
   @Post(':shape')
   @HttpCode(202)
-  @ApiOperation({
-    summary: 'An event of a broker in a shape of its own, signed in the same way',
+  @Describe('receiveShapedWebhook', 'Takes an event of a broker in a shape of its own, signed in the same way', {
     description: `The shapes are ${brokerAdapters.map(({ name }) => name).join(', ')}.`,
+    answers: { 202: { description: 'Stored; what follows from it happens after', schema: webhookAnswer } },
+    problems: [...webhookProblems, 'ROUTE_UNKNOWN'],
   })
   @ApiBody({ schema: { type: 'object', description: 'What the broker has to say' } })
-  @ApiResponse({ status: 202, description: 'As for the others', type: AcknowledgementBody })
   receiveShaped(
     @Param('shape') shape: string,
     @Req() request: FastifyRequest,

@@ -12,8 +12,8 @@ import {
   type WakeProgress,
 } from '@dormouse/hypervisor';
 import { limits } from '@dormouse/limits';
-import type { CheckpointView, OperationView } from '@dormouse/ledger';
 import { postgresAway } from '@dormouse/persistence';
+import type { CheckpointView, OperationView } from '@dormouse/views';
 import { hasUnlayeredDisks } from '@dormouse/qemu';
 import type { JsonObject } from '@dormouse/session';
 import { writesToDisk } from '../disk-generation';
