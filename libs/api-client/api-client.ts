@@ -1,4 +1,21 @@
-import type { ApiKeyView, ApiScope, AuditView, BrokerView, DesktopView, ExpectedOperationView, ExplanationView, HostView, KeptCheckpointView, KeyRotationView, KeyView, OperationView, Page, PoolView, RehearsedView, RetiredBrokerView } from '@dormouse/views';
+import type {
+  ApiKeyView,
+  ApiScope,
+  AuditView,
+  BrokerView,
+  DesktopView,
+  ExpectedOperationView,
+  ExplanationView,
+  HostView,
+  KeptCheckpointView,
+  KeyRotationView,
+  KeyView,
+  OperationView,
+  Page,
+  PoolView,
+  RehearsedView,
+  RetiredBrokerView,
+} from '@dormouse/views';
 import type { Consent, JsonObject } from '@dormouse/session';
 import { errorOf } from './problem';
 import { isOk, reach, textOf, type Answered } from './reach';
