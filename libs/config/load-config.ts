@@ -41,7 +41,7 @@ export interface DormouseConfig {
   readonly qemuBinary: string;
   /** `uid:gid` or a name; null: as the worker. */
   readonly qemuUser: string | null;
-  /** Where the files that launch specs name may lie; absolute. Null: anywhere, for those who may everything. */
+  /** Where the files that launch specs name may lie; absolute. Null: anywhere, for keys that are not limited to pools. */
   readonly imageDirs: readonly string[] | null;
   /** Machines of sleeping desktops that each worker keeps started. */
   readonly machinesInWaiting: number;
