@@ -1,3 +1,4 @@
+import { existsSync, readFileSync } from 'node:fs';
 import { dirname, relative, resolve } from 'node:path';
 import js from '@eslint/js';
 import tseslint from 'typescript-eslint';
@@ -72,7 +73,7 @@ const oneWayImports = {
     if (from === null) return {};
     const check = (source) => {
       if (typeof source?.value !== 'string') return;
-      const why = whyForbidden(from, source.value, context.filename);
+      const why = whyForbidden(from, source.value, context.filename) ?? whyCircle(source.value, context.filename);
       if (why !== null) context.report({ node: source, messageId: 'crossed', data: { why } });
     };
     return {
@@ -83,6 +84,47 @@ const oneWayImports = {
     };
   },
 };
+
+/** Files of a room that import each other cannot be understood one after the other. Imports of types count as well. */
+function whyCircle(source, file) {
+  const first = source.startsWith('.') ? fileOf(source, file) : null;
+  const way = first === null ? null : wayTo(file, [first]);
+  return way === null
+    ? null
+    : `this import leads back to its own file: ${way.map((one) => relative(root, one)).join(' → ')}`;
+}
+
+/** The files from the last of `way` on until one of them imports `goal`; null when none does. */
+function wayTo(goal, way, seen = new Set(way)) {
+  for (const next of importsOf(way.at(-1))) {
+    if (next === goal) return [...way, goal];
+    if (seen.has(next)) continue;
+    seen.add(next);
+    const found = wayTo(goal, [...way, next], seen);
+    if (found !== null) return found;
+  }
+  return null;
+}
+
+const importsOfFiles = new Map();
+
+function importsOf(file) {
+  if (!importsOfFiles.has(file)) {
+    const sources = [...readFileSync(file, 'utf8').matchAll(/(?:from|import\()\s*'(\.[^']*)'/g)].map(
+      ([, source]) => source,
+    );
+    importsOfFiles.set(
+      file,
+      sources.map((source) => fileOf(source, file)).filter((found) => found !== null),
+    );
+  }
+  return importsOfFiles.get(file);
+}
+
+function fileOf(source, file) {
+  const path = resolve(dirname(file), source);
+  return [`${path}.ts`, resolve(path, 'index.ts')].find((candidate) => existsSync(candidate)) ?? null;
+}
 
 /** `libs/session` for a file in it, null outside of all rooms. */
 function roomOf(file) {

@@ -4,7 +4,8 @@ import * as fixture from './checkpoint-fixture';
 import { CheckpointWriter } from './checkpoint-writer';
 import { CheckpointSecrets } from './encryption';
 import { frameBytes, tagBytes } from './layout';
-import { encodeManifest, sha256, type Manifest } from './manifest';
+import type { Manifest } from './manifest-shape';
+import { encodeManifest, sha256 } from './manifest';
 import { objectKeys } from './object-keys';
 
 const { dull, identity, wakePack, wild } = fixture;

@@ -12,7 +12,8 @@ import { keyBytes, pageBytes, pageHashBytes, pageKind } from './layout';
 import { consecutive, hashPages } from './page-hash';
 import { blockPlace } from './places';
 import { PreviousCheckpoint } from './previous-checkpoint';
-import { StoredCheckpoint, type ReadingKeys } from './stored-checkpoint';
+import type { ReadingKeys } from './encryption';
+import { StoredCheckpoint } from './stored-checkpoint';
 import type { MachineState, WakeHead } from './wake-head';
 
 /** Checkpoints in a real file store in a directory of their own. For tests only. */

@@ -5,12 +5,12 @@ import { CheckpointSecrets } from './encryption';
 import { FrameRun } from './frame-run';
 import type { FrameTable } from './frame-table';
 import { pageBytes } from './layout';
-import type { Manifest } from './manifest';
+import type { Manifest } from './manifest-shape';
 import { objectKeys } from './object-keys';
 import { hashPage } from './page-hash';
 import type { PageMap } from './page-map';
 import { readRange } from './read-objects';
-import type { ReadingKeys } from './stored-checkpoint';
+import type { ReadingKeys } from './encryption';
 
 /** Bytes between two frames that nobody needs any more: reading them takes less time than another request. */
 const widestGapBytes = 128 * 1024;

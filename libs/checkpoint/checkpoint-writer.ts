@@ -10,13 +10,14 @@ import { sealHere, type FrameSealer } from './frame-sealing';
 import { FrameWriter } from './frame-writer';
 import { KnownPagesWriter } from './known-pages-writer';
 import { pageBytes, pageHashBytes, pageKind } from './layout';
-import { encodeManifest, type Manifest, type MemoryBlock, type ObjectReference, type PackReference } from './manifest';
+import type { Manifest, MemoryBlock, ObjectReference, PackReference } from './manifest-shape';
+import { encodeManifest } from './manifest';
 import { objectKeys, type CheckpointKeys } from './object-keys';
 import { PageMap } from './page-map';
 import { PagePlacing } from './page-placing';
 import type { PreviousCheckpoint } from './previous-checkpoint';
-import type { CheckpointIdentity } from './read-objects';
-import type { ReadingKeys } from './stored-checkpoint';
+import type { CheckpointIdentity } from './object-keys';
+import type { ReadingKeys } from './encryption';
 import type { MachineState } from './wake-head';
 import { WakePackWriter } from './wake-pack-writer';
 

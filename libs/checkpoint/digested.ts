@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { ObjectReference } from './manifest';
+import type { ObjectReference } from './manifest-shape';
 
 /** Parts of an object, gone through once; then its length and its digest are known. */
 export class Digested implements Iterable<Buffer, void> {

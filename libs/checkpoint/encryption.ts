@@ -229,3 +229,9 @@ export function decrypt(key: Uint8Array, nonce: Buffer, stored: Buffer, addition
 export function keyMismatch(object: string, message: string): DormouseError {
   return new DormouseError('CHECKPOINT_KEY_MISMATCH', message, { object });
 }
+
+/** What it takes to read pages that are stored, and pages that stand on disk. */
+export interface ReadingKeys {
+  readonly dataKey: DataKey;
+  readonly contentKey: Buffer;
+}

@@ -21,16 +21,19 @@ export {
   pageKind,
   segmentPages,
 } from './layout';
-export { decodeManifest, type DiskSource, type Manifest, type MemoryBlock, type PageCounts } from './manifest';
+export type { DiskSource, Manifest, MemoryBlock, PageCounts } from './manifest-shape';
+export { decodeManifest } from './manifest';
 export { readMarks, type CheckpointStanding, type Marks, type Standing } from './marks';
 export { desktopPrefix, objectKeys, type CheckpointKeys } from './object-keys';
 export { consecutive, hashPage, hashPages, sameHash } from './page-hash';
 export { countPages, PageMap } from './page-map';
 export { blockPlace } from './places';
 export { PreviousCheckpoint } from './previous-checkpoint';
-export { readManifest, type CheckpointIdentity } from './read-objects';
+export type { CheckpointIdentity } from './object-keys';
+export { readManifest } from './read-objects';
 export { SealThread, startSealThread } from './seal-on-thread';
-export { StoredCheckpoint, type ReadingKeys } from './stored-checkpoint';
+export type { ReadingKeys } from './encryption';
+export { StoredCheckpoint } from './stored-checkpoint';
 export type { MachineState, WakeHead, WakeOrder } from './wake-head';
 export type { WakePackReader } from './wake-pack-reader';
 export { readWakeSetStarts } from './wake-set-starts';

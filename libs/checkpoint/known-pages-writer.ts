@@ -3,7 +3,7 @@ import type { BlobStore, BlobWriter } from '@dormouse/storage';
 import type { ObjectCipher } from './encryption';
 import type { HashList } from './hash-list';
 import { encodeBehindHashes, type KnownPages } from './known-pages';
-import type { ObjectReference } from './manifest';
+import type { ObjectReference } from './manifest-shape';
 
 /**
  * Writes the known pages: 16 bytes for each page that was ever stored, which is most of what is written at the end of a save. So

@@ -1,7 +1,7 @@
 import { corrupt } from './corruption';
 import { HashList } from './hash-list';
 import { framePages, pageHashBytes } from './layout';
-import type { DiskSource } from './manifest';
+import type { DiskSource } from './manifest-shape';
 
 /** u32 frames · u32 layer entries · u32 bytes of the working set · u32 zero */
 const trailerBytes = 16;

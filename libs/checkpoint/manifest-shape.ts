@@ -1,4 +1,68 @@
-import type { Manifest } from './manifest';
+export interface MemoryBlock {
+  readonly name: string;
+  readonly bytes: number;
+}
+
+/** An object under the checkpoint's own prefix. */
+export interface ObjectReference {
+  readonly bytes: number;
+  /** Of the stored bytes, hex. */
+  readonly sha256: string;
+}
+
+/** A pack of this checkpoint or of an earlier one of the same desktop. */
+export interface PackReference extends ObjectReference {
+  /** The checkpoint that wrote it. */
+  readonly checkpointId: string;
+  readonly number: number;
+}
+
+/** A file with content of guest pages: `image/<disk>` or `<generation>/<disk>`. */
+export interface DiskSource {
+  readonly name: string;
+  /** Whole disk blocks of 4096 bytes in the file when it was looked at. */
+  readonly blocks: number;
+}
+
+/** What became of the guest's pages, each counted once; `superseded` copies and the `wakeSet` are counted beside. */
+export interface PageCounts {
+  readonly total: number;
+  readonly zero: number;
+  /** The previous checkpoint knew their content. */
+  readonly previous: number;
+  /** Found in a disk source by this save. */
+  readonly disk: number;
+  /** Found in a frame of this save. */
+  readonly duplicate: number;
+  readonly stored: number;
+  readonly superseded: number;
+  readonly wakeSet: number;
+}
+
+/** Names all that belongs to a checkpoint. Written last: a checkpoint exists when its manifest does. */
+export interface Manifest {
+  readonly checkpointId: string;
+  readonly desktopId: string;
+  /** ISO 8601, UTC. */
+  readonly createdAt: string;
+  readonly keyId: string;
+  readonly lineage: { readonly previous: string | null; readonly depth: number };
+  /** What the waking machine must be equal in; compared before anything is started. */
+  readonly fingerprint: Readonly<Record<string, unknown>>;
+  /** The disk generation that was sealed with the memory, or null for a machine without disks. */
+  readonly diskGeneration: string | null;
+  readonly diskSources: readonly DiskSource[];
+  readonly blocks: readonly MemoryBlock[];
+  readonly pageMap: ObjectReference;
+  readonly knownPages: ObjectReference;
+  readonly wakePack: ObjectReference;
+  /** Of the wake set what was written while the guest still ran; null, or missing in older manifests, when there is none. */
+  readonly wakePages?: ObjectReference | null;
+  readonly packs: readonly PackReference[];
+  readonly pages: PageCounts;
+  /** Of the stored pages before compression, and of all objects this save wrote, its manifest apart. */
+  readonly bytes: { readonly raw: number; readonly written: number };
+}
 
 /** A check of one value that came from JSON. */
 type Shape = (value: unknown) => boolean;

@@ -2,7 +2,8 @@ import { createCipheriv, createHash, createHmac, hkdfSync } from 'node:crypto';
 import fc from 'fast-check';
 import { contentKey, dataKey } from './checkpoint-fixture';
 import { CheckpointSecrets } from './encryption';
-import { decodeManifest, encodeManifest, type Manifest } from './manifest';
+import type { Manifest } from './manifest-shape';
+import { decodeManifest, encodeManifest } from './manifest';
 import { objectKeys } from './object-keys';
 import { consecutive, hashPages } from './page-hash';
 

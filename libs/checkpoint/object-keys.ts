@@ -34,3 +34,8 @@ export function objectKeys(desktopId: string, checkpointId: string): CheckpointK
     trace: (id) => `${prefix}trace-${id}`,
   };
 }
+
+export interface CheckpointIdentity {
+  readonly desktopId: string;
+  readonly checkpointId: string;
+}

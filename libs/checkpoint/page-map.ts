@@ -2,7 +2,7 @@ import { decodeColumns, encodeColumns } from './columns';
 import { corrupt, unsupported } from './corruption';
 import { FrameTable } from './frame-table';
 import { entriesPerRun, framePages, pageBytes, pageKind, pageTagBytes } from './layout';
-import type { DiskSource, MemoryBlock } from './manifest';
+import type { DiskSource, MemoryBlock } from './manifest-shape';
 import { pageColumns, PageRun } from './page-run';
 
 /** u32 pages · u32 frames · u32 pages of kind disk · u32 zero */

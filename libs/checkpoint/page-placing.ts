@@ -2,7 +2,7 @@ import type { DiskCatalog } from './disk-catalog';
 import type { FrameWriter } from './frame-writer';
 import type { KnownPages, LayerContent } from './known-pages';
 import { pageBytes, pageHashBytes, pageKind } from './layout';
-import type { DiskSource, PageCounts } from './manifest';
+import type { DiskSource, PageCounts } from './manifest-shape';
 import { hashPage } from './page-hash';
 import type { PageMap } from './page-map';
 import { blockOf, blockPlace, frameOf, slotOf, sourceOf } from './places';

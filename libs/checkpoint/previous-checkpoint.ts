@@ -6,7 +6,7 @@ import { HashIndex } from './hash-index';
 import type { HashList } from './hash-list';
 import { decodeKnownPages, type LayerContent } from './known-pages';
 import { framePages, mostStoredBytes, pageKind } from './layout';
-import type { Manifest } from './manifest';
+import type { Manifest } from './manifest-shape';
 import type { PageMap } from './page-map';
 import { blockPlace, slotPlace } from './places';
 import { readObject } from './read-objects';

@@ -3,14 +3,10 @@ import type { BlobRange, BlobStore } from '@dormouse/storage';
 import { corrupt } from './corruption';
 import type { CheckpointSecrets } from './encryption';
 import { mostStoredBytes } from './layout';
-import { decodeManifest, sha256, type Manifest, type ObjectReference } from './manifest';
-import { objectKeys } from './object-keys';
+import type { Manifest, ObjectReference } from './manifest-shape';
+import { decodeManifest, sha256 } from './manifest';
+import { objectKeys, type CheckpointIdentity } from './object-keys';
 import type { ObjectStart } from './wake-set-starts';
-
-export interface CheckpointIdentity {
-  readonly desktopId: string;
-  readonly checkpointId: string;
-}
 
 /**
  * @param secrets null for whoever only wants to know what the checkpoint consists of

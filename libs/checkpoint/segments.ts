@@ -3,7 +3,7 @@ import type { BlobStore } from '@dormouse/storage';
 import { corrupt } from './corruption';
 import type { CheckpointSecrets, SegmentedKind } from './encryption';
 import { lengthBytes, longestSegmentBytes, objectHeaderBytes } from './layout';
-import type { ObjectReference } from './manifest';
+import type { ObjectReference } from './manifest-shape';
 import { readRange, readStart } from './read-objects';
 import type { ObjectStart } from './wake-set-starts';
 

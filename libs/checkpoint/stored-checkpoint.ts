@@ -2,21 +2,16 @@ import { setImmediate as immediate } from 'node:timers/promises';
 import type { BlobStore } from '@dormouse/storage';
 import { CheckpointReader } from './checkpoint-reader';
 import { noDisks, type DiskBlocks } from './disk-catalog';
-import { CheckpointSecrets, type DataKey } from './encryption';
+import { CheckpointSecrets, type DataKey, type ReadingKeys } from './encryption';
 import type { FrameTable } from './frame-table';
 import { mostStoredBytes } from './layout';
-import type { Manifest } from './manifest';
+import type { Manifest } from './manifest-shape';
 import { desktopPrefix, objectKeys, type CheckpointKeys } from './object-keys';
 import { countPages, PageMap } from './page-map';
-import { checkFound, readManifest, readObject, type CheckpointIdentity } from './read-objects';
+import type { CheckpointIdentity } from './object-keys';
+import { checkFound, readManifest, readObject } from './read-objects';
 import { WakePackReader } from './wake-pack-reader';
 import { readWakeSetStarts } from './wake-set-starts';
-
-/** What it takes to read pages that are stored, and pages that stand on disk. */
-export interface ReadingKeys {
-  readonly dataKey: DataKey;
-  readonly contentKey: Buffer;
-}
 
 /** A finished checkpoint of which the manifest was read. All else is read when it is asked for, and checked by then. */
 export class StoredCheckpoint {

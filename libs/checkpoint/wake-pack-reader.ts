@@ -2,7 +2,7 @@ import type { BlobStore } from '@dormouse/storage';
 import { corrupt } from './corruption';
 import type { CheckpointSecrets } from './encryption';
 import { pageBytes, segmentPages } from './layout';
-import type { Manifest } from './manifest';
+import type { Manifest } from './manifest-shape';
 import type { CheckpointKeys } from './object-keys';
 import { readSegments } from './segments';
 import { decodeHead, type WakeHead } from './wake-head';

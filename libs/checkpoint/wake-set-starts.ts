@@ -1,6 +1,6 @@
 import type { BlobStore } from '@dormouse/storage';
 import { objectKeys } from './object-keys';
-import type { CheckpointIdentity } from './read-objects';
+import type { CheckpointIdentity } from './object-keys';
 
 /** Of the wake pack: it has the head, for which everything waits. */
 const wakePackBytes = 256 * 1024;

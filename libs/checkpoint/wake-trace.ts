@@ -6,7 +6,8 @@ import { corrupt } from './corruption';
 import { CheckpointSecrets, type DataKey } from './encryption';
 import { longestTracedRequests, mostStoredBytes } from './layout';
 import { objectKeys } from './object-keys';
-import { readAtMost, type CheckpointIdentity } from './read-objects';
+import type { CheckpointIdentity } from './object-keys';
+import { readAtMost } from './read-objects';
 import { decodeWords, encodeWords } from './word-list';
 
 /** What one wake of a checkpoint has shown. Page numbers are those of the checkpoint. Times count from the guest's running. */

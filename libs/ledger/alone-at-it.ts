@@ -1,4 +1,4 @@
-import type { LedgerTransaction } from './transactions';
+import type { LedgerTransaction } from './ledger-transaction';
 
 /** Duties that any process may see to at any time, and one at a time is enough. */
 const duties = { upkeep: 0x75706b70, storms: 0x73746f72, brokers: 0x62726f6b, history: 0x68697374 } as const;

@@ -8,7 +8,8 @@ import type { ApiKeyCommand, RevokeCommand } from './commands';
 import { isUuid } from './reading';
 import { insertRow } from './rows';
 import { takeTurns } from './take-turns';
-import type { LedgerTransaction, Transactions } from './transactions';
+import type { LedgerTransaction } from './ledger-transaction';
+import type { Transactions } from './transactions';
 import type { ApiKeyView } from '@dormouse/views';
 
 /** The name of the key that the configuration holds: it is in no table, so that it works when nothing else does. */

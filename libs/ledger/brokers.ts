@@ -3,7 +3,8 @@ import { aloneAtIt } from './alone-at-it';
 import { decideOn } from './decide-and-write';
 import { lockDesktops } from './loaded-desktop';
 import { withMachine } from './placing';
-import type { LedgerTransaction, Transactions } from './transactions';
+import type { LedgerTransaction } from './ledger-transaction';
+import type { Transactions } from './transactions';
 import type { BrokerView } from '@dormouse/views';
 import { DecisionsTogether } from './write-decision';
 

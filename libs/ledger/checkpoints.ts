@@ -8,7 +8,8 @@ import { ask, lockInForce } from './fenced';
 import type { LoadedDesktop } from './loaded-desktop';
 import { applyRetention, findCheckpointInUse } from './retention';
 import { insertRow, updateRow } from './rows';
-import type { LedgerTransaction, Transactions } from './transactions';
+import type { LedgerTransaction } from './ledger-transaction';
+import type { Transactions } from './transactions';
 import type { CheckpointView } from '@dormouse/views';
 
 export function beginCheckpoint(

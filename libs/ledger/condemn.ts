@@ -1,6 +1,6 @@
 import { CheckpointEntity } from '@dormouse/persistence';
 import { In, type FindOptionsWhere } from 'typeorm';
-import type { LedgerTransaction } from './transactions';
+import type { LedgerTransaction } from './ledger-transaction';
 
 /** An operation has ended: what it was still writing will never be finished. */
 export function condemnUnfinished(transaction: LedgerTransaction, desktopId: string): Promise<void> {

@@ -1,6 +1,6 @@
 import { decide, type Decision, type SessionEvent } from '@dormouse/session';
 import { sessionOf, type LoadedDesktop } from './loaded-desktop';
-import type { LedgerTransaction } from './transactions';
+import type { LedgerTransaction } from './ledger-transaction';
 import { writeDecision, type DecisionContext } from './write-decision';
 
 export function decideOn({ now }: LedgerTransaction, loaded: LoadedDesktop, event: SessionEvent): Decision {

@@ -7,7 +7,8 @@ import {
 import { layerToWrite, type LayerToWrite } from '@dormouse/session';
 import type { EntityManager } from 'typeorm';
 import { lockDesktop } from './loaded-desktop';
-import type { LedgerTransaction, Transactions } from './transactions';
+import type { LedgerTransaction } from './ledger-transaction';
+import type { Transactions } from './transactions';
 
 /**
  * The layer that the machine of this operation writes to, if it has writable disks; null when the operation starts no

@@ -4,7 +4,8 @@ import { decideAndWrite } from './decide-and-write';
 import { hostFenced } from './fence-host';
 import { lockDesktop, type LoadedDesktop } from './loaded-desktop';
 import { couldMove, withMachine } from './placing';
-import type { LedgerTransaction, Transactions } from './transactions';
+import type { LedgerTransaction } from './ledger-transaction';
+import type { Transactions } from './transactions';
 
 /** A desktop of a drained host that could not be saved is tried again after this long, and so often. */
 const saveAgainAfterMs = 60_000;

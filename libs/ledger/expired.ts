@@ -2,13 +2,8 @@ import { OperationEntity } from '@dormouse/persistence';
 import { LessThan } from 'typeorm';
 import { decideAndWrite } from './decide-and-write';
 import { lockDesktop, type LoadedDesktop } from './loaded-desktop';
-import type { LedgerTransaction, Transactions } from './transactions';
-
-/**
- * An operation that overrides a user's presence may begin for this long. Whoever asked saw who was there at that moment; when its
- * host, Redis or the whole of Dormouse comes back hours later, somebody else may be at work.
- */
-export const forcedForMs = 10 * 60_000;
+import type { LedgerTransaction } from './ledger-transaction';
+import type { Transactions } from './transactions';
 
 const requestedBy = 'expiry';
 const reason = 'it was forced, and could not begin in the time it was asked for';

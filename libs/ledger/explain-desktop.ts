@@ -4,7 +4,8 @@ import { conditionOf, hostSilenceMs } from './as-view';
 import { leavingOf } from './drain-host';
 import { rungsFor } from './ladder';
 import { readDesktop, sessionOf, type LoadedDesktop } from './loaded-desktop';
-import type { LedgerTransaction, Transactions } from './transactions';
+import type { LedgerTransaction } from './ledger-transaction';
+import type { Transactions } from './transactions';
 import type { ExplanationView } from '@dormouse/views';
 
 /** Looks, and changes nothing. @throws DESKTOP_UNKNOWN */

@@ -3,7 +3,8 @@ import type { Decision, SessionEvent } from '@dormouse/session';
 import type { Fence } from './commands';
 import { decideAndWrite } from './decide-and-write';
 import { lockDesktop, type LoadedDesktop } from './loaded-desktop';
-import type { LedgerTransaction, Transactions } from './transactions';
+import type { LedgerTransaction } from './ledger-transaction';
+import type { Transactions } from './transactions';
 
 /** Reports what the worker has come to; true when it was agreed to, and then `agreed` writes what goes with it. */
 export function ask(

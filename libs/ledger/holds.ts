@@ -6,7 +6,8 @@ import type { HoldCommand } from './commands';
 import { decideAndWrite } from './decide-and-write';
 import { lockKnownDesktop } from './loaded-desktop';
 import { updateRow } from './rows';
-import type { LedgerTransaction, Transactions } from './transactions';
+import type { LedgerTransaction } from './ledger-transaction';
+import type { Transactions } from './transactions';
 import type { DesktopView } from '@dormouse/views';
 
 /** Longer is a policy: `neverSave`. */

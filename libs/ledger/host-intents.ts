@@ -5,7 +5,8 @@ import type { HostCommand } from './commands';
 import { hostFenced } from './fence-host';
 import { holdsHost, type HostProof } from './host-claims';
 import { viewHost } from './hosts';
-import type { LedgerTransaction, Transactions } from './transactions';
+import type { LedgerTransaction } from './ledger-transaction';
+import type { Transactions } from './transactions';
 import type { HostIntent, HostView } from '@dormouse/views';
 
 /** What an operator asks, and what the host is wanted to be then. */

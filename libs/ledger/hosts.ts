@@ -8,7 +8,8 @@ import type { HostAnnouncement } from './commands';
 import { refuseHost, standingOf, type HostProof } from './host-claims';
 import { withMachine } from './placing';
 import { updateRow } from './rows';
-import type { LedgerTransaction, Transactions } from './transactions';
+import type { LedgerTransaction } from './ledger-transaction';
+import type { Transactions } from './transactions';
 import type { HostIntent, HostView } from '@dormouse/views';
 
 /**

@@ -5,7 +5,7 @@ import { isDesktopEvent, type BrokerEvent } from '@dormouse/session';
 import type { EntityManager } from 'typeorm';
 import type { Delivery, Receipt } from './commands';
 import { insertRows } from './rows';
-import type { LedgerTransaction } from './transactions';
+import type { LedgerTransaction } from './ledger-transaction';
 
 /** What is kept of a webhook that was received; null in rows from before these were kept. */
 interface Received {

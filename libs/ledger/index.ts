@@ -30,6 +30,6 @@ export type { Drained } from './drain-host';
 export type { DesktopHoldings, HeldCheckpoint } from './garbage';
 export type { EarlierRequest, RepeatableAnswer, RepeatableRequest } from './idempotency';
 export type { StormBegun } from './storms';
-export type { OperationStep } from './transactions';
+export type { OperationStep } from './ledger-transaction';
 export { OnlyOne } from './only-one';
 export { backgroundQueue, hostQueue, jobIdOf, sessionQueue, type JobName } from './work';

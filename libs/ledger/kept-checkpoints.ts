@@ -6,7 +6,8 @@ import { asKeptCheckpointView } from './as-view';
 import { readDesktop, type LoadedDesktop } from './loaded-desktop';
 import { isUuid } from './reading';
 import { standingsOf } from './retention';
-import type { LedgerTransaction, Transactions } from './transactions';
+import type { LedgerTransaction } from './ledger-transaction';
+import type { Transactions } from './transactions';
 import type { KeptCheckpointView, Page } from '@dormouse/views';
 
 /** Newest first, and why each stays. Those whose objects are gone are left out. @throws DESKTOP_UNKNOWN */

@@ -16,7 +16,8 @@ import { recordAudit } from './audit';
 import type { ConsentCommand } from './commands';
 import { decideAndWrite } from './decide-and-write';
 import { lockKnownDesktop, sessionOf, type LoadedDesktop } from './loaded-desktop';
-import type { LedgerTransaction, Transactions } from './transactions';
+import type { LedgerTransaction } from './ledger-transaction';
+import type { Transactions } from './transactions';
 import type { OperationView } from '@dormouse/views';
 
 /** What can be done with a desktop that cannot be woken, the step that loses least first; nothing for any other desktop. */

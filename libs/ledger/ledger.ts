@@ -74,7 +74,8 @@ import { registerDesktop } from './register-desktop';
 import { graceElapsed, request } from './requests';
 import { retireBroker, type RetireCommand } from './retire-broker';
 import { loadOf } from './slots';
-import { Transactions, type OperationStep } from './transactions';
+import type { OperationStep } from './ledger-transaction';
+import { Transactions } from './transactions';
 import type {
   ApiKeyView,
   AuditView,

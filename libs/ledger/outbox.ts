@@ -1,18 +1,7 @@
 import type { OperationEntity, OutboxEntity } from '@dormouse/persistence';
-import { admission, admissionOf, type JsonObject } from '@dormouse/session';
-import type { LedgerTransaction } from './transactions';
-import { jobIdOf, queueOf, sessionQueue, type JobName } from './work';
-
-export interface OutboxMessage {
-  readonly action: OutboxEntity['action'];
-  readonly queue: string;
-  readonly name: JobName;
-  readonly jobId: string;
-  readonly payload: JsonObject;
-  readonly runAt: Date;
-  /** As `admission` has it; 0 where nothing competes. */
-  readonly priority: number;
-}
+import { admission, admissionOf } from '@dormouse/session';
+import type { LedgerTransaction } from './ledger-transaction';
+import { jobIdOf, queueOf, sessionQueue } from './work';
 
 /** The job of an open operation, in its host's queue. One that waits for a host has none. */
 export function operationJob(

@@ -7,7 +7,8 @@ import { operationJob } from './outbox';
 import { findCheckpointInUse } from './retention';
 import { updateRow } from './rows';
 import { takeTurns } from './take-turns';
-import type { LedgerTransaction, Transactions } from './transactions';
+import type { LedgerTransaction } from './ledger-transaction';
+import type { Transactions } from './transactions';
 
 /** Desktops that have a machine, or may have; an index knows them by just these words. */
 export const withMachine = `machine_state NOT IN ('registering', 'off', 'saved', 'restore-blocked')`;

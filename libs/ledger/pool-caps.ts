@@ -6,7 +6,8 @@ import { calledJob } from './outbox';
 import { withMachine, withoutWaiting } from './placing';
 import { updateRow } from './rows';
 import { takeTurns } from './take-turns';
-import type { LedgerTransaction, Transactions } from './transactions';
+import type { LedgerTransaction } from './ledger-transaction';
+import type { Transactions } from './transactions';
 
 /** How many operations of one pool are called in one turn of the sweep. */
 const mostAtOnce = 500;

@@ -7,7 +7,8 @@ import { recordAudit } from './audit';
 import { admitWaiting } from './pool-caps';
 import { applyPoolChanges } from './pool-changes';
 import { sweepRetention } from './retention';
-import type { LedgerTransaction, Transactions } from './transactions';
+import type { LedgerTransaction } from './ledger-transaction';
+import type { Transactions } from './transactions';
 import type { PoolView } from '@dormouse/views';
 
 export async function putPool(

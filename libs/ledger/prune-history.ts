@@ -1,5 +1,6 @@
 import { aloneAtIt } from './alone-at-it';
-import type { LedgerTransaction, Transactions } from './transactions';
+import type { LedgerTransaction } from './ledger-transaction';
+import type { Transactions } from './transactions';
 
 const dayMs = 24 * 60 * 60_000;
 

@@ -10,7 +10,8 @@ import { lockDesktops, type LoadedDesktop } from './loaded-desktop';
 import { Inbox, inboxRow, seenBefore, storeOnce } from './inbox';
 import { insertRows } from './rows';
 import { brokerStarted } from './storms';
-import type { LedgerTransaction, Transactions } from './transactions';
+import type { LedgerTransaction } from './ledger-transaction';
+import type { Transactions } from './transactions';
 import { DecisionsTogether } from './write-decision';
 
 type Outcome = Receipt['outcome'];

@@ -11,7 +11,8 @@ import { chooseHost } from './hosts';
 import { lockDesktop, type LoadedDesktop } from './loaded-desktop';
 import { insertRow, updateRow } from './rows';
 import { takeTurns } from './take-turns';
-import type { LedgerTransaction, Transactions } from './transactions';
+import type { LedgerTransaction } from './ledger-transaction';
+import type { Transactions } from './transactions';
 import { writeDecision } from './write-decision';
 
 const unsaid = 'registration';

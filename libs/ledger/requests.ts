@@ -5,12 +5,13 @@ import { asOperationView } from './as-view';
 import { recordAudit } from './audit';
 import type { RequestCommand } from './commands';
 import { decideAndWrite } from './decide-and-write';
-import { forcedForMs } from './expired';
 import { findDurable, notKept } from './kept-checkpoints';
 import { diskWentOn } from './ladder';
 import { lockDesktop, lockKnownDesktop, sessionOf, type LoadedDesktop } from './loaded-desktop';
 import { updateRow } from './rows';
-import type { LedgerTransaction, Transactions } from './transactions';
+import { forcedForMs } from './write-decision';
+import type { LedgerTransaction } from './ledger-transaction';
+import type { Transactions } from './transactions';
 import type { OperationView } from '@dormouse/views';
 
 /** What people ask for. A refusal is thrown after the commit, so that it stays in the audit log. */

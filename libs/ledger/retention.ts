@@ -4,7 +4,8 @@ import { In, type EntityManager } from 'typeorm';
 import { condemn } from './condemn';
 import { lockDesktop, sessionOf, type LoadedDesktop } from './loaded-desktop';
 import { selectRows } from './rows';
-import type { LedgerTransaction, Transactions } from './transactions';
+import type { LedgerTransaction } from './ledger-transaction';
+import type { Transactions } from './transactions';
 
 /** Condemns what nothing keeps any more. @returns how many */
 export async function applyRetention(transaction: LedgerTransaction, loaded: LoadedDesktop): Promise<number> {

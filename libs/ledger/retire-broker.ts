@@ -2,7 +2,8 @@ import { DormouseError } from '@dormouse/errors';
 import { recordAudit } from './audit';
 import { decideOn } from './decide-and-write';
 import { lockDesktops } from './loaded-desktop';
-import type { LedgerTransaction, Transactions } from './transactions';
+import type { LedgerTransaction } from './ledger-transaction';
+import type { Transactions } from './transactions';
 import type { RetiredBrokerView } from '@dormouse/views';
 import { DecisionsTogether } from './write-decision';
 

@@ -2,7 +2,8 @@ import { DormouseError } from '@dormouse/errors';
 import type { OperationEntity } from '@dormouse/persistence';
 import { slotOf, type SlotKind } from '@dormouse/session';
 import type { EntityManager } from 'typeorm';
-import type { LedgerTransaction, Transactions } from './transactions';
+import type { LedgerTransaction } from './ledger-transaction';
+import type { Transactions } from './transactions';
 import type { HostLoad } from '@dormouse/views';
 
 /** How many of each kind may be under way at once, as a host announces it; what it does not say is not limited. */

@@ -11,7 +11,8 @@ import {
 } from '@dormouse/session';
 import { In, type EntityManager } from 'typeorm';
 import { aloneAtIt } from './alone-at-it';
-import type { LedgerTransaction, Transactions } from './transactions';
+import type { LedgerTransaction } from './ledger-transaction';
+import type { Transactions } from './transactions';
 
 /** Those who left a pool lately, and those who are there: of one broker, or of all. */
 interface Count {

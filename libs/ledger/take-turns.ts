@@ -1,4 +1,4 @@
-import type { LedgerTransaction } from './transactions';
+import type { LedgerTransaction } from './ledger-transaction';
 
 /** Transactions that name the same thing go on one after the other, each when the one before it has ended. */
 export async function takeTurns({ manager }: Pick<LedgerTransaction, 'manager'>, what: string): Promise<void> {

@@ -1,25 +1,6 @@
-import type { EndedStatus, OperationKind, OperationPhase } from '@dormouse/session';
 import type { DataSource, EntityManager } from 'typeorm';
-import { writeOutbox, type OutboxMessage } from './outbox';
-
-/** A phase of an operation is over; so is the operation when `outcome` says how. */
-export interface OperationStep {
-  readonly kind: OperationKind;
-  readonly phase: OperationPhase;
-  /** How long the phase took, also across a change of workers. */
-  readonly ms: number;
-  readonly outcome: EndedStatus | null;
-}
-
-export interface LedgerTransaction {
-  readonly manager: EntityManager;
-  /** One moment for all that happens in the transaction. */
-  readonly now: Date;
-  /** Work that follows; written at the end, in one statement. */
-  readonly outbox: OutboxMessage[];
-  /** Whoever watches hears of it once it is committed. */
-  stepped(step: OperationStep): void;
-}
+import type { LedgerTransaction, OperationStep } from './ledger-transaction';
+import { writeOutbox } from './outbox';
 
 export interface Watchers {
   /** The outbox has something for the dispatcher to do now. */

@@ -14,7 +14,8 @@ import { climb } from './ladder';
 import { lockKnownDesktop, type LoadedDesktop } from './loaded-desktop';
 import { applyRetention, findCheckpointInUse } from './retention';
 import { updateRow } from './rows';
-import type { LedgerTransaction, Transactions } from './transactions';
+import type { LedgerTransaction } from './ledger-transaction';
+import type { Transactions } from './transactions';
 import type { DesktopView } from '@dormouse/views';
 
 /** What a fence names as long as its operation is in force and not to be given up. */

@@ -12,11 +12,16 @@ import {
 import { shredKey } from './data-keys';
 import type { LoadedDesktop } from './loaded-desktop';
 import { graceJob, operationJob, resumeJob } from './outbox';
-import { forcedForMs } from './expired';
 import { callNext } from './pool-caps';
 import { placeOperations } from './placing';
 import { insertRow, updateRow, updateRows, type RowChanges } from './rows';
-import type { LedgerTransaction } from './transactions';
+import type { LedgerTransaction } from './ledger-transaction';
+
+/**
+ * An operation that overrides a user's presence may begin for this long. Whoever asked saw who was there at that moment; when its
+ * host, Redis or the whole of Dormouse comes back hours later, somebody else may be at work.
+ */
+export const forcedForMs = 10 * 60_000;
 
 /** What is known at the time of a decision and belongs into the rows it writes. */
 export interface DecisionContext {

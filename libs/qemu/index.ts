@@ -8,9 +8,9 @@ export { launchArguments, memoryKiB, passtSocket, sandboxArguments, type LaunchP
 export { pathsInArguments } from './argument-paths';
 export { socketFolder, socketIn, socketNames } from './machine-sockets';
 export { hostPathsOf, isBelow } from './host-paths';
-export { machineParts } from './machine-parts';
+export { machineParts, type MachineParts } from './machine-parts';
 export { machineDifferences, jobsInTheWay } from './machine-differences';
-export { sleepObstacles, type MachineParts } from './sleep-obstacles';
+export { sleepObstacles } from './sleep-obstacles';
 export { losesWrites, lossyMainMemory } from './lost-writes';
 export {
   networkOf,

@@ -1,5 +1,5 @@
 import type { HostCapabilities } from './host-probe';
-import type { MachineParts } from './sleep-obstacles';
+import type { MachineParts } from './machine-parts';
 
 /**
  * An emulating QEMU older than 9.0 loses writes of a guest that runs while its memory is sent, when a block of memory is a multiple of 64 pages: it

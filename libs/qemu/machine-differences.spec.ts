@@ -1,5 +1,5 @@
 import { jobsInTheWay, machineDifferences } from './machine-differences';
-import type { MachineParts } from './sleep-obstacles';
+import type { MachineParts } from './machine-parts';
 
 const built: MachineParts = {
   objects: [

@@ -1,4 +1,4 @@
-import type { MachineParts } from './sleep-obstacles';
+import type { MachineParts } from './machine-parts';
 
 /** Migration capabilities that Dormouse itself switches on and off. */
 const own: ReadonlySet<string> = new Set([

@@ -1,5 +1,6 @@
 import { blocksIn, netdevsIn } from './machine-parts';
-import { sleepObstacles, type MachineParts } from './sleep-obstacles';
+import type { MachineParts } from './machine-parts';
+import { sleepObstacles } from './sleep-obstacles';
 
 const mebibyte = 2 ** 20;
 const memoryBytes = 512 * mebibyte + 8192;

@@ -1,31 +1,5 @@
 import { lossy } from './lost-writes';
-
-/**
- * What a machine is made of, in QEMU's own names. One description for all that depends on it: what is refused when a desktop is registered, and
- * whether a machine that is to be saved is still the one that was built.
- */
-export interface MachineParts {
-  /** Devices, memory backends and other objects that were asked for, by name. */
-  readonly objects: readonly { readonly name: string; readonly type: string }[];
-  /** Types of its devices and of its memory backends. */
-  readonly types: readonly string[];
-  /** Types of the host's ends of its network cards. */
-  readonly netdevs: readonly string[];
-  /** Blocks of memory and the size of their pages, in bytes. */
-  readonly blocks: readonly { readonly name: string; readonly pageBytes: number; readonly bytes: number }[];
-  /** Backends that main memory, and perhaps some device, is made of. */
-  readonly backends: readonly { readonly name: string; readonly bytes: number }[];
-  readonly mainMemoryBytes: number;
-  readonly processors: number;
-  /** The graph of its disks. */
-  readonly nodes: readonly { readonly name: string; readonly driver: string; readonly file: string }[];
-  /** Backups, mirrors and the like that are under way. */
-  readonly jobs: readonly { readonly name: string; readonly type: string }[];
-  /** Migration capabilities that are on. */
-  readonly capabilities: readonly string[];
-  /** `blocked-reasons` of query-migrate. */
-  readonly blockedReasons: readonly string[];
-}
+import type { MachineParts } from './machine-parts';
 
 /** The page size in which memory is stored and asked for. */
 const pageBytes = 4096;

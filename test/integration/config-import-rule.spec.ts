@@ -54,6 +54,11 @@ const cases: readonly Case[] = [
     error: 'apps/api must not import from outside of its folder by path',
   },
   { file: 'apps/pager/main.ts', line: `import 'ioredis';`, error: "apps/pager must not know 'ioredis'" },
+  {
+    file: 'libs/text/instants.ts',
+    line: `export * from './index';`,
+    error: 'this import leads back to its own file: libs/text/index.ts → libs/text/instants.ts',
+  },
   { file: 'libs/session/decide.ts', line: `export * from '@dormouse/errors'; export * from './presence';` },
   { file: 'libs/ledger/index.ts', line: `export * from '@dormouse/session'; export * from 'typeorm';` },
   { file: 'apps/api/admin/index.ts', line: `export * from '@dormouse/ledger'; export * from '../access';` },
