@@ -5,4 +5,5 @@
  */
 export { latenciesMs, type Step } from './latencies';
 export { SimulatedHypervisor, type SimulationOptions } from './simulated-hypervisor';
+export { fillDisk, storageDisk, type FullDisk } from './simulated-files';
 export { readViolations } from './violations';

@@ -44,3 +44,11 @@ export const failures: Partial<Readonly<Record<Step, ErrorCode>>> = {
   wake: 'PAGER_FAILED',
   hydrate: 'PAGER_FAILED',
 };
+
+/** The disk that a step needs room on. */
+export const writesTo: Partial<Readonly<Record<Step, 'host' | 'storage'>>> = {
+  boot: 'host',
+  wake: 'host',
+  capture: 'storage',
+  commit: 'storage',
+};

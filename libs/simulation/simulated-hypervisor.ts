@@ -15,9 +15,9 @@ import type {
   Wake,
 } from '@dormouse/hypervisor';
 import type { HostCapabilities, LaunchSpec } from '@dormouse/qemu';
-import { failures, jitter, latenciesMs, type Step } from './latencies';
+import { failures, jitter, latenciesMs, writesTo, type Step } from './latencies';
 import { SimulatedCapture } from './simulated-capture';
-import { SimulatedFiles, type SimulatedMachine } from './simulated-files';
+import { machineTimeMs, SimulatedFiles, storageDisk, type SimulatedMachine } from './simulated-files';
 import { SimulatedWake } from './simulated-wake';
 import { recordViolation } from './violations';
 
@@ -58,15 +58,15 @@ export class SimulatedHypervisor implements Hypervisor {
   async boot(machine: Machine, _parent: string | null): Promise<MachineId> {
     await this.release(machine.desktopId, machine);
     await this.take('boot', machine);
-    const answersAtMs = Date.now() + this.durationMs('answer', machine.launchSpec.memoryMiB);
-    const id = randomUUID();
-    await this.start(machine.desktopId, { id, condition: 'running', memory: randomUUID(), answersAtMs, wholeAtMs: 0 });
-    return id;
+    const answersAtMs = machineTimeMs() + this.durationMs('answer', machine.launchSpec.memoryMiB);
+    const booted: SimulatedMachine = { ...newMachine(), condition: 'running', answersAtMs };
+    await this.start(machine.desktopId, booted);
+    return booted.id;
   }
 
   async awaitGuest({ desktopId }: Machine, patienceMs: number, signal: AbortSignal): Promise<void> {
     const machine = await this.files.machine(desktopId);
-    const waitMs = Math.max(0, (machine?.answersAtMs ?? Infinity) - Date.now());
+    const waitMs = Math.max(0, (machine?.answersAtMs ?? Infinity) - machineTimeMs());
     const silent = new DormouseError('GUEST_UNRESPONSIVE', 'the guest does not answer', { desktopId });
     await sleep(Math.min(waitMs, patienceMs), undefined, { signal }).catch(() => Promise.reject(silent));
     if (waitMs > patienceMs) throw silent;
@@ -84,16 +84,22 @@ export class SimulatedHypervisor implements Hypervisor {
     const ramBytes = machine.launchSpec.memoryMiB * bytesPerMiB;
     const streamBytes = Math.round(ramBytes / 6);
     onProgress({ ramBytes, streamBytes, arrivedBytes: ramBytes });
-    await this.files.writeMachine(desktopId, { ...running, condition: 'stopped' });
+    const frozen = await this.change(desktopId, running.id, { condition: 'stopped' });
     return new SimulatedCapture({
       ramBytes,
       streamBytes,
       switchOver: (signal) => this.take('switchOver', machine, signal),
       commit: async (signal) => {
         await this.take('commit', machine, signal);
-        await this.files.writeCheckpoint(desktopId, checkpointId, { memory: running.memory });
+        await this.files.writeCheckpoint(desktopId, checkpointId, { memory: frozen.memory });
       },
       thaw: () => this.thaw(desktopId),
+      conclude: async () => {
+        const now = await this.files.machine(desktopId);
+        if (now?.condition !== 'stopped' || now.memory !== frozen.memory) {
+          throw new DormouseError('FREEZE_TOO_LONG', 'somebody has let the guest run', { desktopId });
+        }
+      },
     });
   }
 
@@ -108,16 +114,15 @@ export class SimulatedHypervisor implements Hypervisor {
       });
     }
     await this.take('wake', machine);
-    const wholeAtMs = Date.now() + this.durationMs('hydrate', launchSpec.memoryMiB);
-    const memory = randomUUID();
-    const awake: SimulatedMachine = { id: randomUUID(), condition: 'waking', memory, answersAtMs: 0, wholeAtMs };
+    const wholeAtMs = machineTimeMs() + this.durationMs('hydrate', launchSpec.memoryMiB);
+    const awake: SimulatedMachine = { ...newMachine(), condition: 'waking', wholeAtMs };
     await this.start(desktopId, awake);
     return this.wakeOf(machine, awake);
   }
 
   async rejoinWake(machine: Machine, _target: CheckpointTarget): Promise<Wake | null> {
     const waking = await this.machineOf(machine.desktopId, machine.seen);
-    if (waking?.condition === 'waking' && waking.wholeAtMs > Date.now()) return this.wakeOf(machine, waking);
+    if (waking?.condition === 'waking' && waking.wholeAtMs > machineTimeMs()) return this.wakeOf(machine, waking);
     if (waking === null) throw gone(machine.desktopId);
     return null;
   }
@@ -141,13 +146,13 @@ export class SimulatedHypervisor implements Hypervisor {
     if (machine === null) throw gone(desktopId);
     if (machine.condition !== 'stopped') return;
     await this.pass('thaw', 0);
-    await this.files.writeMachine(desktopId, { ...machine, condition: 'running', memory: randomUUID() });
+    await this.change(desktopId, machine.id, { condition: 'running', memory: randomUUID() });
   }
 
   async shutDown({ desktopId, seen }: Machine): Promise<boolean> {
     const machine = await this.machineOf(desktopId, seen);
     if (machine?.condition === 'stopped') return false;
-    await this.files.removeMachine(desktopId);
+    if (machine !== null) await this.files.removeMachine(desktopId, machine.id);
     return true;
   }
 
@@ -162,7 +167,7 @@ export class SimulatedHypervisor implements Hypervisor {
         `${desktopId} on ${this.options.hostId}: memory let go that is not stored`,
       );
     }
-    await this.files.removeMachine(desktopId);
+    await this.files.removeMachine(desktopId, machine.id);
   }
 
   async seen(desktopId: string): Promise<MachineId | null> {
@@ -172,7 +177,7 @@ export class SimulatedHypervisor implements Hypervisor {
   async condition(desktopId: string): Promise<MachineCondition> {
     const machine = await this.files.machine(desktopId);
     if (machine === null) return 'absent';
-    return machine.condition === 'waking' && machine.wholeAtMs <= Date.now() ? 'running' : machine.condition;
+    return machine.condition === 'waking' && machine.wholeAtMs <= machineTimeMs() ? 'running' : machine.condition;
   }
 
   async isAlive(desktopId: string): Promise<boolean> {
@@ -223,27 +228,36 @@ export class SimulatedHypervisor implements Hypervisor {
     throw new DormouseError('SUPERSEDED', `another machine of ${desktopId} runs by now`, { desktopId });
   }
 
-  private wakeOf(machine: Machine, { id, wholeAtMs }: SimulatedMachine): Wake {
+  private wakeOf(machine: Machine, awake: SimulatedMachine): Wake {
     const { desktopId, launchSpec } = machine;
     return new SimulatedWake({
-      machine: id,
-      wholeAtMs,
+      machine: awake.id,
+      wholeAtMs: awake.wholeAtMs,
       totalPages: launchSpec.memoryMiB * 256,
       whole: async () => {
         if (this.options.fails('hydrate', desktopId)) throw failed('hydrate', desktopId);
-        const machineNow = await this.files.machine(desktopId);
-        if (machineNow === null) throw gone(desktopId);
-        await this.files.writeMachine(desktopId, { ...machineNow, condition: 'running' });
+        await this.change(desktopId, awake.id, { condition: 'running' });
       },
     });
   }
 
   private async start(desktopId: string, machine: SimulatedMachine): Promise<void> {
-    await this.files.writeMachine(desktopId, machine);
+    if (!(await this.files.startMachine(desktopId, machine))) {
+      throw new DormouseError('MACHINE_START_FAILED', 'another machine of the desktop is there', { desktopId });
+    }
     // After it is there: of two hosts that start it at the same moment at least one sees the other.
     for (const host of await this.files.elsewhere(desktopId)) {
       await recordViolation(this.options.root, `${desktopId} runs on ${this.options.hostId} and on ${host}`);
     }
+  }
+
+  /** @throws MACHINE_GONE when it has ended since it was looked at */
+  private async change(
+    desktopId: string,
+    id: string,
+    change: Pick<SimulatedMachine, 'condition'> & { readonly memory?: string },
+  ): Promise<SimulatedMachine> {
+    return (await this.files.changeMachine(desktopId, id, change)) ?? Promise.reject(gone(desktopId));
   }
 
   private async take(
@@ -253,6 +267,10 @@ export class SimulatedHypervisor implements Hypervisor {
   ): Promise<void> {
     const { desktopId, launchSpec } = machine;
     await this.pass(step, launchSpec.memoryMiB, signal);
+    const disk = writesTo[step] === 'host' ? this.options.hostId : storageDisk;
+    if (step in writesTo && (await this.files.isFull(disk))) {
+      throw new DormouseError('STORAGE_FULL', `no space left in the ${step}`, { desktopId });
+    }
     if (this.options.fails(step, desktopId)) throw failed(step, desktopId);
   }
 
@@ -268,6 +286,10 @@ export class SimulatedHypervisor implements Hypervisor {
     const factor = 1 - jitter + 2 * jitter * Math.random();
     return (latenciesMs[step](memoryMiB) * factor) / this.options.speed;
   }
+}
+
+function newMachine(): Omit<SimulatedMachine, 'condition'> {
+  return { id: randomUUID(), memory: randomUUID(), answersAtMs: 0, wholeAtMs: 0 };
 }
 
 function failed(step: Step, desktopId: string): DormouseError {

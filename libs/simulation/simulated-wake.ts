@@ -1,10 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Wake, WakeProgress } from '@dormouse/hypervisor';
+import { machineTimeMs } from './simulated-files';
 
 export interface WakeSteps {
   readonly machine: Wake['machine'];
   readonly totalPages: number;
-  /** Epoch ms. */
+  /** By `machineTimeMs`. */
   readonly wholeAtMs: number;
   readonly whole: () => Promise<void>;
 }
@@ -13,7 +14,7 @@ export interface WakeSteps {
 export class SimulatedWake implements Wake {
   readonly machineWaited = false;
   readonly machine: Wake['machine'];
-  private readonly runsSinceMs = Date.now();
+  private readonly runsSinceMs = machineTimeMs();
 
   constructor(private readonly steps: WakeSteps) {
     this.machine = steps.machine;
@@ -21,9 +22,9 @@ export class SimulatedWake implements Wake {
 
   async hydrated(onProgress: (progress: WakeProgress) => void): Promise<WakeProgress> {
     onProgress(this.progress(0, null));
-    await sleep(Math.max(0, this.steps.wholeAtMs - Date.now()));
+    await sleep(Math.max(0, this.steps.wholeAtMs - machineTimeMs()));
     await this.steps.whole();
-    return this.progress(this.steps.totalPages, Date.now() - this.runsSinceMs);
+    return this.progress(this.steps.totalPages, machineTimeMs() - this.runsSinceMs);
   }
 
   letGo(): void {

@@ -133,12 +133,12 @@ async function workingDay({ desktops, users, pace, say }: StormOptions): Promise
       longestDelayMs: 2_000,
       users,
     };
-    const { askedForAtMs, ...report } = await liveADay(cloud, plan);
+    const { askedForAtMs, begunMs, ...report } = await liveADay(cloud, plan);
     over = true;
     await onDuty;
     const standing = await untilAtRest(cloud, restPatienceMs);
     const violations = await cloud.violations();
-    const starts = await wakeStartsMs(cloud, askedForAtMs);
+    const starts = await wakeStartsMs(cloud, { askedForAtMs, begunMs });
     const at = (share: number) => starts[Math.floor(starts.length * share)] ?? Infinity;
     say(
       `the day of ${users} users: ${JSON.stringify({ ...report, ...standing, violations, startMs: [0.5, 0.9, 0.99].map(at) })}`,

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { createWriteStream, readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { loadConfig, loadKeys, type Keys } from '@dormouse/config';
 import { startPostgres, startRedis, type EmbeddedPostgres, type EmbeddedRedis } from '@dormouse/embedded';
 import { KeyRing, openKeyProvider } from '@dormouse/keys';
@@ -12,7 +12,9 @@ import { LedgerKeys, SessionLedger } from '@dormouse/ledger';
 import { createDataSource, runMigrations } from '@dormouse/persistence';
 import { nobody } from '@dormouse/session';
 import { readViolations } from '@dormouse/simulation';
+import { Redis } from 'ioredis';
 import type { DataSource } from 'typeorm';
+import { stepClock, withSteppedClock } from '../scenario/step-clock';
 import type { SimulatedHosts } from './worker-process';
 
 export interface CloudSize {
@@ -33,8 +35,16 @@ export interface Running {
   readonly environment: NodeJS.ProcessEnv;
   /** The hosts whose workers it holds; none of an api. */
   readonly hosts: readonly string[];
+  /** What its clock is set by. */
+  readonly clock: string;
   process: ChildProcess;
   url: string;
+}
+
+/** What makes the processes of a cloud other than usual. */
+export interface CloudManner {
+  /** By how much their clocks are wrong when they start. */
+  readonly aheadMs?: number;
 }
 
 const programs = join(process.cwd(), 'dist');
@@ -44,9 +54,12 @@ const startPatienceMs = 60_000;
 export class SimulatedCloud {
   readonly apis: Running[] = [];
   readonly workers: Running[] = [];
+  /** Events that mishaps have told of, besides those of the days. */
+  eventsOfMishaps = 0;
 
   private constructor(
     readonly size: CloudSize,
+    private readonly manner: CloudManner,
     readonly directory: string,
     private postgres: EmbeddedPostgres,
     private redisServer: EmbeddedRedis,
@@ -55,7 +68,7 @@ export class SimulatedCloud {
   ) {}
 
   /** @param provisioned so many of its desktops are there from the beginning */
-  static async start(size: CloudSize, provisioned = size.desktops): Promise<SimulatedCloud> {
+  static async start(size: CloudSize, provisioned = size.desktops, manner: CloudManner = {}): Promise<SimulatedCloud> {
     const directory = await mkdtemp(join(tmpdir(), 'dormouse-cloud-'));
     const log = () => undefined;
     const [postgres, redis] = await Promise.all([
@@ -65,7 +78,7 @@ export class SimulatedCloud {
     const dataSource = await createDataSource(postgres.url, { poolSize: 4 }).initialize();
     await runMigrations(dataSource);
     const keys = await loadKeys(loadConfig({ DATA_DIR: directory }));
-    const cloud = new SimulatedCloud(size, directory, postgres, redis, dataSource, keys);
+    const cloud = new SimulatedCloud(size, manner, directory, postgres, redis, dataSource, keys);
     try {
       await cloud.ledger.putPool('default', { graceMs: size.graceMs, keepCheckpoints: 1, brokers: 'any' }, 'test');
       for (let n = 0; n < size.apis; n += 1) cloud.apis.push(await cloud.run('apps/api/main.js', {}, []));
@@ -106,6 +119,26 @@ export class SimulatedCloud {
     for (const host of running.hosts) await rm(join(this.world, 'machines', host), { recursive: true, force: true });
   }
 
+  /** Neither ends nor does anything, until it goes on. */
+  halt(running: Running): void {
+    running.process.kill('SIGSTOP');
+  }
+
+  goOn(running: Running): void {
+    running.process.kill('SIGCONT');
+  }
+
+  /** Ended in good order, and not started again. */
+  async dismiss(worker: Running): Promise<void> {
+    this.workers.splice(this.workers.indexOf(worker), 1);
+    await end(worker.process, 'SIGTERM');
+  }
+
+  /** Sets the clock of a process ahead of ours, or behind it; 0: right again. */
+  stepClock({ script, clock }: Running, aheadMs: number): void {
+    stepClock(clock, basename(dirname(script)), aheadMs);
+  }
+
   /** Of every process of this cloud. */
   get environment(): NodeJS.ProcessEnv {
     return {
@@ -131,9 +164,7 @@ export class SimulatedCloud {
 
   /** Whoever supervises it does so. */
   async startAgain(running: Running): Promise<void> {
-    const { script, environment, hosts } = running;
-    const { process: again, url } = await this.run(script, environment, hosts);
-    Object.assign(running, { process: again, url });
+    Object.assign(running, await this.spawn(running));
   }
 
   async restartPostgres(): Promise<void> {
@@ -169,6 +200,17 @@ export class SimulatedCloud {
   /** The process above all of its Postgres. */
   get postgresPid(): number {
     return Number(readFileSync(join(this.directory, 'postgres', 'cluster', 'postmaster.pid'), 'utf8').split('\n')[0]);
+  }
+
+  /** The process of its Redis. */
+  async redisPid(): Promise<number> {
+    const redis = new Redis(this.redisServer.socketPath, { lazyConnect: true });
+    try {
+      await redis.connect();
+      return Number(/process_id:(\d+)/.exec(await redis.info('server'))?.[1]);
+    } finally {
+      redis.disconnect();
+    }
   }
 
   get databaseUrl(): string {
@@ -230,9 +272,19 @@ export class SimulatedCloud {
   }
 
   private async run(script: string, environment: NodeJS.ProcessEnv, hosts: readonly string[]): Promise<Running> {
+    const program = { script, environment, hosts, clock: join(this.directory, 'clocks', randomUUID()) };
+    if (this.manner.aheadMs !== undefined) stepClock(program.clock, basename(dirname(script)), this.manner.aheadMs);
+    return { ...program, ...(await this.spawn(program)) };
+  }
+
+  private async spawn({
+    script,
+    environment,
+    clock,
+  }: Omit<Running, 'process' | 'url'>): Promise<Pick<Running, 'process' | 'url'>> {
     const log = createWriteStream(join(this.directory, 'cloud.log'), { flags: 'a' });
     const child = spawn(process.execPath, ['--enable-source-maps', join(programs, script)], {
-      env: { ...this.environment, ...environment },
+      env: { ...this.environment, ...withSteppedClock(clock), ...environment },
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     });
     child.stdout!.pipe(log);
@@ -245,7 +297,7 @@ export class SimulatedCloud {
         resolve((message as { url?: string }).url ?? '');
       });
     });
-    return { script, environment, hosts, process: child, url };
+    return { process: child, url };
   }
 }
 

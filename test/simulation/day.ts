@@ -3,7 +3,7 @@ import { Agent } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { BrokerEventType, JsonObject } from '@dormouse/session';
 import type { SimulatedCloud } from './cloud';
-import { shoot, shotOf } from './shot';
+import { deliver } from './deliver';
 
 export interface DayPlan {
   /** From the first login to the last logout. */
@@ -31,8 +31,12 @@ export interface DayReport {
   readonly sent: number;
   /** Tries that were not answered, or not with 202, and were made again. */
   readonly triedAgain: number;
+  /** Those of them that were answered with 4xx. */
+  readonly refused: number;
   /** When the first event was sent that asked for each desktop in the morning; epoch ms. */
   readonly askedForAtMs: ReadonlyMap<string, number>;
+  /** When the day began; epoch ms. */
+  readonly begunMs: number;
 }
 
 /** Desktops of whose broker the first event is lost, and those that a console tells of as well. */
@@ -57,8 +61,6 @@ export function lengthOfDayMs(users: number, perSecond: number): number {
 }
 
 const atOnce = 48;
-const retryMs = 250;
-const giveUpAfterMs = 120_000;
 
 /**
  * A working day of every desktop's user, as its broker tells it: logins in the morning, lunch, a restart of the broker at noon, the
@@ -69,37 +71,31 @@ export async function liveADay(cloud: SimulatedCloud, plan: DayPlan): Promise<Da
   const desktopIds = cloud.desktopIds.slice(0, plan.users);
   const deliveries = desktopIds.flatMap((desktopId) => dayOf(desktopId, date, plan));
   deliveries.sort((one, other) => one.atMs - other.atMs);
-  const secret = cloud.keys.webhookSecrets[0]!;
   const agent = new Agent({ keepAlive: true, maxSockets: atOnce });
   const askedForAtMs = new Map<string, number>();
   const begunMs = Date.now();
   let next = 0;
   let triedAgain = 0;
+  let refused = 0;
 
-  async function deliver({ desktopId, wakes, webhookId, body }: Delivery): Promise<void> {
+  async function send({ desktopId, wakes, webhookId, body }: Delivery): Promise<void> {
     if (wakes && !askedForAtMs.has(desktopId)) askedForAtMs.set(desktopId, Date.now());
-    for (let attempt = 0, since = Date.now(); ; attempt += 1) {
-      const { url } = cloud.apis[(next + attempt) % cloud.apis.length]!;
-      const status = await shoot(agent, url, shotOf(secret, webhookId, body)).catch(() => 0);
-      if (status === 202) return;
-      if (Date.now() - since > giveUpAfterMs)
-        throw new Error(`${webhookId} was never accepted; the last answer is ${status}`);
-      triedAgain += 1;
-      await sleep(retryMs);
-    }
+    const inVain = await deliver(cloud, agent, { webhookId, body, first: next });
+    triedAgain += inVain.length;
+    refused += inVain.filter((status) => status >= 400 && status < 500).length;
   }
 
   async function broker(): Promise<void> {
     for (let one = deliveries[next++]; one !== undefined; one = deliveries[next++]) {
       const waitMs = begunMs + one.atMs - Date.now();
       if (waitMs > 0) await sleep(waitMs);
-      await deliver(one);
+      await send(one);
     }
   }
   await Promise.all(Array.from({ length: atOnce }, broker));
   agent.destroy();
   const events = new Set(deliveries.map(({ webhookId }) => webhookId)).size;
-  return { events, sent: deliveries.length, triedAgain, askedForAtMs };
+  return { events, sent: deliveries.length, triedAgain, refused, askedForAtMs, begunMs };
 }
 
 function dayOf(

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { SimulatedCloud } from './cloud';
+import type { DayReport } from './day';
 
 /** What is open or undone in the whole cloud. */
 export interface Standing {
@@ -45,12 +46,12 @@ export async function standingOf({ dataSource }: SimulatedCloud): Promise<Standi
  */
 export async function wakeStartsMs(
   { dataSource }: SimulatedCloud,
-  askedForAtMs: ReadonlyMap<string, number>,
+  { askedForAtMs, begunMs }: Pick<DayReport, 'askedForAtMs' | 'begunMs'>,
 ): Promise<number[]> {
   const rows: { id: string; started: Date | null }[] = await dataSource.query(
     `SELECT desktop_id AS id, min(started_at) AS started FROM operations
      WHERE kind IN ('restore', 'boot') AND requested_by = 'broker' AND created_at >= $1 GROUP BY 1`,
-    [new Date(Math.min(...askedForAtMs.values()))],
+    [new Date(begunMs)],
   );
   const startedAtMs = new Map(rows.map(({ id, started }) => [id, started?.getTime() ?? Infinity]));
   const waits = [...askedForAtMs].map(([id, askedAtMs]) => (startedAtMs.get(id) ?? Infinity) - askedAtMs);

@@ -24,14 +24,22 @@ export function shotOf(secret: string, webhookId: string, body: string): Shot {
   };
 }
 
+/** A sender that is not answered for so long tries again. */
+const answerPatienceMs = 10_000;
+
 /** @returns the status of the answer @throws when there is none */
 export function shoot(agent: Agent, url: string, { headers, body }: Shot): Promise<number> {
   return new Promise((resolve, reject) => {
-    const sent = request(`${url}/v1/webhooks`, { agent, method: 'POST', headers }, (response) => {
-      response.resume();
-      response.on('end', () => resolve(response.statusCode ?? 0));
-      response.on('error', reject);
-    });
+    const sent = request(
+      `${url}/v1/webhooks`,
+      { agent, method: 'POST', headers, timeout: answerPatienceMs },
+      (response) => {
+        response.resume();
+        response.on('end', () => resolve(response.statusCode ?? 0));
+        response.on('error', reject);
+      },
+    );
+    sent.on('timeout', () => sent.destroy(new Error('no answer')));
     sent.on('error', reject);
     sent.end(body);
   });
