@@ -23,6 +23,7 @@ import { HostsAreClaimed1798600100000 } from './1798600100000-hosts-are-claimed'
 import { GuestConditions1798800000000 } from './1798800000000-guest-conditions';
 import { DesktopsBelongToBrokers1798800200000 } from './1798800200000-desktops-belong-to-brokers';
 import { DesktopsByKey1798800300000 } from './1798800300000-desktops-by-key';
+import { HostTroubles1798900000000 } from './1798900000000-host-troubles';
 
 export const migrations = [
   FirstLight1795300000000,
@@ -49,4 +50,5 @@ export const migrations = [
   GuestConditions1798800000000,
   DesktopsBelongToBrokers1798800200000,
   DesktopsByKey1798800300000,
+  HostTroubles1798900000000,
 ];

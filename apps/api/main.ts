@@ -1,6 +1,5 @@
-import { loadConfig, requireServices } from '@dormouse/config';
+import { loadConfig, requireServices, usableDirectory } from '@dormouse/config';
 import { isDormouseError } from '@dormouse/errors';
-import { makeDirectory } from '@dormouse/files';
 import { EventLoopMonitor, collectProcessMetrics, createLogger, createMetrics } from '@dormouse/observability';
 import { bearLostOutput, stopPatienceMs, untilStopped } from '@dormouse/process';
 import { LiveKeys } from './live-keys';
@@ -10,7 +9,7 @@ async function main(): Promise<void> {
   bearLostOutput();
   const stopped = untilStopped();
   const config = requireServices(loadConfig());
-  await makeDirectory(config.dataDir);
+  await usableDirectory(config.dataDir, 'the data directory', 'DATA_DIR');
   const logger = createLogger('api', config);
   const metrics = createMetrics('api');
   collectProcessMetrics(metrics);

@@ -1,15 +1,14 @@
 import { createServer } from 'node:net';
 import { dataPaths, removeApiAddress, writeApiAddress, type Keys, type ServiceConfig } from '@dormouse/config';
-import { DormouseError, describeError } from '@dormouse/errors';
+import { DormouseError } from '@dormouse/errors';
 import { makeDirectory } from '@dormouse/files';
 import { OutboxDispatcher, checkEvictionPolicy, connectRedis } from '@dormouse/jobs';
 import { KeyRing, openKeyProvider } from '@dormouse/keys';
 import { LedgerKeys, SessionLedger } from '@dormouse/ledger';
 import { limits } from '@dormouse/limits';
 import { countStep, type Logger, type Metrics } from '@dormouse/observability';
-import { createDataSource, runMigrations } from '@dormouse/persistence';
+import { openDatabase, runMigrations } from '@dormouse/persistence';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
-import type { DataSource } from 'typeorm';
 import { createApi } from './create-api';
 import { DatabaseClock } from './database-clock';
 import { SharedRates } from './rates';
@@ -33,18 +32,18 @@ export async function startApi(
   { keys, logger, metrics }: { keys: Keys; logger: Logger; metrics: Metrics },
 ): Promise<RunningApi> {
   await makeDirectory(dataPaths(config.dataDir).keysDir);
-  const keyProvider = await openKeyProvider(config);
   const answerMs = limits.postgresAnswerToApi.ms;
-  const dataSource = createDataSource(config.databaseUrl, { applicationName: 'dormouse-api', answerMs });
   const closing: (() => Promise<unknown>)[] = [];
   const close = async () => {
     // The last opened is the first to go; each only once.
     for (let step = closing.pop(); step !== undefined; step = closing.pop()) await step();
   };
   try {
-    await connect(dataSource);
+    const dataSource = await openDatabase(config.databaseUrl, { applicationName: 'dormouse-api', answerMs });
     closing.push(() => dataSource.destroy());
     await runMigrations(dataSource);
+    const wrappedKeys = new LedgerKeys(dataSource);
+    const keyProvider = await openKeyProvider(config, () => wrappedKeys.isEmpty());
     const redis = connectRedis(config.redisUrl, logger, { together: true });
     closing.push(async () => {
       redis.disconnect();
@@ -58,7 +57,6 @@ export async function startApi(
     });
     const clock = await DatabaseClock.start(() => ledger.now(), logger);
     closing.push(() => clock.stop());
-    const wrappedKeys = new LedgerKeys(dataSource);
     const app = await createApi({
       ledger,
       dataSource,
@@ -81,19 +79,6 @@ export async function startApi(
   } catch (error) {
     await close();
     throw error;
-  }
-}
-
-async function connect(dataSource: DataSource): Promise<void> {
-  try {
-    await dataSource.initialize();
-  } catch (cause) {
-    throw new DormouseError(
-      'SERVICE_UNAVAILABLE',
-      `Postgres cannot be used: ${describeError(cause).message}. Check DATABASE_URL, and that it runs.`,
-      {},
-      { cause },
-    );
   }
 }
 

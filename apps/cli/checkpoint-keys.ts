@@ -11,7 +11,7 @@ import { withDatabase } from './host-database';
  */
 export function loadCheckpointKeys(config: DormouseConfig, desktopId: string): Promise<CheckpointKeys> {
   const work = async (dataSource: ConstructorParameters<typeof LedgerKeys>[0]): Promise<CheckpointKeys> => {
-    const keys = new KeyRing(await openKeyProvider(config), new LedgerKeys(dataSource));
+    const keys = new KeyRing(await openKeyProvider(config, () => Promise.resolve(false)), new LedgerKeys(dataSource));
     const dataKey = await keys.existingDesktopKey(desktopId);
     return { dataKey, contentKey: await keys.contentKey() };
   };

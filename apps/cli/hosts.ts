@@ -37,6 +37,13 @@ export function addHosts(host: Command, { answer, now }: CommandContext): void {
 }
 
 function showHosts(hosts: readonly HostView[], now: Date): string {
+  const troubles = hosts.flatMap(({ id, alive, troubles }) =>
+    alive ? troubles.map(({ code, message }) => `${id}: ${message} (${code})`) : [],
+  );
+  return [hostTable(hosts, now), ...troubles].join('\n');
+}
+
+function hostTable(hosts: readonly HostView[], now: Date): string {
   return table(
     hosts,
     [

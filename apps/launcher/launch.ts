@@ -1,5 +1,5 @@
 import { join, relative } from 'node:path';
-import { ApiClient, findApi } from '@dormouse/api-client';
+import { ApiClient, findApi, type ApiAccess } from '@dormouse/api-client';
 import {
   claimDataDirectory,
   dataPaths,
@@ -21,6 +21,8 @@ const childPatienceMs = 10_000;
 
 export interface Launched {
   readonly url: string;
+  /** What the host needs and cannot use, as its worker has found: a sentence each. */
+  readonly troubles: readonly string[];
   /** Resolves with what happened when a service of ours cannot be kept running: nothing can go on then. */
   readonly lost: Promise<DormouseError>;
   /** Puts desktops to sleep when their database goes with us, then ends everything. `hurry` cuts the waiting short. */
@@ -62,8 +64,10 @@ export async function launch(config: DormouseConfig, logger: Logger, stopped: Ab
       if (name === 'api' && services.embedded.postgres && !stopped.aborted) await forgetEarlierShutdown();
     }
     const url = stopped.aborted ? '' : await findApi(config);
+    const troubles = stopped.aborted ? [] : await troublesOf(config.hostId, { url, adminKey: keys.adminKey });
     return {
       url,
+      troubles,
       lost: services.lost,
       stop: async (hurry) => {
         await settle(services, { url, keys, logger, hurry });
@@ -74,6 +78,12 @@ export async function launch(config: DormouseConfig, logger: Logger, stopped: Ab
     await stopAll();
     throw error;
   }
+}
+
+async function troublesOf(hostId: string, access: ApiAccess): Promise<readonly string[]> {
+  const hosts = await new ApiClient(access).hosts();
+  const ours = hosts.find(({ id }) => id === hostId);
+  return ours?.troubles.map(({ code, message }) => `${message} (${code})`) ?? [];
 }
 
 /** Children read the same configuration, with the services' addresses filled in; their lines are formatted here. */
@@ -126,11 +136,12 @@ async function settle(
 const ownCommand = 'npm run -s dormouse --';
 
 /** For a person: where it is, where the key is, what to try. */
-export function welcome(url: string, { dataDir }: DormouseConfig): string {
+export function welcome({ url, troubles }: Pick<Launched, 'url' | 'troubles'>, { dataDir }: DormouseConfig): string {
   const { adminKeyFile } = dataPaths(dataDir);
   return [
     '',
-    '  Dormouse is up',
+    troubles.length === 0 ? '  Dormouse is up' : '  Dormouse is up, but in trouble',
+    ...troubles.map((trouble) => `    trouble    ${trouble}`),
     `    api        ${url}   (its description: ${url}/docs)`,
     `    admin key  ${relative(process.cwd(), adminKeyFile) || adminKeyFile}`,
     `    try        ${ownCommand} host list`,

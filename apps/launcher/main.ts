@@ -18,8 +18,11 @@ async function main(): Promise<number> {
   });
   if (launched === null) return 0;
   if (!stopped.aborted) {
-    if (config.logFormat === 'pretty') process.stdout.write(welcome(launched.url, config));
-    else logger.info({ url: launched.url }, 'Dormouse is up');
+    if (config.logFormat === 'pretty') process.stdout.write(welcome(launched, config));
+    else {
+      for (const trouble of launched.troubles) logger.error(trouble);
+      logger.info({ url: launched.url }, 'Dormouse is up');
+    }
   }
 
   const lost = await Promise.race([launched.lost, whenAborted(stopped)]);

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { claimDataDirectory, dataPaths, type ServiceConfig } from '@dormouse/config';
+import { claimDataDirectory, dataPaths, usableDirectory, type ServiceConfig } from '@dormouse/config';
 import { moveContentIndexes } from '@dormouse/content-index';
 import { isDormouseError, type DormouseError } from '@dormouse/errors';
 import { makeDirectory } from '@dormouse/files';
@@ -22,16 +22,20 @@ import {
 } from '@dormouse/jobs';
 import { KeyRing, openKeyProvider } from '@dormouse/keys';
 import { LedgerKeys, OnlyOne, SessionLedger } from '@dormouse/ledger';
+import { within } from '@dormouse/limits';
 import { countStep, type Logger, type Metrics } from '@dormouse/observability';
-import { createDataSource, runMigrations } from '@dormouse/persistence';
-import { directoryIdentity, openBlobStore, storageIdentity } from '@dormouse/storage';
+import { openDatabase, runMigrations } from '@dormouse/persistence';
+import { directoryIdentity } from '@dormouse/storage';
+import type { DataSource } from 'typeorm';
 import { GarbageRounds } from './host/garbage-rounds';
 import { GuestConditions } from './host/guest-conditions';
 import { HostAnnouncer } from './host/host-announcer';
 import { hostProof } from './host/host-proof';
+import { HostWatch } from './host/host-watch';
 import { ImageIndexer } from './host/image-indexer';
 import { MetricsServer } from './host/metrics-server';
 import { MachineCensus } from './host/machine-census';
+import { openStorage } from './host/open-storage';
 import { Leases } from './leases';
 import { backgroundHandlers, hostHandlers, sessionHandlers } from './processors';
 import type { WorkerContext } from './worker-context';
@@ -65,7 +69,7 @@ export interface RunningWorker {
 
 /**
  * Looks at the host, connects, and takes jobs.
- * @throws HOST_ID_TAKEN, DATA_DIRECTORY_CLAIMED, QEMU_MISSING, QEMU_TOO_OLD, QEMU_USER_UNUSABLE, USERFAULTFD_DENIED, KEY_REJECTED, KEY_UNAVAILABLE for a key file: better no worker than one that fails at nine in the morning
+ * @throws DIRECTORY_UNUSABLE, STORAGE_DIFFERS, STORAGE_FAILED for a directory, HOST_ID_TAKEN, DATA_DIRECTORY_CLAIMED, QEMU_MISSING, QEMU_TOO_OLD, QEMU_USER_UNUSABLE, USERFAULTFD_DENIED, KEY_REJECTED, KEY_UNAVAILABLE for a key file: better no worker than one that fails at nine in the morning
  */
 export async function startWorker(
   config: ServiceConfig,
@@ -76,45 +80,44 @@ export async function startWorker(
   const { directoryId } = await claimDataDirectory(config.dataDir, config.hostId);
   const proof = await hostProof(config.dataDir, directoryId);
   await makeDirectory(dataPaths(config.dataDir).keysDir);
-  const keyProvider = await openKeyProvider(config);
   const runRoot = runRootOf(config);
-  await makeDirectory(runRoot);
+  await usableDirectory(runRoot, 'the run directory', 'DATA_DIR');
   const diskRoot = config.disksDir;
+  await within('directoryLook', usableDirectory(diskRoot, 'the directory of disk layers', 'DISKS_DIR'));
   await moveContentIndexes(diskRoot);
-  const hypervisor = drive(config);
-  const found = await hypervisor.probe();
-  const capabilities = {
-    ...found,
-    memoryMiB: config.hostMemoryMiB ?? found.memoryMiB,
-    disks: await directoryIdentity(diskRoot),
-    storage: await storageIdentity(config.storageUrl),
-    slots: { ...config.hostSlots },
-    storageSlots: { ...config.storageSlots },
-  };
-  logger.info({ hostId: config.hostId, ...capabilities }, `this host runs guests with ${capabilities.accelerator}`);
-
-  const stops: (() => Promise<unknown>)[] = [() => hypervisor.close()];
+  const stops: (() => Promise<unknown>)[] = [];
   const stop = async (): Promise<void> => {
     for (let step = stops.pop(); step !== undefined; step = stops.pop()) await step();
   };
   try {
-    const store = await openBlobStore(config.storageUrl);
-    stops.push(() => store.close());
-    const dataSource = await createDataSource(config.databaseUrl, {
-      applicationName: 'dormouse-worker',
-      poolSize,
-    }).initialize();
-    stops.push(() => dataSource.destroy());
-    await runMigrations(dataSource);
-
-    const redis = connectRedis(config.redisUrl, logger);
-    stops.push(() => Promise.resolve(redis.disconnect()));
+    let connected: Promise<DataSource> | null = null;
+    const database = (): Promise<DataSource> => (connected ??= connect(config.databaseUrl, poolSize, stops));
+    const hypervisor = drive(config);
+    stops.push(() => hypervisor.close());
+    const found = await hypervisor.probe();
+    const isFirstKey = async (): Promise<boolean> => new LedgerKeys(await database()).isEmpty();
+    const keyProvider = await openKeyProvider(config, isFirstKey);
+    const dataSource = await database();
     const dispatcher = new OutboxDispatcher({ dataSource, redis: config.redisUrl, log: logger });
     const ledger = new SessionLedger(dataSource, {
       host: { id: config.hostId, proof },
       onOutbox: () => dispatcher.nudge(),
       onStep: (step) => countStep(metrics, step),
     });
+    const { store, identity } = await openStorage({ ...config, ledger, logger });
+    stops.push(() => store.close());
+    const capabilities = {
+      ...found,
+      memoryMiB: config.hostMemoryMiB ?? found.memoryMiB,
+      disks: await directoryIdentity(diskRoot),
+      storage: identity,
+      slots: { ...config.hostSlots },
+      storageSlots: { ...config.storageSlots },
+    };
+    logger.info({ hostId: config.hostId, ...capabilities }, `this host runs guests with ${capabilities.accelerator}`);
+
+    const redis = connectRedis(config.redisUrl, logger);
+    stops.push(() => Promise.resolve(redis.disconnect()));
     const keys = new KeyRing(keyProvider, new LedgerKeys(dataSource));
     await tryKeys(keys, logger);
     dispatcher.start();
@@ -181,7 +184,10 @@ export async function startWorker(
     stops.push(() => metricsServer.stop());
     logger.info({ metricsUrl }, 'metrics are served');
 
-    const announcer = new HostAnnouncer(context, capabilities);
+    const watch = new HostWatch({ store, keys, disksDir: diskRoot, runRoot, logger, metrics });
+    stops.push(() => Promise.resolve(watch.stop()));
+    await watch.start();
+    const announcer = new HostAnnouncer(context, capabilities, watch);
     await announcer.start();
     stops.push(() => Promise.resolve(announcer.stop()));
     const guests = new GuestConditions(context);
@@ -221,6 +227,13 @@ export async function startWorker(
     await stop();
     throw error;
   }
+}
+
+async function connect(url: string, poolSize: number, stops: (() => Promise<unknown>)[]): Promise<DataSource> {
+  const dataSource = await openDatabase(url, { applicationName: 'dormouse-worker', poolSize });
+  stops.push(() => dataSource.destroy());
+  await runMigrations(dataSource);
+  return dataSource;
 }
 
 function qemuOf(config: ServiceConfig): QemuHypervisor {

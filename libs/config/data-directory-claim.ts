@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { DormouseError } from '@dormouse/errors';
-import { makeDirectory, readIfThere, writeOnce, writeWhole } from '@dormouse/files';
+import { readIfThere, writeOnce, writeWhole } from '@dormouse/files';
 import { z } from 'zod';
 import { dataPaths } from './data-directory';
+import { usableDirectory } from './usable-directory';
 
 const claimSchema = z.object({ hostId: z.string().min(1), directoryId: z.string().min(1) });
 
@@ -13,15 +14,17 @@ export type DataDirectoryClaim = Readonly<z.infer<typeof claimSchema>>;
 /**
  * Claims a data directory for one host. What runs in it is told by its files alone: a worker of another host would take these
  * machines for its own, and end them.
- * @throws DATA_DIRECTORY_CLAIMED when it is another host's
+ * @throws DATA_DIRECTORY_CLAIMED when it is another host's, DIRECTORY_UNUSABLE
  */
 export async function claimDataDirectory(dataDir: string, hostId: string): Promise<DataDirectoryClaim> {
-  await makeDirectory(dataDir);
+  await usableDirectory(dataDir, 'the data directory', 'DATA_DIR');
   const { claimFile } = dataPaths(dataDir);
   const mine = { hostId, directoryId: randomUUID() };
   const content = `${JSON.stringify(mine)}\n`;
-  if (await writeOnce(claimFile, content)) return mine;
-  const found = parseClaim((await readIfThere(claimFile)) ?? '');
+  // Read first: a directory that is full is still the one of its host.
+  const before = await readIfThere(claimFile);
+  if (before === null && (await writeOnce(claimFile, content))) return mine;
+  const found = parseClaim(before ?? (await readIfThere(claimFile)) ?? '');
   if (found === null) {
     // Empty or damaged: it says nothing, and must not keep the host from starting.
     await writeWhole(claimFile, content);

@@ -5,6 +5,7 @@
 export { readApiAddress, removeApiAddress, writeApiAddress, type ApiAddress } from './api-address';
 export { dataPaths } from './data-directory';
 export { claimDataDirectory, type DataDirectoryClaim } from './data-directory-claim';
+export { tryDirectory, usableDirectory } from './usable-directory';
 export { loadKeys, type Keys } from './keys';
 export { forAllBrokers, lostSecrets } from './secrets-file';
 export {

@@ -90,6 +90,8 @@ export const errorCodes = {
   // Set-up
   CONFIG_INVALID: { status: 500, title: 'The configuration is not valid' },
   DEPENDENCY_MISSING: { status: 500, title: 'A program that Dormouse needs is not installed' },
+  DIRECTORY_UNUSABLE: { status: 503, title: 'A directory that Dormouse needs cannot be used' },
+  STORAGE_DIFFERS: { status: 409, title: 'The storage is not the one that the other hosts use' },
   DATA_DIRECTORY_CLAIMED: { status: 503, title: 'The data directory belongs to another host' },
   DATA_DIRECTORY_IN_USE: { status: 503, title: 'Another Dormouse is using the data directory' },
   SERVICE_UNAVAILABLE: { status: 503, title: 'A service that Dormouse needs does not answer' },

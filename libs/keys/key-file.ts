@@ -19,9 +19,15 @@ const mostBytes = 1024 * 1024;
 export class KeyFile implements KeyProvider {
   private constructor(private readonly path: string) {}
 
-  /** Makes the file when there is none. @throws KEY_UNAVAILABLE when it cannot be read, is no key file, or others may read it */
-  static async open(path: string): Promise<KeyFile> {
-    if ((await readIfThere(path)) === null) await make(path);
+  /**
+   * Makes the file when there is none, and it may.
+   * @throws KEY_UNAVAILABLE when it may not, when the file cannot be read, is no key file, or others may read it
+   */
+  static async open(path: string, mayBeMade: () => Promise<boolean>): Promise<KeyFile> {
+    if ((await readIfThere(path)) === null) {
+      if (!(await mayBeMade())) throw wouldBeNew(path);
+      await make(path);
+    }
     await read(path);
     return new KeyFile(path);
   }
@@ -64,6 +70,12 @@ async function make(path: string): Promise<void> {
   await withFileLock(`${path}.lock`, async () => {
     if ((await readIfThere(path)) === null) await write(path, [newKey()]);
   });
+}
+
+function wouldBeNew(path: string): DormouseError {
+  return keyUnavailable(
+    `there is no key file ${path}, and checkpoints need the one that was used so far. Correct KEY_URL, or bring it back.`,
+  );
 }
 
 async function read(path: string): Promise<readonly KeyEncryptionKey[]> {

@@ -17,6 +17,7 @@ import {
 import type {
   CheckpointView,
   DesktopView,
+  HostTrouble,
   HostView,
   KeptCheckpointView,
   OperationView,
@@ -176,6 +177,7 @@ export function asHostView(row: HostEntity, machines: Pick<HostView, 'machines' 
   return {
     id: row.id,
     capabilities: row.capabilities,
+    troubles: row.troubles as unknown as readonly HostTrouble[],
     startedAt: row.startedAt.toISOString(),
     seenAt: row.seenAt.toISOString(),
     alive: isHeard(row.seenAt, now),

@@ -7,7 +7,7 @@ import type {
   OperationKind,
   RecordedError,
 } from '@dormouse/session';
-import type { ApiScope, CheckpointView, DesktopView, OperationView } from '@dormouse/views';
+import type { ApiScope, CheckpointView, DesktopView, HostTrouble, OperationView } from '@dormouse/views';
 
 /** One event of a verified webhook, whose `webhook-id` is `webhookId`. The same webhook, or event, twice has no second effect. */
 export interface Delivery {
@@ -163,6 +163,8 @@ export interface HostCommand {
 export interface HostAnnouncement {
   readonly id: string;
   readonly capabilities: JsonObject;
+  /** Left out: none. */
+  readonly troubles?: readonly HostTrouble[];
 }
 
 export interface ApiKeyCommand {

@@ -61,6 +61,11 @@ export class LedgerKeys implements WrappedKeyStore {
     return this.dataSource.manager.countBy(DataKeyEntity, { kekId: Not(notOfKek) });
   }
 
+  /** Whether nothing was ever wrapped: there is no key-encryption key yet that is needed. */
+  async isEmpty(): Promise<boolean> {
+    return !(await this.dataSource.manager.existsBy(DataKeyEntity, {}));
+  }
+
   private async time(): Promise<Date> {
     return this.now?.() ?? databaseTime(this.dataSource.manager);
   }

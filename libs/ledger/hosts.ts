@@ -19,7 +19,7 @@ import type { HostIntent, HostView } from '@dormouse/views';
  */
 export function announceHost(
   transactions: Transactions,
-  { id, capabilities }: HostAnnouncement,
+  { id, capabilities, troubles = [] }: HostAnnouncement,
   proof: HostProof | null,
 ): Promise<HostIntent> {
   if (!isIdentifier(id)) {
@@ -28,9 +28,9 @@ export function announceHost(
   return transactions.run(async ({ manager, now }) => {
     const claim = proof && { ...proof };
     const inserted: unknown[] = await manager.query(
-      `INSERT INTO hosts (id, capabilities, started_at, seen_at, claim) VALUES ($1, $2, $3, $3, $4)
+      `INSERT INTO hosts (id, capabilities, started_at, seen_at, claim, troubles) VALUES ($1, $2, $3, $3, $4, $5)
        ON CONFLICT (id) DO NOTHING RETURNING 1`,
-      [id, JSON.stringify(capabilities), now, claim && JSON.stringify(claim)],
+      [id, JSON.stringify(capabilities), now, claim && JSON.stringify(claim), JSON.stringify(troubles)],
     );
     if (inserted.length > 0) return 'open';
     const row = await manager.findOneOrFail(HostEntity, { where: { id }, lock: { mode: 'pessimistic_write' } });
@@ -46,7 +46,14 @@ export function announceHost(
       if (standing === 'fenced') return 'fenced';
       if (standing === 'waits' || standing === 'refused') refuseHost(id, onRecord, row.seenAt, standing);
     }
-    const changes = { capabilities, seenAt: now, ...(!heard && { startedAt: now }), ...(claim && { claim }) };
+    const told = troubles.map((trouble) => ({ ...trouble }));
+    const changes = {
+      capabilities,
+      troubles: told,
+      seenAt: now,
+      ...(!heard && { startedAt: now }),
+      ...(claim && { claim }),
+    };
     await updateRow(manager, HostEntity, row, changes);
     return row.intent;
   });

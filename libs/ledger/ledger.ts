@@ -53,6 +53,7 @@ import {
   type RepeatableAnswer,
   type RepeatableRequest,
 } from './idempotency';
+import { knownStorages, type KnownStorages } from './known-storages';
 import { listCheckpoints } from './kept-checkpoints';
 import { registeredId } from './loaded-desktop';
 import { consent } from './ladder';
@@ -462,6 +463,11 @@ export class SessionLedger {
 
   listHosts(): Promise<readonly HostView[]> {
     return listHosts(this.transactions);
+  }
+
+  /** What is known of the storage, besides what this host is told of it. */
+  knownStorages(hostId: string): Promise<KnownStorages> {
+    return knownStorages(this.transactions, hostId);
   }
 
   /** What is open on a host, and how many of its slots that takes. */

@@ -271,6 +271,20 @@ export const limits = {
     code: 'STORAGE_FAILED',
     then: 'A save fails, and is tried again later. A guest that runs and lacks memory waits, and is asked for again all the time.',
   },
+  storageLook: {
+    ms: 10_000,
+    who: 'the storage',
+    to: 'answer a worker that looks whether it can be used',
+    code: 'STORAGE_FAILED',
+    then: '`/readyz` and `dormouse host list` say so. A worker that starts goes on without S3, and does not start without its directory.',
+  },
+  directoryLook: {
+    ms: 5_000,
+    who: 'the file system',
+    to: 'take a small file of a worker that looks whether a directory can be used',
+    code: 'DIRECTORY_UNUSABLE',
+    then: '`/readyz` and `dormouse host list` say so. A worker does not start.',
+  },
   apiAnswer: {
     ms: 60_000,
     who: 'the api',

@@ -27,6 +27,10 @@ export interface Metrics {
   /** Guests of this host that do not simply run, and how often QEMU has said so. */
   readonly guestConditions: Gauge<'condition'>;
   readonly guestReports: Counter<'condition'>;
+  /** 1: the worker has found that it cannot be used. */
+  readonly hostTroubles: Gauge<'part'>;
+  /** Of /readyz: 1 up, 0.5 degraded, 0 down. */
+  readonly checks: Gauge<'check'>;
   readonly eventLoopStallSeconds: Histogram;
   /** What the reconciler has put right. */
   readonly repairs: Counter<'repair'>;
@@ -140,6 +144,18 @@ export function createMetrics(service: string, labels: Readonly<Record<string, s
       name: 'dormouse_guest_reports_total',
       help: 'How often QEMU has said that a guest does not simply run, by what it said',
       labelNames: ['condition'],
+      registers,
+    }),
+    hostTroubles: new Gauge({
+      name: 'dormouse_host_trouble',
+      help: 'What this host needs for its work and cannot use (1): storage, disks, run directory, keys',
+      labelNames: ['part'],
+      registers,
+    }),
+    checks: new Gauge({
+      name: 'dormouse_check',
+      help: 'What /readyz says of each thing that Dormouse needs: 1 up, 0.5 degraded, 0 down',
+      labelNames: ['check'],
       registers,
     }),
     rateLimited: new Counter({

@@ -84,6 +84,23 @@ export function createDataSource(url: string, options: DataSourceOptions = {}): 
   });
 }
 
+/** Connects. @throws SERVICE_UNAVAILABLE when that cannot be done, CONFIG_INVALID */
+export async function openDatabase(url: string, options: DataSourceOptions = {}): Promise<DataSource> {
+  const dataSource = createDataSource(url, options);
+  try {
+    return await dataSource.initialize();
+  } catch (cause) {
+    const why = cause instanceof Error && cause.message !== '' ? cause.message : describeCode(cause);
+    const message = `Postgres cannot be used: ${why}. Check DATABASE_URL, and that it runs.`;
+    throw new DormouseError('SERVICE_UNAVAILABLE', message, {}, { cause });
+  }
+}
+
+/** Of a name with several addresses Node gives an error without a message. */
+function describeCode(error: unknown): string {
+  return String((error as { code?: unknown }).code ?? error);
+}
+
 /** Held to by Postgres, of a client that is silent, or has given up and is gone. */
 function serverLimits(answerMs: number): string {
   const idleMs = limits.postgresIdleTransaction.ms;

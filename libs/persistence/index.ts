@@ -2,7 +2,7 @@
  * The tables as TypeORM entities, the connection, and bringing the schema up to date.
  * Does not live here: what the rows mean and when they change; that is the ledger's.
  */
-export { createDataSource, runMigrations, type DataSourceOptions } from './data-source';
+export { createDataSource, openDatabase, runMigrations, type DataSourceOptions } from './data-source';
 export { ApiKeyEntity } from './entities/api-key.entity';
 export { AuditEntryEntity } from './entities/audit-entry.entity';
 export { CheckpointEntity } from './entities/checkpoint.entity';

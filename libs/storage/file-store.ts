@@ -1,7 +1,8 @@
 import { constants, type Dirent } from 'node:fs';
-import { access, mkdir, open, readdir, rmdir, stat, statfs, unlink, type FileHandle } from 'node:fs/promises';
+import { access, open, readdir, rmdir, stat, statfs, unlink, type FileHandle } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { DormouseError } from '@dormouse/errors';
+import { makeDirectory } from '@dormouse/files';
 import { checkKey, checkPrefix, checkRange, isBlobKey } from './blob-key';
 import { mostReadWhole, type BlobInfo, type BlobRange, type BlobStore, type BlobWriter } from './blob-store';
 import { FileCalls } from './file-calls';
@@ -36,8 +37,8 @@ export class FileStore implements BlobStore {
     const store = new FileStore(root);
     try {
       await store.calls.within(root, async () => {
-        const firstMade = await mkdir(root, { recursive: true, mode: 0o700 });
-        if (firstMade !== undefined) await syncDirectories(root, dirname(firstMade));
+        const firstMade = await makeDirectory(root);
+        if (firstMade !== null) await syncDirectories(root, dirname(firstMade));
         await store.incoming.prepare();
         await access(root, constants.R_OK | constants.W_OK | constants.X_OK);
       });

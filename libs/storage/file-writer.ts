@@ -1,5 +1,6 @@
-import { link, mkdir, open, rm, unlink, type FileHandle } from 'node:fs/promises';
+import { link, open, rm, unlink, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { makeDirectory } from '@dormouse/files';
 import type { BlobWriter } from './blob-store';
 import type { FileCalls } from './file-calls';
 import { syncDirectories } from './sync-directories';
@@ -102,7 +103,7 @@ export class FileWriter implements BlobWriter {
   private async linkIntoPlace(): Promise<void> {
     for (let attempt = 1; ; attempt++) {
       try {
-        await mkdir(dirname(this.paths.target), { recursive: true, mode: 0o700 });
+        await makeDirectory(dirname(this.paths.target));
         await link(this.paths.incoming, this.paths.target);
         this.linked = true;
         return;

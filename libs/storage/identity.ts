@@ -17,17 +17,24 @@ export async function directoryIdentity(directory: string): Promise<string> {
   await makeDirectory(directory);
   const file = join(directory, identityFile);
   const mine = randomUUID();
-  if (await writeOnce(file, `${mine}\n`)) return mine;
+  // Read first: in a directory that is full nothing can be written.
   const known = await readIdentity(file);
   if (known !== null) return known;
+  if (await writeOnce(file, `${mine}\n`)) return mine;
+  const others = await readIdentity(file);
+  if (others !== null) return others;
   await writeWhole(file, `${mine}\n`);
   // Somebody else may have made it anew at the same time: the last one counts for all.
   return (await readIdentity(file)) ?? mine;
 }
 
-/** Null when it is none. */
+/** Null when there is none. */
 async function readIdentity(file: string): Promise<string | null> {
-  const handle = await open(file, 'r');
+  const handle = await open(file, 'r').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return null;
+    throw error;
+  });
+  if (handle === null) return null;
   try {
     const { bytesRead, buffer } = await handle.read(Buffer.alloc(longestIdentityBytes), 0, longestIdentityBytes, 0);
     const identity = buffer.toString('latin1', 0, bytesRead).trim();

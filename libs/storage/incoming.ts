@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { access, mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { access, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileSystemTime } from '@dormouse/files';
+import { fileSystemTime, makeDirectory } from '@dormouse/files';
 import { identifyProcess, isProcessAlive, processScope } from '@dormouse/process';
 
 /**
@@ -24,7 +24,7 @@ export class Incoming {
   }
 
   async prepare(): Promise<void> {
-    await mkdir(this.directory, { recursive: true, mode: 0o700 });
+    await makeDirectory(this.directory);
   }
 
   /** Whether the store is where it was opened. */

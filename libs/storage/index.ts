@@ -3,5 +3,6 @@
  * Knows nothing of what is in an object, of desktops or of checkpoints.
  */
 export { putBlob, type BlobInfo, type BlobRange, type BlobStore, type BlobWriter } from './blob-store';
+export { forgetTries, tryStore } from './try-store';
 export { directoryIdentity, storageIdentity } from './identity';
 export { openBlobStore, openBlobStoreAgain } from './open-store';

@@ -1,14 +1,26 @@
 import type { OpenStatus, EndedStatus, OperationKind, OperationPhase, SlotKind } from '@dormouse/session';
 import { z } from 'zod';
-import { answers, anyObject, fields, instant, list } from './shapes';
+import { answers, anyObject, errorCode, fields, instant, list } from './shapes';
 
 /** What operators want of a host: only an open one is given machines. */
 export const hostIntents = ['open', 'cordoned', 'draining', 'fenced'] as const;
 export type HostIntent = (typeof hostIntents)[number];
 
+const troubleView = fields({
+  part: z.enum(['storage', 'disks', 'run directory', 'keys']),
+  code: errorCode,
+  message: z.string().describe('What happens, and what to do'),
+  since: instant,
+}).register(answers, { id: 'HostTrouble' });
+/** What keeps a host from its work, as its worker has found out. */
+export type HostTrouble = z.infer<typeof troubleView>;
+
 export const hostView = fields({
   id: z.string(),
   capabilities: anyObject,
+  troubles: list(troubleView).describe(
+    'What it needs and cannot use, as its worker has found; empty: it can do its work',
+  ),
   startedAt: instant,
   seenAt: instant,
   alive: z.boolean().describe('It was heard recently enough to be given work'),

@@ -30,7 +30,7 @@ export {
 } from './checkpoint';
 export { desktopPage, desktopView, type DesktopView, type SourceView } from './desktop';
 export { explanationView, type ConsentView, type ExplanationView } from './explanation';
-export { hostList, hostView, type HostIntent, type HostLoad, type HostView } from './host';
+export { hostList, hostView, type HostIntent, type HostLoad, type HostTrouble, type HostView } from './host';
 export {
   expectedOperationView,
   operationList,

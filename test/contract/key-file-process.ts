@@ -10,7 +10,7 @@ import { openKeyProvider } from '@dormouse/keys';
 async function main(what: string, keyUrl: string): Promise<void> {
   if (what === 'add-until-killed') {
     for (;;) {
-      const provider = await openKeyProvider({ keyUrl, vaultToken: null });
+      const provider = await openKeyProvider({ keyUrl, vaultToken: null }, () => Promise.resolve(true));
       await provider.addKek();
       process.stdout.write(`${await provider.currentKek()}\n`);
       await sleep(1);
@@ -18,7 +18,7 @@ async function main(what: string, keyUrl: string): Promise<void> {
   }
   process.stdout.write('ready\n');
   for await (const _ of process.stdin);
-  const provider = await openKeyProvider({ keyUrl, vaultToken: null });
+  const provider = await openKeyProvider({ keyUrl, vaultToken: null }, () => Promise.resolve(true));
   if (what === 'add') await provider.addKek();
   process.stdout.write(`${await provider.currentKek()}\n`);
 }

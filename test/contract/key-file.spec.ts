@@ -18,7 +18,7 @@ beforeEach(async () => {
 afterEach(() => rm(directory, { recursive: true }));
 
 const key = randomBytes(32);
-const open = () => openKeyProvider({ keyUrl: `file://${path}`, vaultToken: null });
+const open = () => openKeyProvider({ keyUrl: `file://${path}`, vaultToken: null }, () => Promise.resolve(true));
 const kekIds = async () =>
   (JSON.parse(await readFile(path, 'utf8')) as { keys: { id: string }[] }).keys.map(({ id }) => id);
 
@@ -35,7 +35,9 @@ function start(what: string): { child: Child; lines: AsyncIterator<string> } {
 
 test('is not made where there is no directory: the path may have a mistake in it', async () => {
   const mistyped = join(directory, 'kyes', 'master.json');
-  await expect(openKeyProvider({ keyUrl: `file://${mistyped}`, vaultToken: null })).rejects.toMatchObject({
+  await expect(
+    openKeyProvider({ keyUrl: `file://${mistyped}`, vaultToken: null }, () => Promise.resolve(true)),
+  ).rejects.toMatchObject({
     code: 'KEY_UNAVAILABLE',
     message: expect.stringContaining('Correct KEY_URL'),
   });

@@ -20,11 +20,12 @@ afterAll(async () => {
 /** How each kind is opened, by one process or by another, and how it gets a new key-encryption key. */
 const adapters = {
   'a key file': {
-    open: () => openKeyProvider({ keyUrl: `file://${directory}/master.json`, vaultToken: null }),
+    open: () =>
+      openKeyProvider({ keyUrl: `file://${directory}/master.json`, vaultToken: null }, () => Promise.resolve(true)),
     rotate: (provider: KeyProvider) => provider.addKek(),
   },
   'a Vault': {
-    open: () => openKeyProvider({ keyUrl: vault.keyUrl, vaultToken: vault.token }),
+    open: () => openKeyProvider({ keyUrl: vault.keyUrl, vaultToken: vault.token }, () => Promise.resolve(true)),
     rotate: async () => vault.rotate(),
   },
 };

@@ -1,17 +1,15 @@
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { dataPaths } from '@dormouse/config';
 import { KeyRing, openKeyProvider, type KeyProviderSettings } from '@dormouse/keys';
 import { LedgerKeys } from '@dormouse/ledger';
 import { VaultServer } from '../contract/vault-server';
 import { ApiFixture } from '../integration/api-fixture';
+import { startWorkerBeside } from '../integration/worker-beside';
 
 jest.setTimeout(60_000);
 
-const workerProgram = join(__dirname, '../../dist/apps/worker/main.js');
 let fixture: ApiFixture;
 
 beforeAll(async () => {
@@ -22,38 +20,39 @@ afterEach(() => fixture.dataSource.query('DELETE FROM data_keys'));
 
 /** The deployment has its content key from this provider. */
 async function contentKeyFrom(settings: KeyProviderSettings): Promise<void> {
-  await new KeyRing(await openKeyProvider(settings), new LedgerKeys(fixture.dataSource)).contentKey();
+  await new KeyRing(
+    await openKeyProvider(settings, () => Promise.resolve(true)),
+    new LedgerKeys(fixture.dataSource),
+  ).contentKey();
 }
 
-/** A worker beside the api, with a data directory and a provider of keys of its own. */
-function startWorker(environment: NodeJS.ProcessEnv) {
-  const child = spawn(process.execPath, [workerProgram], {
-    env: {
-      PATH: process.env['PATH'],
-      DATA_DIR: join(fixture.directory, 'worker'),
-      DATABASE_URL: fixture.postgres.url,
-      REDIS_URL: fixture.redis.socketPath,
-      HOST_ID: 'host-2',
-      ACCEL: 'tcg',
-      LOG_FORMAT: 'json',
-      ...environment,
-    },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  const said: string[] = [];
-  createInterface(child.stderr).on('line', (line) => said.push(line));
-  return { child, lines: createInterface(child.stdout), said };
-}
+const startWorker = (environment: NodeJS.ProcessEnv) => startWorkerBeside(fixture, environment);
 
 test('a worker with another key file than the deployment says so, and does not start', async () => {
   await mkdir(dataPaths(fixture.directory).keysDir, { recursive: true });
   await contentKeyFrom({ keyUrl: `file://${dataPaths(fixture.directory).masterKeyFile}`, vaultToken: null });
+  const { keysDir, masterKeyFile } = dataPaths(join(fixture.directory, 'worker'));
+  await mkdir(keysDir, { recursive: true });
+  await openKeyProvider({ keyUrl: `file://${masterKeyFile}`, vaultToken: null }, () => Promise.resolve(true));
   const { child, lines, said } = startWorker({});
   lines.resume();
   expect(await once(child, 'close')).toEqual([1, null]);
   expect(said).toEqual([
     expect.stringMatching(/^worker: the key of content cannot be unwrapped: .*worker\/keys\/master\.json/),
   ]);
+});
+
+test('a worker whose KEY_URL names another directory makes no key there, and says so', async () => {
+  await mkdir(dataPaths(fixture.directory).keysDir, { recursive: true });
+  await contentKeyFrom({ keyUrl: `file://${dataPaths(fixture.directory).masterKeyFile}`, vaultToken: null });
+  const mistaken = join(fixture.directory, 'postgres');
+  const { child, lines, said } = startWorker({ KEY_URL: `file://${mistaken}/master.json` });
+  lines.resume();
+  expect(await once(child, 'close')).toEqual([1, null]);
+  expect(said).toEqual([
+    expect.stringMatching(/^worker: there is no key file .*postgres\/master\.json, .*Correct KEY_URL/),
+  ]);
+  expect((await readdir(mistaken)).filter((name) => name.startsWith('master'))).toEqual([]);
 });
 
 test('a worker whose Vault does not answer says that nothing can be saved or woken, and works otherwise', async () => {

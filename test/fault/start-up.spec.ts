@@ -1,4 +1,4 @@
-import { spawn, spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { chmod, chown, mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -9,7 +9,8 @@ import { leftOf } from '../scenario';
 
 jest.setTimeout(60_000);
 
-const workerProgram = join(__dirname, '../../dist/apps/worker/main.js');
+const programOf = (name: string) => join(__dirname, '../../dist/apps', name, 'main.js');
+const workerProgram = programOf('worker');
 /** `nobody`, by POSIX convention. */
 const nobody = 65_534;
 
@@ -28,10 +29,10 @@ interface Ended {
 }
 
 /** A worker on a host that lacks something. It never gets as far as to the database. */
-async function startWorker(environment: NodeJS.ProcessEnv, uid?: number): Promise<Ended> {
+async function startWorker(environment: NodeJS.ProcessEnv, uid?: number, program = workerProgram): Promise<Ended> {
   const dataDir = await mkdtemp(join(directory, 'data-'));
   if (uid !== undefined) await chown(dataDir, uid, uid);
-  const child = spawn(process.execPath, [workerProgram], {
+  const child = spawn(process.execPath, [program], {
     cwd: directory,
     env: {
       PATH: process.env['PATH'],
@@ -101,6 +102,51 @@ test('a Vault without a token is told by the variable that is missing', async ()
   expect(code).toBe(1);
   expect(said).toMatch(inOneLine);
   expect(said).toContain('VAULT_TOKEN');
+});
+
+describe.each([
+  ['worker', 'worker'],
+  ['api', 'api'],
+  ['launcher', 'dormouse'],
+])('the %s', (name, said) => {
+  test.each(['/proc/dormouse/data', '/proc', '/sys', '/dev/null/data'])(
+    'refuses %s as its data directory in one line, and ends',
+    async (path) => {
+      const ended = await startWorker({ DATA_DIR: path }, undefined, programOf(name));
+      expect(ended.code).toBe(1);
+      expect(ended.said).toMatch(
+        new RegExp(`^${said}: the data directory ${path} cannot be used: [^\n]+ DATA_DIR [^\n]+\n$`),
+      );
+    },
+  );
+
+  (process.getuid?.() === 0 ? test : test.skip)(
+    'refuses a read-only data directory in one line, and ends (tried by root only)',
+    async () => {
+      const path = await mkdtemp(join(directory, 'read-only-'));
+      execFileSync('mount', ['-t', 'tmpfs', '-o', 'ro', 'tmpfs', path]);
+      try {
+        const ended = await startWorker({ DATA_DIR: path }, undefined, programOf(name));
+        expect(ended.code).toBe(1);
+        expect(ended.said).toMatch(/^[a-z]+: the data directory [^\n]+ cannot be used: EROFS[^\n]+\n$/);
+      } finally {
+        execFileSync('umount', [path]);
+      }
+    },
+  );
+});
+
+test('a directory of disk layers that cannot be made is told with its variable', async () => {
+  const { code, said } = await startWorker({ DISKS_DIR: '/proc/dormouse/disks' });
+  expect(code).toBe(1);
+  expect(said).toMatch(inOneLine);
+  expect(said).toContain('set DISKS_DIR to another one');
+});
+
+test('a database that does not answer is told in one line', async () => {
+  const { code, said } = await startWorker({});
+  expect(code).toBe(1);
+  expect(said).toMatch(/^worker: Postgres cannot be used: [^\n]+ Check DATABASE_URL[^\n]+\n$/);
 });
 
 describe('where userfaultfd is not permitted', () => {

@@ -34,10 +34,34 @@ async function readyWithout(service: 'postgres' | 'redis'): Promise<Ready> {
 
 test('an api with its services is alive and ready', async () => {
   expect(await (await fetch(`${fixture.api.url}/healthz`)).json()).toEqual({ status: 'alive' });
-  expect(await ready()).toEqual({
-    status: 200,
-    body: { status: 'ready', checks: { postgres: { state: 'up' }, redis: { state: 'up' } } },
+  await eventually(async () => (await ready()).body.checks['hosts']?.state === 'down');
+  expect(await ready()).toMatchObject({
+    status: 200, // webhooks are taken without a host, and hosts are started after the api
+    body: {
+      status: 'ready',
+      checks: { postgres: { state: 'up' }, redis: { state: 'up' }, storage: { state: 'degraded' } },
+    },
   });
+});
+
+test('what a host has found is told in /readyz, in the metrics and to those who may look at hosts', async () => {
+  const trouble = {
+    part: 'storage',
+    code: 'STORAGE_FAILED',
+    message: 'the storage in /srv/checkpoints does not answer',
+    since: '2030-01-02T03:04:05.000Z',
+  } as const;
+  await fixture.ledger.announceHost({ id: 'host-1', capabilities: {}, troubles: [trouble] });
+  await eventually(async () => (await ready()).body.checks['storage']?.state === 'down');
+  const { status, body } = await ready();
+  expect(status).toBe(200);
+  expect(body).toMatchObject({ status: 'ready', checks: { hosts: { state: 'up' } } });
+  expect(JSON.stringify(body)).not.toContain('/srv/checkpoints');
+  expect(await (await fetch(`${fixture.api.url}/metrics`)).text()).toMatch(/^dormouse_check\{check="storage",.*\} 0$/m);
+  expect(await fixture.client.hosts()).toMatchObject([{ id: 'host-1', troubles: [trouble] }]);
+
+  await fixture.announceHost();
+  await eventually(async () => (await ready()).body.checks['storage']?.state === 'up');
 });
 
 test('every answer carries a request id: the one that was sent when it is harmless, else a new one', async () => {
@@ -192,7 +216,8 @@ describe('without Postgres', () => {
   });
 
   test('the api says so', async () => {
-    expect(await readyWithout('postgres')).toMatchObject({ status: 503, body: { status: 'not ready' } });
+    const answer = await readyWithout('postgres');
+    expect(answer).toMatchObject({ status: 503, body: { status: 'not ready', checks: { hosts: { state: 'down' } } } });
   });
 
   test('a request is answered with a problem that tells nothing of the inside', async () => {

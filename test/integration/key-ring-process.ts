@@ -9,7 +9,7 @@ import { createDataSource } from '@dormouse/persistence';
  */
 async function main([what, argument, databaseUrl, keyUrl]: readonly string[]): Promise<void> {
   const dataSource = await createDataSource(databaseUrl!, { poolSize: 2 }).initialize();
-  const provider = await openKeyProvider({ keyUrl: keyUrl!, vaultToken: null });
+  const provider = await openKeyProvider({ keyUrl: keyUrl!, vaultToken: null }, () => Promise.resolve(true));
   if (what === 'use') {
     process.stdout.write('ready\n');
     for await (const _ of process.stdin);

@@ -23,7 +23,7 @@ beforeAll(async () => {
 afterAll(() => fixture.stop());
 
 beforeEach(async () => {
-  provider = await openKeyProvider({ keyUrl, vaultToken: null });
+  provider = await openKeyProvider({ keyUrl, vaultToken: null }, () => Promise.resolve(true));
   ring = newRing();
 });
 afterEach(() => fixture.dataSource.query('DELETE FROM data_keys'));
@@ -333,10 +333,9 @@ describe('a rotation', () => {
 
   test('is refused with a key file that is not the one in use, and adds nothing to it', async () => {
     await someKeys(1);
-    const strange = await openKeyProvider({
-      keyUrl: `file://${fixture.directory}/other.json`,
-      vaultToken: null,
-    });
+    const strange = await openKeyProvider({ keyUrl: `file://${fixture.directory}/other.json`, vaultToken: null }, () =>
+      Promise.resolve(true),
+    );
     const before = await strange.currentKek();
     await expect(new KeyRing(strange, store).addKek()).rejects.toMatchObject({ code: 'KEY_REJECTED' });
     expect(await strange.currentKek()).toBe(before);

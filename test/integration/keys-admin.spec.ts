@@ -26,7 +26,10 @@ afterAll(() => fixture.stop());
 /** As a worker on the same host has it. */
 async function ringOf({ directory, dataSource }: ApiFixture): Promise<KeyRing> {
   const keyUrl = `file://${dataPaths(directory).masterKeyFile}`;
-  return new KeyRing(await openKeyProvider({ keyUrl, vaultToken: null }), new LedgerKeys(dataSource));
+  return new KeyRing(
+    await openKeyProvider({ keyUrl, vaultToken: null }, () => Promise.resolve(true)),
+    new LedgerKeys(dataSource),
+  );
 }
 
 function dormouse(args: readonly string[]): Promise<{ code: number; stdout: string; stderr: string }> {
@@ -181,7 +184,9 @@ test('with a Vault, the key is rotated there, and the api wraps everything with 
   const other = await ApiFixture.start({ KEY_URL: vault.keyUrl, VAULT_TOKEN: vault.token });
   try {
     const store = new LedgerKeys(other.dataSource);
-    const provider = await openKeyProvider({ keyUrl: vault.keyUrl, vaultToken: vault.token });
+    const provider = await openKeyProvider({ keyUrl: vault.keyUrl, vaultToken: vault.token }, () =>
+      Promise.resolve(true),
+    );
     const content = await new KeyRing(provider, store).contentKey();
     vault.rotate();
     expect(await other.client.rotateKeys({ reason })).toEqual({

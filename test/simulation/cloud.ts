@@ -12,6 +12,7 @@ import { LedgerKeys, SessionLedger } from '@dormouse/ledger';
 import { createDataSource, runMigrations } from '@dormouse/persistence';
 import { nobody } from '@dormouse/session';
 import { readViolations } from '@dormouse/simulation';
+import { openBlobStore } from '@dormouse/storage';
 import { Redis } from 'ioredis';
 import type { DataSource } from 'typeorm';
 import { stepClock, withSteppedClock } from '../scenario/step-clock';
@@ -80,6 +81,7 @@ export class SimulatedCloud {
     const keys = await loadKeys(loadConfig({ DATA_DIR: directory }));
     const cloud = new SimulatedCloud(size, manner, directory, postgres, redis, dataSource, keys);
     try {
+      await (await openBlobStore(cloud.storageUrl)).close(); // as the first worker does: desktops may be there before one
       await cloud.ledger.putPool('default', { graceMs: size.graceMs, keepCheckpoints: 1, brokers: 'any' }, 'test');
       for (let n = 0; n < size.apis; n += 1) cloud.apis.push(await cloud.run('apps/api/main.js', {}, []));
       await Promise.all(sharesOf(cloud.hostIds, size.workers).map((hosts) => cloud.startWorkers(hosts)));
@@ -146,7 +148,7 @@ export class SimulatedCloud {
       DATA_DIR: this.directory,
       DATABASE_URL: this.postgres.url,
       REDIS_URL: this.redisServer.socketPath,
-      STORAGE_URL: `file://${join(this.directory, 'storage')}`,
+      STORAGE_URL: this.storageUrl,
       DISKS_DIR: join(this.directory, 'disks'),
       KEY_URL: this.keyUrl,
       API_PORT: '0',
@@ -246,7 +248,7 @@ export class SimulatedCloud {
        FROM unnest($1::text[], $2::uuid[]) AS one (id, checkpoint)`,
       [columns[0], columns[2], JSON.stringify({ fingerprint })],
     );
-    const provider = await openKeyProvider({ keyUrl: this.keyUrl, vaultToken: null });
+    const provider = await openKeyProvider({ keyUrl: this.keyUrl, vaultToken: null }, () => Promise.resolve(true));
     const ring = new KeyRing(provider, new LedgerKeys(this.dataSource));
     const left = [...rows];
     const provisionOne = async (): Promise<void> => {
@@ -259,6 +261,10 @@ export class SimulatedCloud {
     };
     await Promise.all(Array.from({ length: 4 }, provisionOne));
     await this.dataSource.query('ANALYZE');
+  }
+
+  private get storageUrl(): string {
+    return `file://${join(this.directory, 'storage')}`;
   }
 
   private get keyUrl(): string {

@@ -1,12 +1,19 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describeError } from '@dormouse/errors';
+import { answers, fields } from '@dormouse/views';
+import { z } from 'zod';
 
-export type Check = { readonly state: 'up' } | { readonly state: 'down'; readonly reason: string };
+const checkView = z.discriminatedUnion('state', [
+  fields({ state: z.literal('up') }),
+  fields({ state: z.enum(['degraded', 'down']), reason: z.string().describe('What is wrong, and what to do') }),
+]);
+export type Check = z.infer<typeof checkView>;
 
-export interface Readiness {
-  readonly status: 'ready' | 'not ready';
-  readonly checks: Readonly<Record<string, Check>>;
-}
+export const readinessView = fields({
+  status: z.enum(['ready', 'not ready']),
+  checks: z.record(z.string(), checkView).readonly(),
+}).register(answers, { id: 'Readiness' });
+export type Readiness = z.infer<typeof readinessView>;
 
 /** Asks every service at once; one that does not answer within `patienceMs` is down. */
 export async function readiness(

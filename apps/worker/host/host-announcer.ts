@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isDormouseError, type DormouseError } from '@dormouse/errors';
 import type { JsonObject } from '@dormouse/session';
 import type { WorkerContext } from '../worker-context';
+import type { HostWatch } from './host-watch';
 
 const everyMs = 5_000;
 /** A host whose past is still heard of: so often it is looked whether that has fallen silent. */
@@ -20,6 +21,7 @@ export class HostAnnouncer {
   constructor(
     private readonly context: Pick<WorkerContext, 'hostId' | 'ledger' | 'hypervisor' | 'logger'>,
     private readonly capabilities: JsonObject,
+    private readonly watch: Pick<HostWatch, 'troubles' | 'onChange'>,
   ) {
     this.lost = new Promise((resolve) => {
       this.lose = resolve;
@@ -29,16 +31,20 @@ export class HostAnnouncer {
   /** Resolves when it has been said for the first time. @throws HOST_ID_TAKEN */
   async start(): Promise<void> {
     await this.announceFirst();
-    this.timer = setInterval(() => {
-      this.announce().catch((error: unknown) => {
-        if (isDormouseError(error, 'HOST_ID_TAKEN')) this.lose(error);
-        else this.context.logger.warn({ err: error }, 'the host could not be announced; tried again shortly');
-      });
-    }, everyMs);
+    this.timer = setInterval(() => this.announceAgain(), everyMs);
+    this.watch.onChange = () => this.announceAgain();
   }
 
   stop(): void {
     if (this.timer !== null) clearInterval(this.timer);
+    this.watch.onChange = () => undefined;
+  }
+
+  private announceAgain(): void {
+    this.announce().catch((error: unknown) => {
+      if (isDormouseError(error, 'HOST_ID_TAKEN')) this.lose(error);
+      else this.context.logger.warn({ err: error }, 'the host could not be announced; tried again shortly');
+    });
   }
 
   /**
@@ -65,7 +71,11 @@ export class HostAnnouncer {
 
   private async announce(): Promise<void> {
     const { hostId, ledger } = this.context;
-    const intent = await ledger.announceHost({ id: hostId, capabilities: this.capabilities });
+    const intent = await ledger.announceHost({
+      id: hostId,
+      capabilities: this.capabilities,
+      troubles: this.watch.troubles,
+    });
     if (intent === 'fenced') await this.endAll();
   }
 

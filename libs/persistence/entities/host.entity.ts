@@ -9,6 +9,10 @@ export class HostEntity {
   @Column('jsonb')
   capabilities!: JsonObject;
 
+  /** See `HostTrouble` of the ledger. */
+  @Column('jsonb')
+  troubles!: JsonObject[];
+
   @Column('timestamptz', { name: 'started_at' })
   startedAt!: Date;
 
