@@ -133,6 +133,12 @@ export interface Hypervisor {
    */
   prepareWake(machine: Machine, sealedGeneration: string | null): Promise<void>;
 
+  /** Desktops whose wake was prepared and has not come yet. */
+  prepared(): readonly string[];
+
+  /** What was prepared for the wake of a desktop ends: it has woken elsewhere. */
+  unprepare(desktopId: string): Promise<void>;
+
   /**
    * Stops a running guest that has written nothing to its disks since its machine was started.
    * @returns false when it has written, and runs on

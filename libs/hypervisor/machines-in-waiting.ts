@@ -71,6 +71,10 @@ export class MachinesInWaiting {
     return machine.directory;
   }
 
+  desktops(): readonly string[] {
+    return [...this.waiting.keys()];
+  }
+
   async end(desktopId: string): Promise<void> {
     const machine = this.waiting.get(desktopId);
     this.waiting.delete(desktopId);

@@ -308,6 +308,14 @@ export class QemuHypervisor implements Hypervisor {
     );
   }
 
+  prepared(): readonly string[] {
+    return this.waiting.desktops();
+  }
+
+  unprepare(desktopId: string): Promise<void> {
+    return this.waiting.end(desktopId);
+  }
+
   async pauseUnlessWritten(desktopId: string, seen?: MachineId | null): Promise<boolean> {
     const directory = this.directory(desktopId);
     const stopped = async (qmp: QmpClient): Promise<boolean> => {

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { plainEnvironment } from '@dormouse/process';
+import { diesWithParent, identifyProcess, isProcessAlive, plainEnvironment } from '@dormouse/process';
 
 export type Accelerator = 'kvm' | 'tcg';
 export type AcceleratorChoice = Accelerator | 'auto';
@@ -10,6 +10,8 @@ export type AcceleratorChoice = Accelerator | 'auto';
 const bootSectorCode = Buffer.from('b010e6f4f4', 'hex');
 const exitStatus = 33;
 const bootDisk = 'probe.img';
+/** Of the directory of a try; the process that tries comes after it. */
+const prefix = '.probe-';
 /** A working accelerator boots it in a fifth of a second; a broken one never does. */
 const patienceMs = 2_000;
 
@@ -33,7 +35,8 @@ async function runsGuests(
     ...['-drive', `file=${bootDisk},format=raw,if=ide,read-only=off,snapshot=on`],
   ];
   return new Promise((resolve) => {
-    const [program, ...rest] = [...as, qemu, ...args] as [string, ...string[]];
+    // A worker that is killed meanwhile leaves no guest behind that hangs.
+    const [program, ...rest] = [...as, ...diesWithParent('SIGKILL'), qemu, ...args] as [string, ...string[]];
     const options = { cwd: scratch, timeout: patienceMs, killSignal: 'SIGKILL', env: plainEnvironment() } as const;
     execFile(program, rest, options, (error) => resolve(error?.code === exitStatus));
   });
@@ -50,12 +53,24 @@ export async function probeAccelerator(
   scratchDirectory: string,
   as: readonly string[] = [],
 ): Promise<Accelerator> {
+  await clearAway(scratchDirectory);
   if (choice !== 'auto') return choice;
-  const scratch = await mkdtemp(join(scratchDirectory, '.probe-'));
+  const { pid, startTicks } = identifyProcess(process.pid)!;
+  const scratch = await mkdtemp(join(scratchDirectory, `${prefix}${pid}.${startTicks}.`));
   try {
     await chmod(scratch, 0o711);
     return (await runsGuests(qemu, 'kvm', scratch, as)) ? 'kvm' : 'tcg';
   } finally {
     await rm(scratch, { recursive: true, force: true });
+  }
+}
+
+/** What workers have left that were killed while they tried. */
+async function clearAway(scratchDirectory: string): Promise<void> {
+  for (const name of await readdir(scratchDirectory)) {
+    if (!name.startsWith(prefix)) continue;
+    const [pid, startTicks] = name.slice(prefix.length).split('.').map(Number);
+    if (pid && startTicks && isProcessAlive({ pid, startTicks })) continue;
+    await rm(join(scratchDirectory, name), { recursive: true, force: true });
   }
 }

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { DormouseError, isDormouseError } from '@dormouse/errors';
 import { limits } from '@dormouse/limits';
-import { plainEnvironment, runProgram } from '@dormouse/process';
+import { diesWithParent, plainEnvironment, runProgram } from '@dormouse/process';
 import { parseMessage } from './qmp-message';
 import { probeAccelerator, type Accelerator, type AcceleratorChoice } from './accelerator-probe';
 
@@ -76,10 +76,8 @@ async function checkPostcopy(qemu: string, as: readonly string[]): Promise<void>
 }
 
 async function tryPostcopy(qemu: string, as: readonly string[]): Promise<void> {
-  const [program, ...args] = [
-    ...[...as, qemu, '-machine', 'none', '-nodefaults', '-display', 'none'],
-    ...['-incoming', 'defer', '-qmp', 'stdio'],
-  ] as [string, ...string[]];
+  const idle = ['-machine', 'none', '-nodefaults', '-display', 'none', '-incoming', 'defer', '-qmp', 'stdio'];
+  const [program, ...args] = [...as, ...diesWithParent('SIGKILL'), qemu, ...idle] as [string, ...string[]];
   const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'ignore'], env: plainEnvironment() });
   child.stdin.on('error', () => undefined); // it has ended: so does its output, which is looked at
   const timer = setTimeout(() => child.kill('SIGKILL'), limits.qemuProbe.ms);

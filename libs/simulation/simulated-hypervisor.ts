@@ -136,6 +136,12 @@ export class SimulatedHypervisor implements Hypervisor {
     // Nothing is ever made ahead: there are no disks.
   }
 
+  prepared(): readonly string[] {
+    return [];
+  }
+
+  async unprepare(): Promise<void> {}
+
   async pauseUnlessWritten(desktopId: string, seen?: MachineId | null): Promise<boolean> {
     if ((await this.machineOf(desktopId, seen)) === null) throw gone(desktopId);
     return false; // these machines always write

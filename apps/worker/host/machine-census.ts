@@ -1,5 +1,6 @@
 import { isDormouseError } from '@dormouse/errors';
 import type { GuestReport } from '@dormouse/hypervisor';
+import type { DesktopView } from '@dormouse/ledger';
 import type { WorkerContext } from '../worker-context';
 
 const everyMs = 5_000;
@@ -56,15 +57,32 @@ export class MachineCensus {
       hypervisor.follow(id);
       if (!known.has(id)) await this.compare(id);
     }
+    for (const id of hypervisor.prepared()) await this.checkPrepared(id);
     await hypervisor.boundLogs();
+  }
+
+  /** A desktop that has gone to another host, or sleeps no more, leaves no machine in waiting here. */
+  private async checkPrepared(desktopId: string): Promise<void> {
+    const { hypervisor, hostId, logger } = this.context;
+    const desktop = await this.find(desktopId);
+    if (desktop?.hostId === hostId && (desktop.operation !== null || desktop.state === 'saved')) return;
+    await hypervisor.unprepare(desktopId);
+    logger.info(
+      { desktopId, hostId },
+      'the machine that waited for its wake has ended: the desktop sleeps here no more',
+    );
+  }
+
+  private find(desktopId: string): Promise<DesktopView | null> {
+    return this.context.ledger.viewDesktop(desktopId).catch((error: unknown) => {
+      if (isDormouseError(error, 'DESKTOP_UNKNOWN')) return null; // deleted meanwhile
+      throw error;
+    });
   }
 
   private async compare(desktopId: string): Promise<void> {
     const { hypervisor, ledger, hostId, logger, metrics } = this.context;
-    const desktop = await ledger.viewDesktop(desktopId).catch((error: unknown) => {
-      if (isDormouseError(error, 'DESKTOP_UNKNOWN')) return null; // deleted meanwhile
-      throw error;
-    });
+    const desktop = await this.find(desktopId);
     if (desktop === null || desktop.operation !== null) return;
     if (desktop.hostId !== hostId) {
       // Which of the two is the user's only a person can tell: nothing is ended here.
