@@ -165,12 +165,13 @@ export class LayerCollector {
   }
 }
 
-/** Of the layer that is written to, of one that an operation may be making, and of those that checkpoints were sealed with. */
+/** Of the layer that is written to, of those that an operation may be making or may have left, and of those that checkpoints were sealed with. */
 function generationsOf({ desktop, checkpoints }: DesktopHoldings, standings: readonly CheckpointStanding[]): string[] {
   const gone = new Set(standings.filter(({ standing }) => standing === 'gone').map(({ id }) => id));
   const generations = [
     desktop?.diskGeneration,
     desktop?.openOperationId,
+    ...(desktop?.layersLeft ?? []),
     ...checkpoints.filter(({ id }) => !gone.has(id)).map(({ diskGeneration }) => diskGeneration),
   ];
   return generations.filter((generation) => typeof generation === 'string');

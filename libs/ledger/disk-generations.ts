@@ -23,17 +23,61 @@ export async function layerOf(
   switch (operation.kind) {
     case 'restore': {
       const generation = checkpoint?.diskGeneration ?? null;
-      return layerToWrite(operation.id, generation === null ? null : { generation, sealed: true });
+      const name = await layerNameOf(manager, desktop, operation);
+      return layerToWrite(name, generation === null ? null : { generation, sealed: true });
     }
     case 'boot': {
       const generation = desktop.diskGeneration;
-      if (generation === null) return layerToWrite(operation.id, null);
+      const name = await layerNameOf(manager, desktop, operation);
+      if (generation === null) return layerToWrite(name, null);
       const row = await manager.findOneBy(DiskGenerationEntity, { id: generation });
-      return layerToWrite(operation.id, { generation, sealed: row?.state === 'sealed' });
+      return layerToWrite(name, { generation, sealed: row?.state === 'sealed' });
     }
     default:
       return null;
   }
+}
+
+/**
+ * Starts of a machine that nobody has seen the end of, since their host was fenced, and after which none has succeeded: their guests may
+ * have written to the layers that were made for them. A layer that a worker has seen the end of is gone, or has its row.
+ */
+const unseenStarts = `
+  SELECT o.id, o.kind, o.input ->> 'checkpointId' AS checkpoint_id FROM operations o
+  WHERE o.desktop_id = $1 AND o.kind IN ('boot', 'restore') AND o.status = 'failed' AND o.attempt > 0
+    AND o.error ->> 'code' = 'MACHINE_GONE'
+    AND NOT EXISTS (SELECT FROM disk_generations g WHERE g.id = o.id)
+    AND NOT EXISTS (SELECT FROM operations later WHERE later.desktop_id = o.desktop_id
+      AND later.generation > o.generation AND later.kind IN ('boot', 'restore') AND later.status = 'succeeded')
+  ORDER BY o.generation`;
+
+interface UnseenStart {
+  id: string;
+  kind: string;
+  checkpoint_id: string | null;
+}
+
+/** Layers that a guest may have written to without anybody's knowing: they stay until a machine has been started with them. */
+export async function layersLeft(manager: EntityManager, desktopId: string): Promise<readonly string[]> {
+  const left: UnseenStart[] = await manager.query(unseenStarts, [desktopId]);
+  return left.map(({ id }) => id);
+}
+
+/**
+ * A layer that is made for an operation is named after it. One that does over again what a fenced host was at goes on with the layer of
+ * that: a boot with what the guest has written, while a wake notices it before it starts, and whoever may consent to the loss is asked.
+ */
+async function layerNameOf(
+  manager: EntityManager,
+  desktop: DesktopEntity,
+  operation: OperationEntity,
+): Promise<string> {
+  const wanted = (id: unknown): unknown => id ?? desktop.checkpointId;
+  const left: UnseenStart[] = await manager.query(unseenStarts, [desktop.id]);
+  const same = left.find(({ kind, checkpoint_id }) => {
+    return kind === operation.kind && wanted(checkpoint_id) === wanted(operation.input?.checkpointId);
+  });
+  return same?.id ?? operation.id;
 }
 
 /** The layer that is written to from now on. */

@@ -1,6 +1,7 @@
 import { DesktopEntity } from '@dormouse/persistence';
 import { openStatuses } from '@dormouse/session';
 import type { DataSource, EntityManager } from 'typeorm';
+import { layersLeft } from './disk-generations';
 import { findOpenOperation } from './loaded-desktop';
 
 /** What decides which objects and layers of a desktop stay; all of one moment. */
@@ -11,6 +12,8 @@ export interface DesktopHoldings {
     /** The layer that is written to. */
     readonly diskGeneration: string | null;
     readonly openOperationId: string | null;
+    /** See `layersLeft`. */
+    readonly layersLeft: readonly string[];
   } | null;
   /** Those that are not `deleted`, and of the deleted ones those asked about. */
   readonly checkpoints: readonly HeldCheckpoint[];
@@ -53,6 +56,7 @@ export function desktopHoldings(
         hostId: row.hostId,
         diskGeneration: row.diskGeneration,
         openOperationId: operation?.id ?? null,
+        layersLeft: await layersLeft(manager, desktopId),
       },
       checkpoints: rows.map(({ id, state, condemned_at, disk_generation }) => ({
         id,

@@ -389,6 +389,52 @@ describe('a host that is fenced', () => {
     await expect(change('host-1', 'uncordon')).rejects.toMatchObject({ code: 'HOST_FENCED' });
   });
 
+  test('leaves a layer that its guest may have written to: it is kept, and whoever starts the machine next finds it', async () => {
+    await fixture.saved('woke-unseen');
+    await fixture.send('woke-unseen', 'connected');
+    const { layer } = await fixture.claimOpen('woke-unseen', 'restore');
+    const generation = layer!.generation;
+    await silentBut('host-2');
+    await change('host-1', 'fence');
+    expect(await fixture.state('woke-unseen')).toBe('saved');
+    expect((await fixture.ledger.desktopHoldings('woke-unseen')).desktop).toMatchObject({ layersLeft: [generation] });
+
+    await fixture.send('woke-unseen', 'connected', { connectionId: 'c2' });
+    const again = await fixture.claimOpen('woke-unseen', 'restore');
+    expect(again.operation.id).not.toBe(generation);
+    expect(again.layer).toEqual(layer);
+    // Its worker has found that the guest had written, which the memory of the checkpoint knows nothing of.
+    await fixture.ledger.finish(again.fence, {
+      status: 'failed',
+      error: { code: 'WAKE_INTERRUPTED', message: 'a guest has written', details: {} },
+      desktop: { hostId: 'host-2', diskGeneration: generation },
+    });
+    expect(await fixture.state('woke-unseen')).toBe('restore-blocked');
+    expect((await fixture.ledger.desktopHoldings('woke-unseen')).desktop).toMatchObject({
+      diskGeneration: generation,
+      layersLeft: [],
+    });
+  });
+
+  test('and a boot goes on with what its guest has written there, until one has succeeded', async () => {
+    await fixture.off('booted-unseen');
+    await fixture.send('booted-unseen', 'connected');
+    const { layer } = await fixture.claimOpen('booted-unseen', 'boot');
+    await silentBut('host-2');
+    await change('host-1', 'fence');
+    await fixture.send('booted-unseen', 'connected', { connectionId: 'c2' });
+    const { fence, layer: again } = await fixture.claimOpen('booted-unseen', 'boot');
+    expect(again).toEqual(layer);
+    await fixture.ledger.finish(fence, {
+      status: 'succeeded',
+      desktop: { hostId: 'host-2', diskGeneration: again!.generation },
+    });
+    expect((await fixture.ledger.desktopHoldings('booted-unseen')).desktop).toMatchObject({
+      diskGeneration: layer!.generation,
+      layersLeft: [],
+    });
+  });
+
   test('is cordoned when it has come back and ended what it still ran', async () => {
     await silentBut('host-2');
     await change('host-1', 'fence');
