@@ -23,8 +23,7 @@ const checkpointFields = {
   pin: fields({ at: instant, ...decision }).nullable(),
 };
 
-const checkpointView = fields(checkpointFields);
-export type CheckpointView = z.infer<typeof checkpointView>;
+export type CheckpointView = Readonly<z.infer<z.ZodObject<typeof checkpointFields>>>;
 
 /** A checkpoint as one of a desktop's. */
 export const keptCheckpointView = fields({

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { JsonObject } from '@dormouse/session';
+
 import { Webhook } from 'standardwebhooks';
 import { ApiFixture, problemOf } from './api-fixture';
 
@@ -19,7 +19,7 @@ beforeAll(async () => {
   });
   await fixture.running('desk-1');
   const { policy } = await fixture.client.pool('default');
-  await fixture.client.putPool('default', { ...policy, brokers: 'any' } as unknown as JsonObject);
+  await fixture.client.putPool('default', { ...policy, brokers: 'any' });
 });
 afterAll(() => fixture.stop());
 
@@ -76,7 +76,7 @@ test('a signed event is stored, decided about and answered 202 with the state of
 
 test('a broker that the pool of a desktop does not allow is refused, and that is audited', async () => {
   const { policy } = await fixture.client.pool('default');
-  await fixture.client.putPool('default', { ...policy, brokers: [' broker-1 '] } as unknown as JsonObject);
+  await fixture.client.putPool('default', { ...policy, brokers: [' broker-1 '] });
   const events = await fixture.rows('inbox_events');
   const response = await send({ body: { ...connected('c-stranger'), source: 'broker-2' } });
   await problemOf(response, 'BROKER_NOT_ALLOWED', 403);
@@ -85,12 +85,12 @@ test('a broker that the pool of a desktop does not allow is refused, and that is
   expect((await fixture.client.desktop('desk-1')).presence.connections).not.toContain('c-stranger');
   const { value: entry } = await fixture.client.audit({ actor: 'broker:broker-2' }).next();
   expect(entry).toMatchObject({ outcome: 'BROKER_NOT_ALLOWED' });
-  await fixture.client.putPool('default', policy as unknown as JsonObject);
+  await fixture.client.putPool('default', policy);
 });
 
 test('a desktop belongs to the first broker that speaks of it, until an operator gives it to another', async () => {
   const { policy } = await fixture.client.pool('default');
-  await fixture.client.putPool('default', { ...policy, brokers: 'first' } as unknown as JsonObject);
+  await fixture.client.putPool('default', { ...policy, brokers: 'first' });
   await fixture.running('desk-owned');
   const by = (source: string, type = 'connected') =>
     send({ body: { ...connected('c-1', 'desk-owned'), source, type: `vdc.session.${type}` } });
@@ -126,7 +126,7 @@ test('a desktop belongs to the first broker that speaks of it, until an operator
     'REQUEST_INVALID',
     400,
   );
-  await fixture.client.putPool('default', policy as unknown as JsonObject);
+  await fixture.client.putPool('default', policy);
 });
 
 test('a desktop has one name, whatever capitals it is written with: in events, in the api, in either shape', async () => {

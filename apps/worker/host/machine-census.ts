@@ -1,6 +1,6 @@
 import { isDormouseError } from '@dormouse/errors';
 import type { GuestReport } from '@dormouse/hypervisor';
-import type { DesktopView } from '@dormouse/ledger';
+import type { DesktopView } from '@dormouse/views';
 import type { WorkerContext } from '../worker-context';
 
 const everyMs = 5_000;
