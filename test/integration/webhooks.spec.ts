@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-
 import { Webhook } from 'standardwebhooks';
 import { ApiFixture, problemOf } from './api-fixture';
 
