@@ -1,8 +1,10 @@
-import { claims, type DesktopEvent } from './broker-events';
+import type { DesktopEvent } from './broker-events';
 import { openOf } from './connections';
 import { occupancy, type Presence } from './presence';
+import type { PoolPolicy } from './pool-policy';
 import type { Absence, AbsenceCause, Session } from './session';
 import type { Activity, Assignment, Left, SourcePresence } from './source-presence';
+import { claims } from './whose-desktop';
 
 /**
  * A logoff is told before or after the disconnect it belongs to. Of one that is told before, the disconnect comes within this time: if
@@ -11,10 +13,16 @@ import type { Activity, Assignment, Left, SourcePresence } from './source-presen
 const logoffBelongsMs = 60_000;
 
 /** The session once an event has told who is there, and whose the desktop is: since when nobody is there, and why. */
-export function attended(session: Session, event: DesktopEvent, presence: Presence, nowMs: number): Session {
+export function attended(
+  session: Session,
+  event: DesktopEvent,
+  presence: Presence,
+  { brokers }: Pick<PoolPolicy, 'brokers'>,
+  nowMs: number,
+): Session {
   return {
     ...session,
-    broker: session.broker ?? (claims(event) ? event.source : null),
+    broker: session.broker ?? (claims(event, brokers) ? event.source : null),
     ...whoIsThere(session, presence, nowMs),
     absence: absenceAfter(session, event, presence, nowMs),
   };

@@ -112,12 +112,6 @@ const endings: readonly BrokerEventType[] = [
 /** The `source` of events that somebody sends by hand, to try things out: no desktop becomes theirs. */
 export const byHand = 'dormouse-cli';
 
-/** Who says so speaks of users of their own: a desktop that is nobody's becomes theirs. */
-export function claims(event: DesktopEvent): boolean {
-  if (event.source === byHand || isEnding(event)) return false;
-  return event.type !== 'vdc.broker.snapshot' || event.connectionIds.length > 0;
-}
-
 /** It says that something is over. Of a desktop that is not there that is so already: nobody has to be told of a mistake. */
 export function isEnding({ type }: DesktopEvent): boolean {
   return endings.includes(type);

@@ -449,7 +449,7 @@ describe('an edit of the policy changes what it concerns', () => {
 describe('whose a desktop is', () => {
   const by = (source: string, type: BrokerEvent['type'], fields: object = {}) =>
     broker(type, { source, connectionId: source, reason: 'user', connectionIds: [], ...fields });
-  const first: Pool = { policy: { graceMs: 10_000, keepCheckpoints: 2 }, storms: [] };
+  const first: Pool = { policy: { graceMs: 10_000, keepCheckpoints: 2, brokers: 'first' }, storms: [] };
   const told = (session: Session, ...events: readonly SessionEvent[]) =>
     events.reduce((now, event) => decide(now, event, first, nowMs).session, session);
   const unclaimed = sessionIn('running', { broker: null, absence: null });
@@ -495,6 +495,23 @@ describe('whose a desktop is', () => {
       const { session } = decide(ofA, by('b', 'vdc.session.connected'), shared, nowMs);
       expect(visibleConnections(session.presence)).toEqual(['a', 'b']);
     }
+  });
+
+  test('where the pool says nothing, one that was assigned is the first assigner’s alone, and all may speak of others', () => {
+    const usual: Pool = { policy: { graceMs: 10_000, keepCheckpoints: 2 }, storms: [] };
+    const assigned = by('a', 'vdc.desktop.assigned', { userRef: 'ada' });
+    const both = [by('a', 'vdc.session.connected'), by('b', 'vdc.session.connected')];
+    const shared = both.reduce((now, event) => decide(now, event, usual, nowMs).session, unclaimed);
+    expect(shared.broker).toBeNull();
+    expect(visibleConnections(shared.presence)).toEqual(['a', 'b']);
+    const owned = decide(shared, assigned, usual, nowMs).session;
+    expect(owned.broker).toBe('a');
+    for (const type of ['vdc.session.connected', 'vdc.session.logged_off', 'vdc.desktop.assigned'] as const) {
+      expect(decide(owned, by('b', type), usual, nowMs)).toMatchObject({ refusal: { code: 'BROKER_NOT_ALLOWED' } });
+    }
+    // What b has begun while it was allowed to, it may still end.
+    const left = decide(owned, by('b', 'vdc.session.disconnected'), usual, nowMs).session;
+    expect(visibleConnections(left.presence)).toEqual(['a']);
   });
 
   test('an operator gives it to another, and what the one before has begun it may still end', () => {

@@ -1,25 +1,23 @@
 import { isDeepStrictEqual } from 'node:util';
 import { byHand, type DesktopEvent } from './broker-events';
-import { openOf } from './connections';
 import { assignmentIn, attended, idleSinceOf, inDoubtOrNot, isLoggedOff } from './attendance';
 import { machineStates } from './machine-states';
 import type { Pool } from './plan';
 import {
   observe,
   occupancy,
-  partOf,
   visibleConnections,
   withoutDoubts,
   withoutSource,
   withSilence,
   type Presence,
 } from './presence';
-import type { BrokersPolicy } from './pool-policy';
 import { refused, stays } from './rule';
 import { ruleBook } from './rule-book';
 import { isInDoubt } from './source-presence';
 import { drainActor, type Decision, type Observed, type Session, type SessionEvent } from './session';
 import { answers, type Signal } from './transitions';
+import { mayMove } from './whose-desktop';
 
 const requestSignals = {
   register: 'registerRequested',
@@ -77,7 +75,7 @@ function answer(session: Session, event: SessionEvent, pool: Pool, nowMs: number
   switch (event.type) {
     case 'broker':
       if (!mayMove(session, event.event, pool.policy.brokers)) return notItsBroker(session, event.event, pool);
-      return decidePresence(session, event.event, nowMs, answered);
+      return decidePresence(session, event.event, pool, nowMs, answered);
     case 'broker_silent':
     case 'broker_heard':
       return decideSilence(session, event.source, event.type === 'broker_silent', nowMs, answered);
@@ -108,11 +106,17 @@ function answer(session: Session, event: SessionEvent, pool: Pool, nowMs: number
   }
 }
 
-function decidePresence(session: Session, event: DesktopEvent, nowMs: number, answered: Answered): Decision {
+function decidePresence(
+  session: Session,
+  event: DesktopEvent,
+  pool: Pool,
+  nowMs: number,
+  answered: Answered,
+): Decision {
   const hasMachine = machineStates[session.machine].machine !== 'absent';
   const presence = observe(session.presence, event, { nowMs, hasMachine });
   if (presence === null) return stale(session, 'the event was overtaken by what is already known');
-  const present = attended(session, event, presence, nowMs);
+  const present = attended(session, event, presence, pool.policy, nowMs);
   const before = occupancy(session.presence);
   const after = occupancy(presence);
   if (announcesUser(event, visibleConnections(presence))) return answered('arrived', present);
@@ -175,16 +179,6 @@ function decideAnew(session: Session, presence: Presence | null, nowMs: number, 
     return answered(after === 'present' ? 'termsChanged' : signalOf[after], next);
   }
   return answered(isDeepStrictEqual(next.absence, session.absence) ? 'unchanged' : 'termsChanged', next);
-}
-
-/** Whether a broker may say this of the desktop. One that was allowed to before may still end, or correct, what it has begun. */
-function mayMove({ broker, presence }: Session, event: DesktopEvent, brokers: BrokersPolicy = 'first'): boolean {
-  const { source, type } = event;
-  if (brokers === 'any') return true;
-  if (brokers === 'first' ? broker === null || broker === source : brokers.includes(source)) return true;
-  const part = partOf(presence, source);
-  const isOpen = part !== null && (isInDoubt(part) || openOf(part.connections).length > 0);
-  return isOpen && (type === 'vdc.session.disconnected' || type === 'vdc.broker.snapshot');
 }
 
 function notItsBroker(session: Session, { source }: DesktopEvent, { policy }: Pool): Decision {

@@ -38,7 +38,7 @@ export type Happening =
   /** A broker is gone for good, and an operator says so. Should it come back, it begins anew. */
   | { readonly do: 'retire'; readonly source: Source }
   /** Who may speak of the desktop, from the beginning on. */
-  | { readonly do: 'brokers'; readonly who: 'any' | 'first' }
+  | { readonly do: 'brokers'; readonly who: 'any' | 'first' | 'assigned' }
   /** An operator says whose the desktop is. */
   | { readonly do: 'name'; readonly source: Source | null }
   | { readonly do: 'work'; readonly outcome: 'succeeds' | 'fails' | 'gives up' }
@@ -68,7 +68,7 @@ export const policies = 5;
 export function happeningsOf(seed: number): readonly Happening[] {
   const dice = new Dice(seed);
   const policy = { do: 'policy', index: dice.below(policies) } as const;
-  const brokers = { do: 'brokers', who: dice.of(['any', 'any', 'first'] as const) } as const;
+  const brokers = { do: 'brokers', who: dice.of(['any', 'any', 'first', 'assigned'] as const) } as const;
   return [brokers, policy, ...Array.from({ length: 5 + dice.below(dice.of([60, 60, 300])) }, () => happening(dice))];
 }
 

@@ -122,17 +122,20 @@ export type Caps = z.output<typeof caps>;
 
 const brokers = z.union(
   [
-    z.enum(['first', 'any']),
+    z.enum(['assigned', 'first', 'any']),
     z
       .array(z.string().transform(brokerName).pipe(z.string().min(1).max(256)))
       .min(1)
       .max(64)
       .readonly(),
   ],
-  'must be `first`, `any`, or a list of 1 to 64 names of brokers',
+  'must be `assigned`, `first`, `any`, or a list of 1 to 64 names of brokers',
 );
 
 export type BrokersPolicy = z.output<typeof brokers>;
+
+/** What holds when a policy says nothing of brokers. */
+export const usualBrokers: BrokersPolicy = 'assigned';
 
 const policyFields = z.strictObject({
   graceMs,
@@ -178,8 +181,9 @@ const policyFields = z.strictObject({
   }),
   brokers: brokers.exactOptional().meta({
     description:
-      'Who may speak of its desktops. `first`, which holds when it is left out: of each desktop the broker that was the first to, until an operator ' +
-      'says otherwise. `any`: all brokers, of all desktops. A list: these brokers, of all desktops',
+      'Which brokers may speak of its desktops. `assigned`, which holds when it is left out: of a desktop that was assigned, only the broker that ' +
+      'assigned it first; of others, all. `first`: of each desktop only the broker that was the first to say that it is in use. `any`: ' +
+      'all brokers, of all desktops. A list: these brokers, of all desktops',
     example: ['/broker/eu'],
   }),
 });

@@ -312,7 +312,7 @@ export class World {
   /** @returns whether its broker may say so */
   private deliver(event: DesktopEvent): boolean {
     const before = partOf(this.session.presence, event.source)?.numbers ?? null;
-    const isOthers = this.pool.policy.brokers === 'first' && ![null, event.source].includes(this.session.broker);
+    const isOthers = this.pool.policy.brokers !== 'any' && ![null, event.source].includes(this.session.broker);
     if (isOthers && this.isRefused(event)) return false;
     const mayCorrect = event.type === 'vdc.session.disconnected' || event.type === 'vdc.broker.snapshot';
     assert(!isOthers || (before !== null && mayCorrect), 'a broker moves what is another’s');

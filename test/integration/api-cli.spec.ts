@@ -82,7 +82,7 @@ test('whose a desktop is can be shown, and said', async () => {
   await fixture.running('desk-3');
   await dormouse(['event', 'send', 'connected', 'desk-3']);
   expect(json(await dormouse(['desktop', 'show', 'desk-3', '--json']))).toMatchObject({ broker: null });
-  await dormouse(['event', 'send', 'connected', 'desk-3', '--source', '/eu']);
+  await dormouse(['event', 'send', 'assigned', 'desk-3', '--source', '/eu']);
   expect(lines(await dormouse(['desktop', 'show', 'desk-3']))).toContainEqual(expect.stringMatching(/^broker +\/eu$/));
   const byHand = await dormouse(['event', 'send', 'idle', 'desk-3']);
   expect(byHand).toMatchObject({ code: 1, stderr: expect.stringContaining('--source /eu') });

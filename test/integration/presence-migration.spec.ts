@@ -127,7 +127,7 @@ test('what was kept for all brokers of a desktop becomes what the one said that 
   await source.destroy();
 });
 
-test('a desktop belongs to the only broker that has spoken of it; pools whose desktops have several go on to have them', async () => {
+test('a desktop belongs to the only broker that has assigned it; pools whose desktops several have assigned take all brokers', async () => {
   await fixture.dataSource.query('CREATE DATABASE shared');
   const source = createDataSource(fixture.postgres.urlOf('shared'));
   await source.initialize();
@@ -144,6 +144,7 @@ test('a desktop belongs to the only broker that has spoken of it; pools whose de
   const told: Record<string, [pool: string, ...brokers: string[]]> = {
     untold: ['alone'],
     one: ['alone', '/eu'],
+    connected: ['alone', '/eu'],
     tried: ['alone', '/eu', 'dormouse-cli'],
     byHand: ['alone', 'dormouse-cli'],
     two: ['shared', '/eu', '/us'],
@@ -151,7 +152,8 @@ test('a desktop belongs to the only broker that has spoken of it; pools whose de
     both: ['named', '/eu', '/us'],
   };
   for (const [id, [pool, ...brokers]] of Object.entries(told)) {
-    const presence = { sources: brokers.map((one) => ({ source: one, connections: [] })) };
+    const assignment = id === 'connected' ? null : { kind: 'assigned', userRef: 'ada' };
+    const presence = { sources: brokers.map((one) => ({ source: one, connections: [], assignment })) };
     const row = { id, ...usualRow, pool_id: pool, machine_state: 'off', presence, broker: brokers.at(-1) ?? null };
     const names = Object.keys(row)
       .filter((name) => name !== 'logged_off')
@@ -164,7 +166,7 @@ test('a desktop belongs to the only broker that has spoken of it; pools whose de
   await migration.up(runner);
   await runner.release();
   const owners: { id: string; broker: string | null }[] = await source.query('SELECT id, broker FROM desktops');
-  const none = { untold: null, byHand: null, two: null, both: null };
+  const none = { untold: null, connected: null, byHand: null, two: null, both: null };
   expect(Object.fromEntries(owners.map(({ id, broker }) => [id, broker]))).toEqual({
     ...none,
     one: '/eu',
