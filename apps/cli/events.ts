@@ -17,7 +17,7 @@ export function addEvents(events: Command, context: CommandContext): void {
   events
     .command('send')
     .description('send a signed webhook')
-    .addArgument(new Argument('<type>', 'the event, `vdc.session.` may be left out').argParser(eventType))
+    .addArgument(new Argument('<type>', 'the event: `vdc.session.connected`, or only `connected`').argParser(eventType))
     .argument('<desktopId>')
     .option('--connection <id>', 'the connection it is about', 'cli')
     .option('--source <source>', 'the broker that says it', byHand)
@@ -43,7 +43,7 @@ function assertMeant(type: BrokerEventType, source: string): void {
 }
 
 function eventType(text: string): BrokerEventType {
-  const known = brokerEventTypes.find((type) => type === text || type === `vdc.session.${text}`);
+  const known = brokerEventTypes.find((type) => type === text || type.endsWith(`.${text}`));
   if (known !== undefined) return known;
   throw new DormouseError('REQUEST_INVALID', `there is no event ${text}; there are ${brokerEventTypes.join(', ')}`);
 }
