@@ -22,7 +22,8 @@ beforeAll(async () => {
   disks = join(bed.dataDir, 'small');
   await mkdir(disks);
   if (process.getuid?.() === 0) execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=96m', 'tmpfs', disks]);
-  dormouse = await bed.start({ DISKS_DIR: disks });
+  // No machine waits: it would hold the layer that it was started with.
+  dormouse = await bed.start({ DISKS_DIR: disks, MACHINES_IN_WAITING: '0' });
   await dormouse.api.putPool('default', { graceMs: 3_600_000, keepCheckpoints: 1 });
   running = await bed.desktop(dormouse, 'ada', { memoryMiB: 192, fillMiB: 16 });
 });
@@ -30,6 +31,15 @@ afterAll(() => bed?.end(() => process.getuid?.() === 0 && execFileSync('umount',
 
 function agentSocket(): string {
   return running.desk.runDirectory.file('agent.sock');
+}
+
+/** The layer that the next wake is to take. Its save is over a moment before it is made. */
+async function layerMadeAhead(): Promise<string> {
+  for (const deadline = performance.now() + 60_000; performance.now() < deadline; await sleep(50)) {
+    const name = (await readdir(join(disks, 'ada'))).find((one) => one.includes('.next.') && !one.includes('.new'));
+    if (name !== undefined) return join(disks, 'ada', name);
+  }
+  throw new Error('no layer was made ahead within 60 s');
 }
 
 /** As a guest's own timer does it. */
@@ -70,9 +80,7 @@ asRoot(
   'where there is no room for the layer of a wake it is said so, and counts as no failure of its checkpoint',
   async () => {
     await bed.sleeps(running);
-    for (const made of await readdir(join(disks, 'ada'))) {
-      if (made.includes('.next.')) await rm(join(disks, 'ada', made)); // made ahead, while there was room
-    }
+    await rm(await layerMadeAhead()); // there was room for it
     const filling = join(disks, 'filling');
     execFileSync('sh', ['-c', `dd if=/dev/zero of=${filling} bs=4k 2>/dev/null || true`]);
     const failed = await running.desk.command('restore');
