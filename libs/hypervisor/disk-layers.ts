@@ -1,6 +1,7 @@
-import { chmod, chown, mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DormouseError, isDormouseError } from '@dormouse/errors';
+import { shareWithGroup } from '@dormouse/files';
 import { runProgram, type ProcessUser } from '@dormouse/process';
 import { writableDisks, type LaunchSpec } from '@dormouse/qemu';
 import { safeName } from '@dormouse/text';
@@ -59,11 +60,9 @@ export class DiskLayers {
       if (parseLayerName(name) === null) continue;
       const file = join(directory, name);
       // A collector may be at the folder, too.
-      await unlessGone(chown(file, -1, gid));
-      await unlessGone(chmod(file, written.has(file) ? 0o660 : 0o640));
+      await unlessGone(shareWithGroup(file, gid, written.has(file) ? 0o660 : 0o640));
     }
-    await unlessGone(chown(directory, -1, gid));
-    await unlessGone(chmod(directory, 0o710));
+    await unlessGone(shareWithGroup(directory, gid, 0o710));
   }
 
   /** Makes the next layer while nobody waits. */

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
-import { chmod, chown, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { lastLines } from '@dormouse/files';
+import { lastLines, shareWithGroup } from '@dormouse/files';
 import { pagerSockets, processRecord, type ProcessRole } from '@dormouse/pager-control';
 import {
   commandLineOf,
@@ -42,9 +42,9 @@ export class RunDirectory {
     if (user === null) return;
     await mkdir(this.file(socketFolder));
     await writeFile(this.file(consoleLog), '', { flag: 'wx' });
-    await share(this.file(socketFolder), user, 0o770);
-    await share(this.file(consoleLog), user, 0o660);
-    await share(this.path, user, 0o710); // it starts in here, and names what it may use
+    await shareWithGroup(this.file(socketFolder), user.gid, 0o770);
+    await shareWithGroup(this.file(consoleLog), user.gid, 0o660);
+    await shareWithGroup(this.path, user.gid, 0o710); // it starts in here, and names what it may use
   }
 
   /** Where nothing is left of a machine before; the processes that run there are this machine's from now on. */
@@ -138,12 +138,6 @@ export class RunDirectory {
     ]);
     return said.join('; ');
   }
-}
-
-/** Its owner stays. */
-async function share(path: string, { gid }: ProcessUser, mode: number): Promise<void> {
-  await chown(path, -1, gid);
-  await chmod(path, mode);
 }
 
 /** Of a process that works in a run directory: QEMU is told its guest's name, pagers are programs of Node. */

@@ -3,6 +3,7 @@ import { DormouseError } from '@dormouse/errors';
 import { ApiKeyEntity, DesktopEntity, OperationEntity, PoolEntity } from '@dormouse/persistence';
 import { isDesktopId, isIdentifier } from '@dormouse/text';
 import { In, type EntityManager } from 'typeorm';
+import type { ApiKeyView } from '@dormouse/views';
 import { recordAudit } from './audit';
 import type { ApiKeyCommand, RevokeCommand } from './commands';
 import { isUuid } from './reading';
@@ -10,7 +11,6 @@ import { insertRow } from './rows';
 import { takeTurns } from './take-turns';
 import type { LedgerTransaction } from './ledger-transaction';
 import type { Transactions } from './transactions';
-import type { ApiKeyView } from '@dormouse/views';
 
 /** The name of the key that the configuration holds: it is in no table, so that it works when nothing else does. */
 export const bootstrapKey = 'admin';

@@ -1,10 +1,10 @@
 import { DormouseError, errorCodes } from '@dormouse/errors';
 import { AuditEntryEntity } from '@dormouse/persistence';
 import { LessThan, type DataSource, type EntityManager } from 'typeorm';
+import type { AuditView, Page } from '@dormouse/views';
 import type { AuditEntry } from './commands';
 import { insertRow } from './rows';
 import type { LedgerTransaction } from './ledger-transaction';
-import type { AuditView, Page } from '@dormouse/views';
 
 /** What the audit log is asked for; what is left out is not narrowed by. */
 export interface AuditQuery {

@@ -1,11 +1,11 @@
 import type { BrokerHeartbeat } from '@dormouse/session';
+import type { BrokerView } from '@dormouse/views';
 import { aloneAtIt } from './alone-at-it';
 import { decideOn } from './decide-and-write';
 import { lockDesktops } from './loaded-desktop';
 import { withMachine } from './placing';
 import type { LedgerTransaction } from './ledger-transaction';
 import type { Transactions } from './transactions';
-import type { BrokerView } from '@dormouse/views';
 import { DecisionsTogether } from './write-decision';
 
 /** What a broker that does not say how soon its next heartbeat comes is taken to mean. */

@@ -1,5 +1,6 @@
 import { DormouseError } from '@dormouse/errors';
 import { OperationEntity } from '@dormouse/persistence';
+import type { OperationView } from '@dormouse/views';
 import { asOperationView } from './as-view';
 import { recordAudit } from './audit';
 import type { CancelCommand } from './commands';
@@ -7,7 +8,6 @@ import { decideAndWrite } from './decide-and-write';
 import { lockDesktop } from './loaded-desktop';
 import { findOperation } from './reading';
 import type { Transactions } from './transactions';
-import type { OperationView } from '@dormouse/views';
 
 /** Ends an operation that no worker has taken, or asks its worker to give it up. A refusal is thrown after the commit. */
 export async function cancelOperation(

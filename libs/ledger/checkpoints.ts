@@ -1,5 +1,6 @@
 import { CheckpointEntity, DesktopEntity } from '@dormouse/persistence';
 import { type EntityManager, IsNull, Not } from 'typeorm';
+import type { CheckpointView } from '@dormouse/views';
 import { asCheckpointView } from './as-view';
 import type { CheckpointFacts, Fence } from './commands';
 import { condemn } from './condemn';
@@ -10,7 +11,6 @@ import { applyRetention, findCheckpointInUse } from './retention';
 import { insertRow, updateRow } from './rows';
 import type { LedgerTransaction } from './ledger-transaction';
 import type { Transactions } from './transactions';
-import type { CheckpointView } from '@dormouse/views';
 
 export function beginCheckpoint(
   transactions: Transactions,

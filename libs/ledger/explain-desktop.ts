@@ -1,12 +1,12 @@
 import { HostEntity, type OperationEntity } from '@dormouse/persistence';
 import { explain, machineStates, type Circumstances, type Draining } from '@dormouse/session';
+import type { ExplanationView } from '@dormouse/views';
 import { conditionOf, hostSilenceMs } from './as-view';
 import { leavingOf } from './drain-host';
 import { rungsFor } from './ladder';
 import { readDesktop, sessionOf, type LoadedDesktop } from './loaded-desktop';
 import type { LedgerTransaction } from './ledger-transaction';
 import type { Transactions } from './transactions';
-import type { ExplanationView } from '@dormouse/views';
 
 /** Looks, and changes nothing. @throws DESKTOP_UNKNOWN */
 export function explainDesktop(transactions: Transactions, desktopId: string): Promise<ExplanationView> {

@@ -1,5 +1,6 @@
 import { DormouseError } from '@dormouse/errors';
 import { DesktopEntity } from '@dormouse/persistence';
+import type { DesktopView } from '@dormouse/views';
 import { asDesktopView } from './as-view';
 import { recordAudit } from './audit';
 import type { HoldCommand } from './commands';
@@ -8,7 +9,6 @@ import { lockKnownDesktop } from './loaded-desktop';
 import { updateRow } from './rows';
 import type { LedgerTransaction } from './ledger-transaction';
 import type { Transactions } from './transactions';
-import type { DesktopView } from '@dormouse/views';
 
 /** Longer is a policy: `neverSave`. */
 const longestHoldMs = 366 * 24 * 60 * 60_000;

@@ -1,5 +1,6 @@
 import { DormouseError } from '@dormouse/errors';
 import { HostEntity } from '@dormouse/persistence';
+import type { HostIntent, HostView } from '@dormouse/views';
 import { recordAudit } from './audit';
 import type { HostCommand } from './commands';
 import { hostFenced } from './fence-host';
@@ -7,7 +8,6 @@ import { holdsHost, type HostProof } from './host-claims';
 import { viewHost } from './hosts';
 import type { LedgerTransaction } from './ledger-transaction';
 import type { Transactions } from './transactions';
-import type { HostIntent, HostView } from '@dormouse/views';
 
 /** What an operator asks, and what the host is wanted to be then. */
 const intentOf = { cordon: 'cordoned', uncordon: 'open', drain: 'draining', fence: 'fenced' } as const satisfies Record<

@@ -3,6 +3,7 @@ import { HostEntity } from '@dormouse/persistence';
 import type { MachineState } from '@dormouse/session';
 import { isIdentifier } from '@dormouse/text';
 import { MoreThan, type EntityManager } from 'typeorm';
+import type { HostIntent, HostView } from '@dormouse/views';
 import { asHostView, hostSilenceMs, isHeard } from './as-view';
 import type { HostAnnouncement } from './commands';
 import { refuseHost, standingOf, type HostProof } from './host-claims';
@@ -10,7 +11,6 @@ import { withMachine } from './placing';
 import { updateRow } from './rows';
 import type { LedgerTransaction } from './ledger-transaction';
 import type { Transactions } from './transactions';
-import type { HostIntent, HostView } from '@dormouse/views';
 
 /**
  * `started_at` says since when the host has been heard from without a break.

@@ -2,13 +2,13 @@ import { DormouseError } from '@dormouse/errors';
 import { CheckpointEntity } from '@dormouse/persistence';
 import { reasonsToKeep, type KeepReason } from '@dormouse/session';
 import type { EntityManager } from 'typeorm';
+import type { KeptCheckpointView, Page } from '@dormouse/views';
 import { asKeptCheckpointView } from './as-view';
 import { readDesktop, type LoadedDesktop } from './loaded-desktop';
 import { isUuid } from './reading';
 import { standingsOf } from './retention';
 import type { LedgerTransaction } from './ledger-transaction';
 import type { Transactions } from './transactions';
-import type { KeptCheckpointView, Page } from '@dormouse/views';
 
 /** Newest first, and why each stays. Those whose objects are gone are left out. @throws DESKTOP_UNKNOWN */
 export function listCheckpoints(

@@ -11,6 +11,7 @@ import {
   type Resort,
   type Rung,
 } from '@dormouse/session';
+import type { OperationView } from '@dormouse/views';
 import { asOperationView } from './as-view';
 import { recordAudit } from './audit';
 import type { ConsentCommand } from './commands';
@@ -18,7 +19,6 @@ import { decideAndWrite } from './decide-and-write';
 import { lockKnownDesktop, sessionOf, type LoadedDesktop } from './loaded-desktop';
 import type { LedgerTransaction } from './ledger-transaction';
 import type { Transactions } from './transactions';
-import type { OperationView } from '@dormouse/views';
 
 /** What can be done with a desktop that cannot be woken, the step that loses least first; nothing for any other desktop. */
 export async function rungsFor(

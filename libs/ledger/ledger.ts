@@ -1,5 +1,23 @@
 import type { JsonObject, MachineState, Observed, OperationPhase } from '@dormouse/session';
 import type { DataSource } from 'typeorm';
+import type {
+  ApiKeyView,
+  AuditView,
+  BrokerView,
+  CheckpointView,
+  DesktopView,
+  ExpectedOperationView,
+  ExplanationView,
+  HostIntent,
+  HostLoad,
+  HostView,
+  KeptCheckpointView,
+  OperationView,
+  Page,
+  PoolView,
+  RehearsedView,
+  RetiredBrokerView,
+} from '@dormouse/views';
 import { createApiKey, listApiKeys, poolOf, revokeApiKey, useApiKey } from './api-keys';
 import { exportAudit, listAudit, pruneAudit, recordAudit, type AuditQuery } from './audit';
 import { pruneHistory } from './prune-history';
@@ -77,24 +95,6 @@ import { retireBroker, type RetireCommand } from './retire-broker';
 import { loadOf } from './slots';
 import type { OperationStep } from './ledger-transaction';
 import { Transactions } from './transactions';
-import type {
-  ApiKeyView,
-  AuditView,
-  BrokerView,
-  CheckpointView,
-  DesktopView,
-  ExpectedOperationView,
-  ExplanationView,
-  HostIntent,
-  HostLoad,
-  HostView,
-  KeptCheckpointView,
-  OperationView,
-  Page,
-  PoolView,
-  RehearsedView,
-  RetiredBrokerView,
-} from '@dormouse/views';
 import {
   advance,
   authorizeSwitchover,

@@ -1,10 +1,10 @@
+import type { DesktopView } from '@dormouse/views';
 import { asDesktopView } from './as-view';
 import { recordAudit } from './audit';
 import type { BrokerCommand } from './commands';
 import { decideAndWrite } from './decide-and-write';
 import { lockKnownDesktop } from './loaded-desktop';
 import type { Transactions } from './transactions';
-import type { DesktopView } from '@dormouse/views';
 
 /** What another broker has said of it stays, until that one ends it, or is retired. */
 export function nameBroker(

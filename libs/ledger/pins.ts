@@ -1,4 +1,5 @@
 import { CheckpointEntity } from '@dormouse/persistence';
+import type { KeptCheckpointView } from '@dormouse/views';
 import { recordAudit } from './audit';
 import type { PinCommand } from './commands';
 import { findDurable, unknownCheckpoint, viewKeptCheckpoint } from './kept-checkpoints';
@@ -6,7 +7,6 @@ import { lockKnownDesktop } from './loaded-desktop';
 import { applyRetention } from './retention';
 import { updateRow } from './rows';
 import type { Transactions } from './transactions';
-import type { KeptCheckpointView } from '@dormouse/views';
 
 /** Pinned again, it has the newer reason. */
 export function pinCheckpoint(transactions: Transactions, command: PinCommand): Promise<KeptCheckpointView> {

@@ -2,6 +2,7 @@ import { DormouseError } from '@dormouse/errors';
 import { PoolEntity } from '@dormouse/persistence';
 import { parsePoolPolicy, type JsonObject } from '@dormouse/session';
 import { isIdentifier } from '@dormouse/text';
+import type { PoolView } from '@dormouse/views';
 import { asPoolView } from './as-view';
 import { recordAudit } from './audit';
 import { admitWaiting } from './pool-caps';
@@ -9,7 +10,6 @@ import { applyPoolChanges } from './pool-changes';
 import { sweepRetention } from './retention';
 import type { LedgerTransaction } from './ledger-transaction';
 import type { Transactions } from './transactions';
-import type { PoolView } from '@dormouse/views';
 
 export async function putPool(
   transactions: Transactions,

@@ -1,5 +1,6 @@
 import { DormouseError } from '@dormouse/errors';
 import { wayUp } from '@dormouse/session';
+import type { DesktopView } from '@dormouse/views';
 import { asDesktopView } from './as-view';
 import { recordAudit } from './audit';
 import type { PrewarmCommand } from './commands';
@@ -7,7 +8,6 @@ import { decideAndWrite } from './decide-and-write';
 import { holdIn } from './holds';
 import { lockKnownDesktop } from './loaded-desktop';
 import type { Transactions } from './transactions';
-import type { DesktopView } from '@dormouse/views';
 
 /** Brings a desktop up before its user comes, and keeps it up until then if a time is given. */
 export function prewarm(

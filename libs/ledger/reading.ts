@@ -2,11 +2,11 @@ import { DormouseError } from '@dormouse/errors';
 import { CheckpointEntity, DesktopEntity, OperationEntity } from '@dormouse/persistence';
 import { openStatuses } from '@dormouse/session';
 import { In, MoreThan, type EntityManager } from 'typeorm';
+import type { CheckpointView, DesktopView, ExpectedOperationView, OperationView, Page } from '@dormouse/views';
 import { asCheckpointView, asDesktopView, asOperationView } from './as-view';
 import { findOpenOperation, unknownDesktop } from './loaded-desktop';
 import { expected } from './operation-eta';
 import type { Transactions } from './transactions';
-import type { CheckpointView, DesktopView, ExpectedOperationView, OperationView, Page } from '@dormouse/views';
 
 /** Of several statements: what the later ones read is not newer than what the first has. */
 function inOneSnapshot<T>(manager: EntityManager, read: (snapshot: EntityManager) => Promise<T>): Promise<T> {

@@ -1,11 +1,11 @@
 import { decide, isDesktopEvent, isEnding, type Decision, type Pool, type Session } from '@dormouse/session';
 import { desktopKey } from '@dormouse/text';
 import type { EntityManager } from 'typeorm';
+import type { RehearsedView } from '@dormouse/views';
 import type { Delivery } from './commands';
 import { Inbox, seenBefore } from './inbox';
 import { readDesktop, registeredId, sessionOf } from './loaded-desktop';
 import type { Transactions } from './transactions';
-import type { RehearsedView } from '@dormouse/views';
 
 interface Stage {
   readonly pool: Pool;

@@ -1,6 +1,7 @@
 import { DormouseError, type ErrorCode } from '@dormouse/errors';
 import { OperationEntity } from '@dormouse/persistence';
 import type { Consent, Decision } from '@dormouse/session';
+import type { OperationView } from '@dormouse/views';
 import { asOperationView } from './as-view';
 import { recordAudit } from './audit';
 import type { RequestCommand } from './commands';
@@ -12,7 +13,6 @@ import { updateRow } from './rows';
 import { forcedForMs } from './write-decision';
 import type { LedgerTransaction } from './ledger-transaction';
 import type { Transactions } from './transactions';
-import type { OperationView } from '@dormouse/views';
 
 /** What people ask for. A refusal is thrown after the commit, so that it stays in the audit log. */
 export async function request(

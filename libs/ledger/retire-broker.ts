@@ -1,10 +1,10 @@
 import { DormouseError } from '@dormouse/errors';
+import type { RetiredBrokerView } from '@dormouse/views';
 import { recordAudit } from './audit';
 import { decideOn } from './decide-and-write';
 import { lockDesktops } from './loaded-desktop';
 import type { LedgerTransaction } from './ledger-transaction';
 import type { Transactions } from './transactions';
-import type { RetiredBrokerView } from '@dormouse/views';
 import { DecisionsTogether } from './write-decision';
 
 /** Desktops that forget it in one transaction. */

@@ -2,9 +2,9 @@ import { DormouseError } from '@dormouse/errors';
 import type { OperationEntity } from '@dormouse/persistence';
 import { slotOf, type SlotKind } from '@dormouse/session';
 import type { EntityManager } from 'typeorm';
+import type { HostLoad } from '@dormouse/views';
 import type { LedgerTransaction } from './ledger-transaction';
 import type { Transactions } from './transactions';
-import type { HostLoad } from '@dormouse/views';
 
 /** How many of each kind may be under way at once, as a host announces it; what it does not say is not limited. */
 interface Announced {

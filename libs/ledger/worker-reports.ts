@@ -2,6 +2,7 @@ import { DormouseError } from '@dormouse/errors';
 import { CheckpointEntity, DesktopEntity, OperationEntity } from '@dormouse/persistence';
 import type { JsonObject, KeptCondition, Observed, OperationPhase } from '@dormouse/session';
 import type { EntityManager } from 'typeorm';
+import type { DesktopView } from '@dormouse/views';
 import { asDesktopView } from './as-view';
 import { withdrawCheckpoint, writeWoken } from './checkpoints';
 import type { Fence, FinishOutcome } from './commands';
@@ -16,7 +17,6 @@ import { applyRetention, findCheckpointInUse } from './retention';
 import { updateRow } from './rows';
 import type { LedgerTransaction } from './ledger-transaction';
 import type { Transactions } from './transactions';
-import type { DesktopView } from '@dormouse/views';
 
 /** What a fence names as long as its operation is in force and not to be given up. */
 const inForce = `id = $1 AND desktop_id = $2 AND generation = $3 AND attempt = $4

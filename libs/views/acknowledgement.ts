@@ -19,7 +19,7 @@ const acknowledged = {
 };
 
 /** What a broker is told about its event. */
-export const acknowledgement = fields(acknowledged).register(answers, { id: 'Acknowledgement' });
+const acknowledgement = fields(acknowledged).register(answers, { id: 'Acknowledgement' });
 export type Acknowledgement = z.infer<typeof acknowledgement>;
 
 const event = { id: z.string(), source: z.string() };
@@ -33,7 +33,7 @@ const batchItem = z
   .register(answers, { id: 'BatchItem' });
 export type BatchItem = z.infer<typeof batchItem>;
 
-export const batchAcknowledgement = fields({
+const batchAcknowledgement = fields({
   accepted: z.boolean().describe('Whether each event was accepted'),
   items: list(batchItem).describe('In the order of the batch'),
 }).register(answers, { id: 'BatchAcknowledgement' });

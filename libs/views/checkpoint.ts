@@ -3,8 +3,7 @@ import { z } from 'zod';
 import { answers, anyObject, decision, fields, instant, list, page, uuid } from './shapes';
 
 /** writing → durable → condemned (no longer wanted, its objects may still be there) → deleted. */
-export const checkpointStates = ['writing', 'durable', 'condemned', 'deleted'] as const;
-export type CheckpointState = (typeof checkpointStates)[number];
+const checkpointStates = ['writing', 'durable', 'condemned', 'deleted'] as const;
 
 const checkpointFields = {
   id: uuid,

@@ -30,7 +30,6 @@ const consentView = fields({
   asOf: instant.nullable().describe('What is kept is as it was then'),
   sentence: z.string().describe('What is done, and what is lost'),
 }).register(answers, { id: 'Consent' });
-export type ConsentView = z.infer<typeof consentView>;
 
 const hindranceView = fields({
   code: z

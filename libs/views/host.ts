@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { answers, anyObject, errorCode, fields, instant, list } from './shapes';
 
 /** What operators want of a host: only an open one is given machines. */
-export const hostIntents = ['open', 'cordoned', 'draining', 'fenced'] as const;
+const hostIntents = ['open', 'cordoned', 'draining', 'fenced'] as const;
 export type HostIntent = (typeof hostIntents)[number];
 
 const troubleView = fields({

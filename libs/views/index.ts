@@ -21,15 +21,9 @@ export {
 } from './access';
 export { webhookAnswer, type Acknowledgement, type BatchAcknowledgement, type BatchItem } from './acknowledgement';
 export { brokerList, retiredBrokerView, type BrokerView, type RetiredBrokerView } from './broker';
-export {
-  checkpointPage,
-  keptCheckpointView,
-  type CheckpointState,
-  type CheckpointView,
-  type KeptCheckpointView,
-} from './checkpoint';
+export { checkpointPage, keptCheckpointView, type CheckpointView, type KeptCheckpointView } from './checkpoint';
 export { desktopPage, desktopView, type DesktopView, type SourceView } from './desktop';
-export { explanationView, type ConsentView, type ExplanationView } from './explanation';
+export { explanationView, type ExplanationView } from './explanation';
 export { hostList, hostView, type HostIntent, type HostLoad, type HostTrouble, type HostView } from './host';
 export {
   expectedOperationView,

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { processStat } from '@dormouse/process';
 import { SimulatedCloud } from '../simulation/cloud';
+import { oneApi } from './one-api';
 import { figure, type Figure } from './figure';
 
 const run = promisify(execFile);
@@ -22,17 +23,7 @@ export async function measureCli({
   desktops: number;
   say: (line: string) => void;
 }): Promise<readonly Figure[]> {
-  const cloud = await SimulatedCloud.start({
-    desktops,
-    hosts: 1,
-    workers: 0,
-    apis: 1,
-    desktopMiB: 64,
-    speed: 1,
-    failureRate: 0,
-    durable: false,
-    graceMs: 3_600_000,
-  });
+  const cloud = await SimulatedCloud.start({ ...oneApi, desktops, durable: false });
   const dormouse = (...args: readonly string[]): string[] => [join(process.cwd(), 'dist/apps/cli/main.js'), ...args];
   const node = (args: readonly string[]) => run(process.execPath, args, { env: cloud.environment, maxBuffer: 2 ** 30 });
   try {

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { SimulatedCloud } from '../simulation/cloud';
+import { oneApi } from './one-api';
 import { figure, type Figure } from './figure';
 import { shotOf, type Shot } from '../simulation/shot';
 import { hammer } from './hammer';
@@ -17,17 +18,7 @@ const turnsOfARun = 6;
  * each commit to the disk. Users leave running desktops and return, so each webhook begins or ends a grace.
  */
 export async function measureEvents({ runs, say }: { runs: number; say: (line: string) => void }): Promise<Figure[]> {
-  const cloud = await SimulatedCloud.start({
-    desktops,
-    hosts: 1,
-    workers: 0,
-    apis: 1,
-    desktopMiB: 64,
-    speed: 1,
-    failureRate: 0,
-    durable: true,
-    graceMs: 3_600_000,
-  });
+  const cloud = await SimulatedCloud.start({ ...oneApi, desktops, durable: true });
   const bare = spawn(process.execPath, [join(process.cwd(), 'dist/test/bench/bare-insert.js')], {
     env: { PATH: process.env['PATH'], DATABASE_URL: cloud.databaseUrl },
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],

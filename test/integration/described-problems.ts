@@ -31,6 +31,7 @@ export class DescribedProblems {
   }
 }
 
-function patternOf(template: string): RegExp {
+/** Of the addresses of a route, by the template that the description has for it. */
+export function patternOf(template: string): RegExp {
   return new RegExp(`^${template.replaceAll(/\{\w+\}/g, '[^/]+')}$`);
 }

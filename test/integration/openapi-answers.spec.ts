@@ -5,6 +5,7 @@ import { promisify } from 'node:util';
 import Ajv, { type ValidateFunction } from 'ajv';
 import addFormats from 'ajv-formats';
 import { ApiFixture, launchSpec } from './api-fixture';
+import { patternOf } from './described-problems';
 import { checkpoint } from './ledger-fixture';
 
 jest.setTimeout(120_000);
@@ -43,7 +44,7 @@ function routesOf({ paths, components }: Described): Route[] {
     Object.entries(methods).map(([method, { responses }]) => ({
       name: `${method} ${path}`,
       method,
-      path: new RegExp(`^${path.replaceAll(/\{\w+\}/g, '[^/]+')}$`),
+      path: patternOf(path),
       answers: new Map(
         Object.entries(responses).map(([status, { content }]) => {
           const schema = content?.['application/json']?.schema;
